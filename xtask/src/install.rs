@@ -1,0 +1,182 @@
+//! Installs what the tests and benchmarks need, where it is missing. Running it again does nothing.
+
+use std::{
+    collections::HashMap,
+    env,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{cargo::cargo, run};
+
+/// Debian packages: the stock clients that tests and `interop/` drive, and what makes their surroundings.
+pub const TEST_PACKAGES: &[&str] = &[
+    "build-essential",
+    "ca-certificates",
+    "curl",
+    "gnutls-bin",
+    "iproute2",
+    "nghttp2-client",
+    "openssh-client",
+    "openssl",
+    "python3-venv",
+    "strace",
+    "tmux",
+];
+
+/// Debian packages that only benchmarks need: the peers they compare with.
+pub const BENCH_PACKAGES: &[&str] = &["openssh-client", "openssh-server"];
+
+/// Python packages for the scripts of `interop/`: independent implementations to ask for a second opinion.
+const PYTHON_PACKAGES: &[&str] = &["aioquic", "asyncssh", "bip-utils", "cryptography", "pexpect"];
+
+/// The test runner, in a version known to build with the pinned toolchain.
+const NEXTEST_VERSION: &str = "0.9.151";
+
+/// Everything that `cargo xtask test` needs.
+pub fn for_tests(root: &Path) -> Result<()> {
+    debian(TEST_PACKAGES)?;
+    python_packages()?;
+    nextest(root)
+}
+
+/// Installs those of `packages` that are missing.
+///
+/// # Errors
+///
+/// When there is no way to become root, or apt fails. Where there is no apt it only says what is needed: other systems
+/// name their packages differently.
+pub fn debian(packages: &[&str]) -> Result<()> {
+    let missing = missing_packages(packages);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !runs("apt-get", &["--version"]) {
+        println!("not a Debian: please see to the equivalents of {}", missing.join(" "));
+        return Ok(());
+    }
+    println!("installing {}", missing.join(" "));
+    run::plain(&mut apt(&["update", "-q"])?)?;
+    let mut install = vec!["install", "-q", "--no-install-recommends"];
+    install.extend(missing);
+    run::plain(&mut apt(&install)?).context("installing Debian packages")
+}
+
+fn missing_packages<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(packages);
+    // Fails when one of them is unknown, and still lists the others.
+    let output = query.stderr(Stdio::null()).output();
+    let listing = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    missing_in(&listing, packages)
+}
+
+fn missing_in<'a>(listing: &str, packages: &[&'a str]) -> Vec<&'a str> {
+    let states: HashMap<&str, &str> = listing.lines().filter_map(|line| line.split_once(' ')).collect();
+    packages.iter().copied().filter(|name| states.get(name) != Some(&"installed")).collect()
+}
+
+fn apt(arguments: &[&str]) -> Result<Command> {
+    let asks = env::var_os("CI").is_none() && std::io::stdin().is_terminal();
+    let mut words: Vec<&str> = Vec::new();
+    if !is_root() {
+        ensure!(runs("sudo", &["--version"]), "run as root (there is no sudo): apt-get {}", arguments.join(" "));
+        words.push("sudo");
+        if !asks {
+            words.push("-n");
+        }
+    }
+    if !asks {
+        words.extend(["env", "DEBIAN_FRONTEND=noninteractive"]);
+    }
+    words.extend(["apt-get", "-o", "Acquire::Retries=3"]);
+    if !asks {
+        words.push("-y");
+    }
+    words.extend(arguments);
+    let (program, rest) = words.split_first().context("because apt-get was just added")?;
+    let mut command = Command::new(program);
+    command.args(rest);
+    if !asks {
+        command.stdin(Stdio::null());
+    }
+    Ok(command)
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    let quiet =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+/// The Python of the project's virtual environment, or the system's where that was never made.
+pub fn python() -> PathBuf {
+    match virtual_environment().map(|folder| folder.join("bin/python")) {
+        Ok(python) if python.exists() => python,
+        _ => PathBuf::from("python3"),
+    }
+}
+
+fn virtual_environment() -> Result<PathBuf> {
+    let cache = match env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+    };
+    Ok(cache.join("alknet/venv"))
+}
+
+fn python_packages() -> Result<()> {
+    let folder = virtual_environment()?;
+    let python = folder.join("bin/python");
+    if has_packages(&python) {
+        return Ok(());
+    }
+    println!("installing {} into {}", PYTHON_PACKAGES.join(" "), folder.display());
+    if !runs(&python.to_string_lossy(), &["-m", "pip", "--version"]) {
+        run::plain(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
+    run::plain(pip.stdin(Stdio::null())).context("installing Python packages")
+}
+
+fn has_packages(python: &Path) -> bool {
+    let check = "import sys, importlib.metadata as m; [m.version(name) for name in sys.argv[1:]]";
+    let mut arguments = vec!["-c", check];
+    arguments.extend(PYTHON_PACKAGES);
+    runs(&python.to_string_lossy(), &arguments)
+}
+
+fn nextest(root: &Path) -> Result<()> {
+    let quiet = cargo(root, &["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if quiet.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    println!("installing cargo-nextest {NEXTEST_VERSION}");
+    let mut install = cargo(root, &["install", "cargo-nextest", "--locked", "--version", NEXTEST_VERSION]);
+    run::plain(install.stdin(Stdio::null())).context("installing the test runner")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removed_and_unknown_packages_are_missing() {
+        let listing = "curl installed\nstrace config-files\ntmux installed\n";
+        assert_eq!(missing_in(listing, &["curl", "strace", "tmux", "gnutls-bin"]), ["strace", "gnutls-bin"]);
+    }
+
+    #[test]
+    fn a_python_that_is_not_there_has_no_packages() {
+        assert!(!has_packages(Path::new("/nonexistent/bin/python")));
+    }
+}
