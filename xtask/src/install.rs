@@ -59,8 +59,8 @@ pub fn debian(packages: &[&str]) -> Result<()> {
         return Ok(());
     }
     println!("installing {}", missing.join(" "));
-    run::plain(&mut apt(&["update", "-q"])?)?;
-    let mut install = vec!["install", "-q", "--no-install-recommends"];
+    run::plain(&mut apt(&["update"])?)?;
+    let mut install = vec!["install", "--no-install-recommends"];
     install.extend(missing);
     run::plain(&mut apt(&install)?).context("installing Debian packages")
 }
@@ -94,7 +94,8 @@ fn apt(arguments: &[&str]) -> Result<Command> {
     }
     words.extend(["apt-get", "-o", "Acquire::Retries=3"]);
     if !asks {
-        words.push("-y");
+        // Yes, and plain lines: a log has no use for a progress bar.
+        words.extend(["-y", "-qq", "-o", "Dpkg::Use-Pty=0"]);
     }
     words.extend(arguments);
     let (program, rest) = words.split_first().context("because apt-get was just added")?;

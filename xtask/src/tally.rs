@@ -1,6 +1,8 @@
 //! How many checks passed and failed, counted from what the programs print.
 
-use std::fmt;
+use std::{fmt, process::ExitCode};
+
+use anyhow::Result;
 
 /// Counts over a whole run; prints as the run's last line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,15 @@ impl Tally {
     /// Counts one check.
     pub fn check(&mut self, passed: bool) {
         if passed { self.passed += 1 } else { self.failed += 1 }
+    }
+
+    /// Prints why a run failed, then the totals as its last line.
+    pub fn conclude(self, outcome: &Result<()>) -> ExitCode {
+        if let Err(error) = outcome {
+            println!("{error:#}");
+        }
+        println!("{self}");
+        if outcome.is_ok() && self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     /// Adds what another count holds.
@@ -95,5 +106,8 @@ mod tests {
         tally.check(true);
         tally.add(Tally { passed: 1, failed: 2 });
         assert_eq!(tally.to_string(), "5 passed, 2 failed");
+        assert_eq!(tally.conclude(&Ok(())), ExitCode::FAILURE, "a counted failure fails the run");
+        assert_eq!(Tally::default().conclude(&Err(anyhow::anyhow!("no compiler"))), ExitCode::FAILURE);
+        assert_eq!(Tally { passed: 1, failed: 0 }.conclude(&Ok(())), ExitCode::SUCCESS);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::Command,
+    process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
@@ -52,12 +52,12 @@ struct Report {
 }
 
 /// Runs the steps that `arguments` choose, stops at the first failure, and ends with the totals either way.
-pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
+pub fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
     let Some(steps) = chosen(arguments)? else {
         for step in &STEPS {
             println!("{:10} {}", step.name, step.what);
         }
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
     let mut report = Report::default();
     let outcome = steps.into_iter().try_for_each(|step| timed(root, step, &mut report));
@@ -65,11 +65,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
     if let Some(summary) = &report.summary {
         println!("{}", summary.trim_start());
     }
-    if let Err(error) = &outcome {
-        println!("{error:#}");
-    }
-    println!("{}", report.tally);
-    outcome.context("the tests do not pass")
+    Ok(report.tally.conclude(&outcome))
 }
 
 /// The steps to run, or `None` to list them.
