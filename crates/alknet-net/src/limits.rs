@@ -1,0 +1,56 @@
+//! Every bound of this crate, with its unit.
+
+use std::time::Duration;
+
+/// Longest ClientHello, in bytes with its 4-byte header. Chromium's, with a post-quantum share, has about 2,000.
+/// It fits one TLS record, and equals quinn's own buffer for handshake bytes.
+pub const MAX_CLIENT_HELLO_BYTES: usize = 16 * 1024;
+/// Resumable sessions that the web face remembers, each for TCP and for QUIC. One takes up to about 1 KiB.
+pub const WEB_SESSION_CACHE_ENTRIES: usize = 1024;
+/// Largest PEM file that is read as a certificate chain or key, in bytes.
+pub const MAX_PEM_BYTES: u64 = 256 * 1024;
+/// Longest reason that is sent with, or kept from, the closing of a connection, in bytes.
+pub const MAX_CLOSE_REASON_BYTES: usize = 128;
+/// How long a socket that was ended cleanly is still read from, so that the peer gets what was sent last.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much is read, and discarded, in that time, in bytes.
+pub const LINGER_BYTES: u64 = 4 * 1024 * 1024;
+/// What is asked of the kernel for each UDP buffer, in bytes.
+pub const WANTED_UDP_BUFFER_BYTES: usize = 7 * 1024 * 1024;
+/// TCP connections that the kernel keeps until they are accepted.
+pub const TCP_BACKLOG: i32 = 1024;
+/// How often another port is tried when the kernel's choice for TCP is taken on UDP.
+pub const PORT_CLASH_RETRIES: usize = 16;
+
+/// A QUIC connection on which nothing arrives for so long is over, in milliseconds.
+pub const IDLE_TIMEOUT_MS: u32 = 30_000;
+/// How often the dialling end speaks on an idle QUIC connection.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Unread data of one QUIC stream, in bytes. The connection's window bounds it further.
+pub const STREAM_RECEIVE_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Unread data of one QUIC connection whose peer is not known, in bytes.
+pub const STRANGER_RECEIVE_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Unread data of one QUIC connection of a known peer, in bytes.
+pub const KNOWN_RECEIVE_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Unacknowledged data towards a peer that is not known, in bytes.
+pub const STRANGER_SEND_WINDOW_BYTES: u64 = 1024 * 1024;
+/// Unacknowledged data towards a known peer, in bytes.
+pub const KNOWN_SEND_WINDOW_BYTES: u64 = 16 * 1024 * 1024;
+/// Bidirectional streams at a time of a peer that is not known. HTTP/3 asks for 100.
+pub const STRANGER_BIDI_STREAMS: u32 = 100;
+/// One-way streams at a time of a peer that is not known.
+pub const STRANGER_UNI_STREAMS: u32 = 16;
+/// Bidirectional streams at a time of a known peer.
+pub const KNOWN_BIDI_STREAMS: u32 = 1024;
+/// One-way streams at a time of a known peer.
+pub const KNOWN_UNI_STREAMS: u32 = 256;
+/// Datagrams that wait to be read, or to be sent, on one connection, in bytes.
+pub const DATAGRAM_BUFFER_BYTES: usize = 256 * 1024;
+/// QUIC connection attempts that wait to be looked at.
+pub const MAX_INCOMING: usize = 512;
+/// What one such attempt may have sent, in bytes.
+pub const INCOMING_BUFFER_BYTES: u64 = 32 * 1024;
+/// What all of them together may have sent, in bytes.
+pub const INCOMING_BUFFERS_TOTAL_BYTES: u64 = 4 * 1024 * 1024;
+/// How long a Retry (RFC 9000, 8.1.2) may take.
+pub const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
