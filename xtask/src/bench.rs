@@ -17,7 +17,9 @@ struct Bench {
 pub fn run(root: &Path, names: &[String]) -> Result<()> {
     let found = find(&Tree::of_git(root)?)?;
     let chosen = choose(&found, names)?;
-    install::debian(install::BENCH_PACKAGES)?;
+    if chosen.iter().any(|bench| bench.name == "ssh") {
+        install::debian(install::SSH_BENCH_PACKAGES)?;
+    }
     for bench in chosen {
         println!("==> {} ({})", bench.name, bench.package);
         run::plain(&mut cargo(root, &["bench", "-p", &bench.package, "--bench", &bench.name]))?;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{cargo::cargo, run};
 
 /// Debian packages: the stock clients that tests and `interop/` drive, and what makes their surroundings.
-pub const TEST_PACKAGES: &[&str] = &[
+const TEST_PACKAGES: &[&str] = &[
     "build-essential",
     "ca-certificates",
     "curl",
@@ -27,8 +27,9 @@ pub const TEST_PACKAGES: &[&str] = &[
     "tmux",
 ];
 
-/// Debian packages that only benchmarks need: the peers they compare with.
-pub const BENCH_PACKAGES: &[&str] = &["openssh-client", "openssh-server"];
+/// Debian packages that only the benchmark of SSH needs: the peer it compares with. Not among those for tests, because
+/// Debian starts an SSH server that is installed, and nobody expects that of a test run.
+pub const SSH_BENCH_PACKAGES: &[&str] = &["openssh-client", "openssh-server"];
 
 /// Python packages for the scripts of `interop/`: independent implementations to ask for a second opinion.
 const PYTHON_PACKAGES: &[&str] = &["aioquic", "asyncssh", "bip-utils", "cryptography", "pexpect"];

@@ -19,10 +19,11 @@ impl Tally {
         if passed { self.passed += 1 } else { self.failed += 1 }
     }
 
-    /// Prints why a run failed, then the totals as its last line.
-    pub fn conclude(self, outcome: &Result<()>) -> ExitCode {
+    /// Prints why a run failed, then the totals as its last line. A failure that nothing counted is one check.
+    pub fn conclude(mut self, outcome: &Result<()>) -> ExitCode {
         if let Err(error) = outcome {
             println!("{error:#}");
+            self.failed = self.failed.max(1);
         }
         println!("{self}");
         if outcome.is_ok() && self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -97,7 +97,7 @@ fn timed(root: &Path, step: &Step, report: &mut Report) -> Result<()> {
     let before = report.tally;
     let outcome = (step.run)(root, report);
     let seconds = begin.elapsed().as_secs_f32();
-    // A step that counts nothing itself is one check; a failure that nothing counted is one too.
+    // A step that counts nothing itself is one check; so is the failure of one that counted only what passed.
     if report.tally == before || outcome.is_err() && report.tally.failed == before.failed {
         report.tally.check(outcome.is_ok());
     }

@@ -97,7 +97,9 @@ fn ids(line: &str) -> impl Iterator<Item = (&str, &str)> {
             |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         let before_id = before.len().checked_sub(letters + 1).map(|at| before.as_bytes()[at]);
         let after_id = after.as_bytes().get(digits).copied();
-        if letters < 2 || digits < MIN_DIGITS || part_of_word(before_id) || part_of_word(after_id) {
+        let decimal =
+            after[digits..].strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        if letters < 2 || digits < MIN_DIGITS || part_of_word(before_id) || part_of_word(after_id) || decimal {
             return None;
         }
         let end = dash + 1 + digits;
@@ -148,11 +150,20 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_an_id_is_none() {
-        for line in
-            ["SSH-2.0-x", "SHA256-12x", "aCALL-12", "A-12", "AES-256-GCM", "CALL-12-34", "call-12", "-12", "CALL-"]
-        {
+        for line in [
+            "SSH-2.0-x",
+            "SSH-99.0",
+            "SHA256-12x",
+            "aCALL-12",
+            "A-12",
+            "AES-256-GCM",
+            "CALL-12-34",
+            "call-12",
+            "-12",
+            "CALL-",
+        ] {
             assert_eq!(ids(line).count(), 0, "{line}");
         }
-        assert_eq!(ids("(CALL-12) and `TLS-03`: ").map(|(id, _)| id).collect::<Vec<_>>(), ["CALL-12", "TLS-03"]);
+        assert_eq!(ids("(CALL-12) and `TLS-03`. ").map(|(id, _)| id).collect::<Vec<_>>(), ["CALL-12", "TLS-03"]);
     }
 }
