@@ -1,11 +1,23 @@
 //! The endpoint: QUIC and TCP on one port, two TLS faces, the one-byte gate, dialling.
+//!
+//! What arrives is turned into core's `Connection` and given to core's `Router`; what is dialled comes back as one.
+//! Nothing here knows a protocol above TLS, a peer by name, or a file but the certificate's and the control socket's.
 
+mod endpoint;
+mod gate;
+mod half_open;
 pub mod limits;
+mod local;
 mod quic;
+mod serving;
 mod single_link;
 mod socket;
+mod tcp_listener;
 mod tls;
 
+pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
+pub use gate::{InvalidPublicUrl, PublicUrl};
+pub use local::{LocalBindError, connect_local};
 pub use socket::{BindError, UdpBufferWarning};
 pub use tls::{
     FaceError, NodeCredentials, SelfSignedPem, WebCertificate, WebCertificateError, generate_self_signed, provider,

@@ -54,3 +54,26 @@ pub const INCOMING_BUFFER_BYTES: u64 = 32 * 1024;
 pub const INCOMING_BUFFERS_TOTAL_BYTES: u64 = 4 * 1024 * 1024;
 /// How long a Retry (RFC 9000, 8.1.2) may take.
 pub const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
+
+/// Unfinished handshakes at a time, over both carriers. Each may hold some tens of KiB.
+pub const MAX_HALF_OPEN: usize = 512;
+/// Unfinished handshakes at a time of one source: an IPv4 address or an IPv6 /64.
+pub const MAX_HALF_OPEN_PER_SOURCE: usize = 64;
+/// From so many unfinished handshakes on, QUIC clients must show that they receive at their address (Retry).
+pub const RETRY_ABOVE_HALF_OPEN: usize = 64;
+/// From the first byte, or packet, to the end of the handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that is silent for so long waits for the server's SSH banner.
+pub const SILENCE_BEFORE_BANNER: Duration = Duration::from_secs(2);
+/// Clients that were greeted because they were silent, at a time.
+pub const MAX_SILENT: usize = 64;
+/// How long accepting pauses when the system refuses.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// A TCP connection that is idle for so long is probed.
+pub const TCP_KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Time between two such probes.
+pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Unanswered probes after which the connection is over.
+pub const TCP_KEEPALIVE_PROBES: u32 = 4;
+/// How long the farewells of closed QUIC connections may take when the endpoint stops.
+pub const WAIT_IDLE_TIMEOUT: Duration = Duration::from_secs(3);

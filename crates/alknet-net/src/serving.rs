@@ -1,0 +1,146 @@
+//! From a finished handshake to the handler and the end of the connection, the same for every carrier.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alknet_core::{Alpn, Carrier, Connection, Credential, IdentityProvider, Peer, Router, Served};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::limits::LINGER_TIMEOUT;
+
+/// What an endpoint closes connections with (QUIC application error codes; other carriers have none).
+mod close_code {
+    pub(super) const DONE: u64 = 0;
+    pub(super) const STOPPING: u64 = 1;
+    pub(super) const FULL: u64 = 2;
+    pub(super) const MISBEHAVED: u64 = 3;
+    pub(super) const INTERNAL: u64 = 4;
+}
+
+/// What every listener of an endpoint shares.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    router: Router,
+    identities: Arc<dyn IdentityProvider>,
+    tasks: TaskTracker,
+    /// Cancelled when nothing new is accepted any more.
+    stopping: CancellationToken,
+    /// Cancelled when what still runs is cut off.
+    closing: CancellationToken,
+}
+
+impl Serving {
+    pub(crate) fn new(router: Router, identities: Arc<dyn IdentityProvider>) -> Self {
+        Self {
+            router,
+            identities,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Whether the transport alone shows that this peer is somebody known.
+    pub(crate) fn knows(&self, peer: &Peer) -> bool {
+        Credential::of_peer(peer).is_some_and(|proven| self.identities.identify(&proven).is_some())
+    }
+
+    /// Runs `task` until it ends or the endpoint cuts everything off.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = closing.cancelled() => {}
+            }
+        });
+    }
+
+    /// Runs an accept loop until the endpoint stops accepting.
+    pub(crate) fn spawn_listener(&self, accept_loop: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = accept_loop => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
+
+    /// Serves a connection to its end and closes it.
+    pub(crate) async fn serve(&self, connection: Connection) {
+        let (alpn, addr, carrier) = (connection.alpn().clone(), connection.peer().addr, connection.carrier());
+        let key = connection.peer().key;
+        tracing::info!(%alpn, %addr, carrier = carrier.name(), key = key.map(tracing::field::display), "connected");
+        let _closing = CloseOnDrop(connection.clone());
+        let served = self.router.serve(connection.clone()).await;
+        let code = settle(&connection, &served).await;
+        connection.close(code, b"");
+        log_end(&alpn, &connection, &served);
+    }
+
+    /// Connections and handshakes at present, accept loops included.
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Step of the shutdown: accepts nothing new.
+    pub(crate) fn stop_accepting(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+    }
+
+    /// Step of the shutdown: waits until everything ended by itself, at most `drain`.
+    pub(crate) async fn wait(&self, drain: Duration) -> bool {
+        tokio::time::timeout(drain, self.tasks.wait()).await.is_ok()
+    }
+
+    /// Step of the shutdown: cuts off what still runs.
+    pub(crate) async fn cut_off(&self) {
+        self.closing.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+/// Cuts the connection when its task is dropped before the handler was done.
+struct CloseOnDrop(Connection);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        // Does nothing to a connection that is closed already.
+        self.0.close(close_code::STOPPING, b"the node stops");
+    }
+}
+
+/// The code to close with. After a clean end the peer gets a moment to take what was sent last: closing QUIC drops
+/// data that is still on its way.
+async fn settle(connection: &Connection, served: &Served) -> u64 {
+    match served {
+        Served::Completed => {
+            if connection.carrier() == Carrier::Quic {
+                let _ = tokio::time::timeout(LINGER_TIMEOUT, connection.closed()).await;
+            }
+            close_code::DONE
+        }
+        Served::Full => close_code::FULL,
+        Served::Failed(alknet_core::ServeError::PeerMisbehaved(_)) => close_code::MISBEHAVED,
+        Served::Failed(_) | Served::Panicked | Served::Unknown => close_code::INTERNAL,
+    }
+}
+
+fn log_end(alpn: &Alpn, connection: &Connection, served: &Served) {
+    let addr = connection.peer().addr;
+    match served {
+        Served::Completed => tracing::debug!(%alpn, %addr, "disconnected"),
+        Served::Failed(error) => tracing::info!(%alpn, %addr, %error, "connection ended early"),
+        Served::Panicked => tracing::error!(%alpn, %addr, "the handler panicked; this connection is lost"),
+        Served::Full => tracing::warn!(%alpn, %addr, "no free slot for this service"),
+        Served::Unknown => tracing::error!(%alpn, %addr, "no handler for a negotiated service"),
+    }
+}

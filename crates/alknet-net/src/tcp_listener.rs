@@ -1,0 +1,171 @@
+//! The TCP side of a listener: the gate, TLS, and bare SSH.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alknet_core::{Alpn, Carrier, Connection, Peer, PeerAddr};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+
+use crate::gate::{FirstByte, NO_APPLICATION_PROTOCOL, PublicUrl, classify, http_answer};
+use crate::half_open::HalfOpen;
+use crate::limits::{
+    ACCEPT_BACKOFF, HANDSHAKE_TIMEOUT, MAX_SILENT, SILENCE_BEFORE_BANNER, TCP_KEEPALIVE_IDLE, TCP_KEEPALIVE_INTERVAL,
+    TCP_KEEPALIVE_PROBES,
+};
+use crate::serving::Serving;
+use crate::single_link::{Role, SingleLink, linger};
+use crate::tls::{FaceStore, HelloView, node_key_in};
+
+/// Accepts TCP connections for an endpoint.
+pub(crate) struct TcpAcceptor {
+    pub(crate) serving: Serving,
+    pub(crate) faces: Arc<FaceStore>,
+    pub(crate) half_open: HalfOpen,
+    pub(crate) plain_ssh: Option<Alpn>,
+    pub(crate) public_url: Option<PublicUrl>,
+    silent: Arc<Semaphore>,
+}
+
+/// A connection that got through, with what it holds while it is served.
+struct Opened {
+    connection: Connection,
+    _silent: Option<OwnedSemaphorePermit>,
+}
+
+impl TcpAcceptor {
+    pub(crate) fn new(
+        serving: Serving,
+        faces: Arc<FaceStore>,
+        half_open: HalfOpen,
+        plain_ssh: Option<Alpn>,
+        public_url: Option<PublicUrl>,
+    ) -> Self {
+        Self { serving, faces, half_open, plain_ssh, public_url, silent: Arc::new(Semaphore::new(MAX_SILENT)) }
+    }
+
+    /// The accept loop.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((io, addr)) => {
+                    let this = Arc::clone(&self);
+                    self.serving.spawn(async move { this.handle(io, canonical(addr)).await });
+                }
+                Err(error) => {
+                    // Out of file descriptors, mostly; a connection that vanished in the queue costs nothing either.
+                    tracing::warn!(%error, "cannot accept TCP connections");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+
+    async fn handle(&self, io: TcpStream, addr: SocketAddr) {
+        let place = self.half_open.admit(addr.ip());
+        let opened = tokio::select! {
+            opened = timeout(HANDSHAKE_TIMEOUT, self.open(io, addr)) => opened,
+            () = place.displaced() => {
+                tracing::debug!(%addr, "unfinished handshake gave way to a newer one");
+                return;
+            }
+        };
+        drop(place);
+        match opened {
+            Ok(Ok(Some(opened))) => self.serving.serve(opened.connection).await,
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::debug!(%addr, %error, "handshake failed"),
+            Err(_) => tracing::debug!(%addr, "handshake took too long"),
+        }
+    }
+
+    /// Looks at the first byte and does what it asks for; `None` when the client was sent away.
+    async fn open(&self, io: TcpStream, addr: SocketAddr) -> io::Result<Option<Opened>> {
+        configure(&io)?;
+        let Some(first) = self.first_byte(&io).await? else {
+            return Ok(self.greet_silent(io, addr));
+        };
+        match (classify(first), &self.plain_ssh) {
+            (FirstByte::Tls, _) => self.handshake(io, addr).await,
+            (FirstByte::Ssh, Some(alpn)) => Ok(Some(Opened { connection: plain(alpn, io, addr), _silent: None })),
+            (FirstByte::Http, _) => {
+                send_away(io, http_answer(self.public_url.as_ref()).as_bytes()).await?;
+                Ok(None)
+            }
+            (FirstByte::Ssh | FirstByte::Other, _) => Ok(None),
+        }
+    }
+
+    /// The first byte, left unread; `None` when the client waits for the server to speak, as some SSH clients do.
+    async fn first_byte(&self, io: &TcpStream) -> io::Result<Option<u8>> {
+        let patience = if self.plain_ssh.is_some() { SILENCE_BEFORE_BANNER } else { Duration::MAX };
+        let mut first = [0];
+        match timeout(patience, io.peek(&mut first)).await {
+            Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(Ok(_)) => Ok(Some(first[0])),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn greet_silent(&self, io: TcpStream, addr: SocketAddr) -> Option<Opened> {
+        let alpn = self.plain_ssh.as_ref()?;
+        let Ok(permit) = Arc::clone(&self.silent).try_acquire_owned() else {
+            tracing::debug!(%addr, "too many silent clients");
+            return None;
+        };
+        Some(Opened { connection: plain(alpn, io, addr), _silent: Some(permit) })
+    }
+
+    async fn handshake(&self, io: TcpStream, addr: SocketAddr) -> io::Result<Option<Opened>> {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
+        let hello = HelloView::of(&start.client_hello());
+        let Ok(config) = self.faces.load().tcp(&hello) else {
+            tracing::debug!(%addr, "no service for the offered ALPNs");
+            send_away(start.io, &NO_APPLICATION_PROTOCOL).await?;
+            return Ok(None);
+        };
+        let tls = start.into_stream(config).await?;
+        let session = tls.get_ref().1;
+        let alpn = session.alpn_protocol().map_or(Ok(Alpn::from_static(b"http/1.1")), Alpn::new);
+        let alpn = alpn.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let key = session.peer_certificates().and_then(<[_]>::first).and_then(|spki| node_key_in(spki));
+        let peer = Peer { key, addr: PeerAddr::Ip(addr), server_name: session.server_name().map(str::to_owned) };
+        let link = SingleLink::new(Carrier::Tls, Role::Accepted, tls);
+        Ok(Some(Opened { connection: Connection::new(alpn, peer, link), _silent: None }))
+    }
+}
+
+fn plain(alpn: &Alpn, io: TcpStream, addr: SocketAddr) -> Connection {
+    let peer = Peer { key: None, addr: PeerAddr::Ip(addr), server_name: None };
+    Connection::new(alpn.clone(), peer, SingleLink::new(Carrier::Plain, Role::Accepted, io))
+}
+
+/// IPv4 clients of a dual-stack socket, as the IPv4 clients that they are.
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// No delay for small writes; and a peer that is gone without a word is noticed.
+pub(crate) fn configure(io: &TcpStream) -> io::Result<()> {
+    io.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(TCP_KEEPALIVE_IDLE)
+        .with_interval(TCP_KEEPALIVE_INTERVAL)
+        .with_retries(TCP_KEEPALIVE_PROBES);
+    SockRef::from(io).set_tcp_keepalive(&keepalive)
+}
+
+/// Sends a last word and closes so that it arrives.
+async fn send_away(mut io: TcpStream, last_word: &[u8]) -> io::Result<()> {
+    io.write_all(last_word).await?;
+    io.shutdown().await?;
+    linger(io).await;
+    Ok(())
+}
