@@ -25,7 +25,7 @@ pub(crate) fn hkdf_key(secret: &[u8], salt: &[u8; 32], info: &[&[u8]]) -> Zeroiz
 pub(crate) fn encrypt(key: &[u8; 32], nonce: &[u8; 12], associated: &[u8], plaintext: &[u8]) -> Vec<u8> {
     let mut buffer = Vec::with_capacity(plaintext.len() + TAG_BYTES);
     buffer.extend_from_slice(plaintext);
-    Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key))
+    Aes256Gcm::new(<&Key<Aes256Gcm>>::from(key))
         .encrypt_in_place(&Nonce::from(*nonce), associated, &mut buffer)
         .expect("because the callers' bounds are far below GCM's 64 GiB");
     buffer
@@ -39,7 +39,7 @@ pub(crate) fn decrypt(
     ciphertext: &[u8],
 ) -> Option<Zeroizing<Vec<u8>>> {
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
-    Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key))
+    Aes256Gcm::new(<&Key<Aes256Gcm>>::from(key))
         .decrypt_in_place(&Nonce::from(*nonce), associated, &mut *buffer)
         .ok()?;
     Some(buffer)

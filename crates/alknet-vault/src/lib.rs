@@ -2,7 +2,7 @@
 //!
 //! Everything here is pure: no IO, no clock, no network; time comes in as an argument, files as bytes, and the one
 //! thing taken from outside is the system's randomness. The formats are specified in `docs/spec/vault.md`; the rules
-//! cited in the tests (`VAULT-7`) are that document's.
+//! cited in the tests (`VAULT-07`) are that document's.
 //!
 //! This crate is not for files, prompts or what to do with a key: those belong to its users.
 //!

@@ -39,7 +39,7 @@ pub const MIN_ARGON2_PASSES: u32 = 2;
 /// Most lanes that a keystore may name (they are computed one after the other).
 pub const MAX_ARGON2_LANES: u32 = 4;
 
-/// Most work that a keystore may ask for, in KiB × passes: about five times the default.
+/// Most work that a keystore may ask for, in KiB × passes: about three times the default.
 pub const MAX_ARGON2_WORK_KIB_PASSES: u64 = 2 * 1024 * 1024;
 
 /// Longest signed identity statement, in bytes.

@@ -116,7 +116,7 @@ impl IdentityStatement {
 
     fn from_cbor(bytes: &[u8]) -> Result<Self, StatementError> {
         let mut reader = Reader::new(bytes, MAX_STATEMENT_BYTES)?;
-        let members = reader.map()?;
+        reader.map_of(MEMBERS)?;
         reader.member("keys")?;
         let keys = read_keys(&mut reader)?;
         reader.member("node")?;
@@ -132,7 +132,7 @@ impl IdentityStatement {
         let not_before = reader.unsigned()?;
         reader.end()?;
         let statement = Self { root, node, epoch, keys, not_before, not_after };
-        if members != MEMBERS || statement.to_cbor() != bytes {
+        if statement.to_cbor() != bytes {
             return Err(CborError::NotDeterministic.into());
         }
         statement.with_checked_validity()

@@ -25,6 +25,14 @@ pub enum CborError {
         /// Where it belongs.
         position: usize,
     },
+    /// A map has more or fewer members than belong in it.
+    #[error("a map of {found} members where {expected} belong")]
+    Members {
+        /// How many belong.
+        expected: u64,
+        /// How many it claims to have.
+        found: u64,
+    },
     /// A text or byte string has a length that its member does not allow.
     #[error("a string of {length} bytes at byte {position} does not have an allowed length")]
     Length {
@@ -87,6 +95,14 @@ impl<'b> Reader<'b> {
     pub(crate) fn map(&mut self) -> Result<u64, CborError> {
         let position = self.decoder.position();
         self.decoder.map().ok().flatten().ok_or(CborError::Malformed(position))
+    }
+
+    /// A map of exactly that many members.
+    pub(crate) fn map_of(&mut self, expected: u64) -> Result<(), CborError> {
+        match self.map()? {
+            found if found == expected => Ok(()),
+            found => Err(CborError::Members { expected, found }),
+        }
     }
 
     /// The name of the member that must come next.

@@ -48,9 +48,9 @@ pub struct Argon2Params {
 }
 
 impl Default for Argon2Params {
-    /// 64 MiB, 6 passes, 1 lane: about half a second on one core of a small machine.
+    /// 64 MiB, 10 passes, 1 lane: about half a second on one core of a small server.
     fn default() -> Self {
-        Self { memory_kib: 64 * 1024, passes: 6, lanes: 1 }
+        Self { memory_kib: 64 * 1024, passes: 10, lanes: 1 }
     }
 }
 

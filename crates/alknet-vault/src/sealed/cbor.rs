@@ -37,7 +37,7 @@ impl SealedBlob {
 }
 
 fn read(reader: &mut Reader<'_>) -> Result<SealedBlob, BlobError> {
-    let members = reader.map()?;
+    reader.map_of(MEMBERS)?;
     reader.member("v")?;
     let version = reader.unsigned()?;
     if version != u64::from(VERSION) {
@@ -58,8 +58,5 @@ fn read(reader: &mut Reader<'_>) -> Result<SealedBlob, BlobError> {
     reader.member("context")?;
     let context = reader.bytes(MAX_CONTEXT_BYTES)?;
     reader.end()?;
-    if members != MEMBERS {
-        return Err(CborError::NotDeterministic.into());
-    }
     SealedBlob { key, salt, nonce, context: context.to_vec(), data: data.to_vec() }.in_bounds()
 }
