@@ -1,0 +1,1 @@
+//! Operations, their registry and the alknet/call protocol.

@@ -1,0 +1,251 @@
+//! The one gate: a demand goes in, a [`Permit`] or a [`Denial`] comes out, and both are audited.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    AccessRule, AuditEvent, AuditKind, AuditLog, AuditOutcome, Denial, Identity, PeerAddr, ResourceId, Scope, Standing,
+    access::decide,
+};
+
+/// Who asks: the identity if one is known, the credential that proved it, and from where.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is; `None` for the anonymous.
+    pub identity: Option<Arc<Identity>>,
+    /// Fingerprint or id of the credential, for the audit; a stranger's proven key is written down too.
+    pub credential: Option<String>,
+    /// Where it speaks from.
+    pub addr: PeerAddr,
+}
+
+impl Caller {
+    /// The peer name, or `None`.
+    pub fn id(&self) -> Option<&str> {
+        self.identity.as_deref().map(Identity::id)
+    }
+}
+
+/// Whether an action changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It only reads.
+    Query,
+    /// It changes something.
+    Mutation,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand<'a> {
+    /// The operation, as `service/operation`.
+    pub action: &'a str,
+    /// Who may.
+    pub rule: &'a AccessRule,
+    /// What it is done to.
+    pub resource: Option<&'a ResourceId>,
+    /// Whether it changes anything.
+    pub effect: Effect,
+}
+
+/// Proof that the gate let somebody through: which action, on what, for whom, and whether that still stands.
+///
+/// Only [`Authorizer::authorize`] makes one and it cannot be copied; what may be touched is read *from* it.
+pub struct Permit {
+    action: String,
+    scopes: Vec<Scope>,
+    resource: Option<ResourceId>,
+    identity: Option<Arc<Identity>>,
+}
+
+/// Why a permit does not cover what was tried with it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PermitError {
+    /// The rights were changed or removed since.
+    #[error("the rights of this identity were revoked")]
+    Revoked,
+    /// It was given for something else.
+    #[error("the permit for {action} does not cover {needed}")]
+    NotCovered {
+        /// What it was given for.
+        action: String,
+        /// What was tried.
+        needed: String,
+    },
+}
+
+impl Permit {
+    /// The operation it was given for.
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+    /// The resource it was given for.
+    pub const fn resource(&self) -> Option<&ResourceId> {
+        self.resource.as_ref()
+    }
+    /// Who it was given to; `None` for the anonymous caller of something public.
+    pub const fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+    /// Fails once the identity's rights were revoked. Stores ask before every commit and each batch of reads.
+    pub fn check(&self) -> Result<(), PermitError> {
+        match self.identity.as_deref().map(Identity::standing) {
+            Some(standing) if !Standing::is_current(standing) => Err(PermitError::Revoked),
+            _ => Ok(()),
+        }
+    }
+    /// Fails unless the gate has seen `scope` held, and the rights still stand.
+    pub fn require(&self, scope: &str) -> Result<(), PermitError> {
+        if !self.scopes.iter().any(|held| held.as_str() == scope) {
+            return Err(PermitError::NotCovered { action: self.action.clone(), needed: scope.to_owned() });
+        }
+        self.check()
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = self.identity.as_deref().map_or("anonymous", Identity::id);
+        write!(f, "Permit({} for {who})", self.action)
+    }
+}
+
+/// What janitors, collectors and migrations hold instead of a [`Permit`]; accepted by maintenance functions only.
+#[derive(Debug)]
+pub struct Maintenance {
+    task: &'static str,
+}
+
+impl Maintenance {
+    /// Names the task that acts on the node's own behalf.
+    pub const fn of(task: &'static str) -> Self {
+        Self { task }
+    }
+    /// The task.
+    pub const fn task(&self) -> &'static str {
+        self.task
+    }
+}
+
+/// Decides and writes down what was decided.
+#[derive(Clone)]
+pub struct Authorizer {
+    audit: Arc<dyn AuditLog>,
+}
+
+impl fmt::Debug for Authorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorizer")
+    }
+}
+
+impl Authorizer {
+    /// Audits to `audit`.
+    pub fn new(audit: Arc<dyn AuditLog>) -> Self {
+        Self { audit }
+    }
+
+    /// Lets the caller through, or not, by the access formula; both are audited.
+    pub fn authorize(&self, caller: &Caller, demand: &Demand<'_>) -> Result<Permit, Denial> {
+        let identity = caller.identity.as_deref().filter(|identity| identity.standing().is_current());
+        let verdict = decide(demand.rule, identity, demand.resource);
+        self.audit.record(AuditEvent {
+            kind: match demand.effect {
+                Effect::Query => AuditKind::Query,
+                Effect::Mutation => AuditKind::Mutation,
+            },
+            outcome: if verdict.is_ok() { AuditOutcome::Allowed } else { AuditOutcome::Denied },
+            identity: caller.id().map(str::to_owned),
+            credential: caller.credential.clone(),
+            action: demand.action.to_owned(),
+            resource: demand.resource.map(ToString::to_string),
+            addr: caller.addr.to_string(),
+            detail: verdict.err().map(|denial| denial.to_string()),
+        });
+        verdict.map(|()| Permit {
+            action: demand.action.to_owned(),
+            scopes: demand.rule.scopes().to_vec(),
+            resource: demand.resource.cloned(),
+            identity: caller.identity.clone(),
+        })
+    }
+
+    /// Writes down that somebody proved, or failed to prove, who they are.
+    pub fn authenticated(&self, caller: &Caller, door: &str, outcome: AuditOutcome, detail: Option<String>) {
+        self.audit.record(AuditEvent {
+            kind: AuditKind::Authentication,
+            outcome,
+            identity: caller.id().map(str::to_owned),
+            credential: caller.credential.clone(),
+            action: door.to_owned(),
+            resource: None,
+            addr: caller.addr.to_string(),
+            detail,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    use super::*;
+    use crate::{ResourceGrants, ScopeSet};
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<AuditEvent>>);
+    impl AuditLog for Kept {
+        fn record(&self, event: AuditEvent) {
+            self.0.lock().unwrap().push(event);
+        }
+    }
+
+    fn caller(identity: Option<Identity>) -> Caller {
+        Caller { identity: identity.map(Arc::new), credential: Some("c".into()), addr: PeerAddr::LocalOwner { pid: 1 } }
+    }
+
+    #[test]
+    fn both_outcomes_are_audited_and_only_one_gives_a_permit() {
+        let kept = Arc::new(Kept::default());
+        let authorizer = Authorizer::new(kept.clone());
+        let rule = AccessRule::scoped(["peers:write".parse().unwrap()]);
+        let demand = Demand { action: "peers/add", rule: &rule, resource: None, effect: Effect::Mutation };
+        let permit = authorizer.authorize(&caller(Some(Identity::owner("me"))), &demand).unwrap();
+        assert_eq!(permit.action(), "peers/add");
+        assert_eq!(permit.require("peers:write"), Ok(()));
+        assert!(matches!(permit.require("keys:write"), Err(PermitError::NotCovered { .. })));
+        assert_eq!(authorizer.authorize(&caller(None), &demand).unwrap_err(), Denial::Unauthenticated);
+        let events = kept.0.lock().unwrap();
+        let seen: Vec<_> = events.iter().map(|e| (e.kind, e.outcome, e.identity.as_deref())).collect();
+        assert_eq!(
+            seen,
+            [
+                (AuditKind::Mutation, AuditOutcome::Allowed, Some("me")),
+                (AuditKind::Mutation, AuditOutcome::Denied, None),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_permit_ends_with_the_rights_it_came_from() {
+        let counter = Arc::new(AtomicU64::new(0));
+        let authorizer = Authorizer::new(Arc::new(Kept::default()));
+        let scopes = ScopeSet::from_iter(["fs:read".parse().unwrap()]);
+        let who = Identity::new("a", scopes, ResourceGrants::default()).with_standing(Standing::at_present(&counter));
+        let rule = AccessRule::scoped(["fs:read".parse().unwrap()]);
+        let demand = Demand { action: "fs/read", rule: &rule, resource: None, effect: Effect::Query };
+        let caller = caller(Some(who));
+        let permit = authorizer.authorize(&caller, &demand).unwrap();
+        assert_eq!(permit.check(), Ok(()));
+        counter.fetch_add(1, Ordering::AcqRel);
+        assert_eq!(permit.check(), Err(PermitError::Revoked));
+        assert_eq!(permit.require("fs:read"), Err(PermitError::Revoked));
+        assert_eq!(
+            authorizer.authorize(&caller, &demand).unwrap_err(),
+            Denial::Unauthenticated,
+            "stale identities are nobody"
+        );
+    }
+}

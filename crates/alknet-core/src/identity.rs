@@ -1,0 +1,126 @@
+//! Who somebody is, once a credential was proven.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::{Credential, ResourceGrants, ResourceId, Scope, ScopeSet};
+
+/// The role whose holders have every right; built in, never redefined.
+pub const OWNER_ROLE: &str = "owner";
+/// The identity of whoever opens the control socket under the node's own uid; no peer may take this name.
+pub const LOCAL_OWNER: &str = "local-owner";
+
+/// Whether what an identity was granted still stands.
+///
+/// The provider bumps the counter when it changes or removes the identity; everything that was handed out before is then stale.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    current: Arc<AtomicU64>,
+    granted: u64,
+}
+
+impl Standing {
+    /// Grants at the counter's present value.
+    pub fn at_present(current: &Arc<AtomicU64>) -> Self {
+        Self { current: current.clone(), granted: current.load(Ordering::Acquire) }
+    }
+    /// Whether nothing was revoked since.
+    pub fn is_current(&self) -> bool {
+        self.current.load(Ordering::Acquire) == self.granted
+    }
+}
+
+/// Somebody known: the stable name, what it may do, and whether that still stands.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    id: String,
+    owner: bool,
+    scopes: ScopeSet,
+    limit: Option<ScopeSet>,
+    resources: ResourceGrants,
+    standing: Standing,
+}
+
+impl Identity {
+    /// Makes an identity with these rights, standing for ever. A provider adds [`Self::with_standing`].
+    pub fn new(id: impl Into<String>, scopes: ScopeSet, resources: ResourceGrants) -> Self {
+        let standing = Standing::at_present(&Arc::new(AtomicU64::new(0)));
+        Self { id: id.into(), owner: false, scopes, limit: None, resources, standing }
+    }
+    /// Makes an identity with every right.
+    pub fn owner(id: impl Into<String>) -> Self {
+        let everything = "*:*".parse().expect("because two stars are a scope");
+        let mut resources = ResourceGrants::default();
+        resources.grant("*:*".parse().expect("because two stars are a resource"), "*");
+        Self { owner: true, ..Self::new(id, ScopeSet::from_iter([everything]), resources) }
+    }
+    /// Ties the rights to a counter that says when they end.
+    pub fn with_standing(mut self, standing: Standing) -> Self {
+        self.standing = standing;
+        self
+    }
+    /// Keeps only the rights that `limit` holds too (a token's or an API key's own scopes).
+    pub fn limited_to(mut self, limit: ScopeSet) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+    /// The stable peer name, never a fingerprint: keys rotate under it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+    /// Whether it holds the role `owner`, undiminished by a credential's own limit.
+    pub const fn is_owner(&self) -> bool {
+        self.owner && self.limit.is_none()
+    }
+    /// Whether it holds `scope`.
+    pub fn holds(&self, scope: &Scope) -> bool {
+        self.scopes.allows(scope) && self.limit.as_ref().is_none_or(|limit| limit.allows(scope))
+    }
+    /// Whether it may do `action` to `resource`.
+    pub fn may(&self, resource: &ResourceId, action: &str) -> bool {
+        self.resources.allows(resource, action)
+    }
+    /// The scopes it holds, before any limit.
+    pub const fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+    /// Whether these rights still stand.
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+/// Answers who a proven credential belongs to: at once, from memory.
+pub trait IdentityProvider: Send + Sync + 'static {
+    /// The identity, or `None` for a stranger.
+    fn identify(&self, credential: &Credential) -> Option<Arc<Identity>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_only_takes_away() {
+        let read: Scope = "fs:read".parse().unwrap();
+        let write: Scope = "fs:write".parse().unwrap();
+        let reader = Identity::new("a", ScopeSet::from_iter([read.clone()]), ResourceGrants::default());
+        let limit = ScopeSet::from_iter([read.clone(), write.clone()]);
+        let limited = reader.limited_to(limit);
+        assert!(limited.holds(&read) && !limited.holds(&write));
+        let owner = Identity::owner("o").limited_to(ScopeSet::from_iter([read.clone()]));
+        assert!(owner.holds(&read) && !owner.holds(&write) && !owner.is_owner());
+        assert!(Identity::owner("o").is_owner());
+    }
+
+    #[test]
+    fn a_bumped_counter_ends_the_standing() {
+        let counter = Arc::new(AtomicU64::new(7));
+        let identity = Identity::owner("o").with_standing(Standing::at_present(&counter));
+        assert!(identity.standing().is_current());
+        counter.fetch_add(1, Ordering::AcqRel);
+        assert!(!identity.standing().is_current());
+    }
+}

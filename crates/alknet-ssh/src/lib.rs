@@ -1,0 +1,1 @@
+//! The SSH server on any stream Alknet hands it.

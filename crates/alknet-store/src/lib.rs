@@ -1,0 +1,1 @@
+//! One SQLite database: migrations, one writer with group commit, peers, keys, tokens, audit.

@@ -1,0 +1,2 @@
+//! One node, one binary.
+fn main() {}
