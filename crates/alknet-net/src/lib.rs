@@ -3,6 +3,7 @@
 //! What arrives is turned into core's `Connection` and given to core's `Router`; what is dialled comes back as one.
 //! Nothing here knows a protocol above TLS, a peer by name, or a file but the certificate's and the control socket's.
 
+mod dial;
 mod endpoint;
 mod gate;
 mod half_open;
@@ -15,6 +16,7 @@ mod socket;
 mod tcp_listener;
 mod tls;
 
+pub use dial::{CarrierPolicy, LostCarrier, NetDialer};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use gate::{InvalidPublicUrl, PublicUrl};
 pub use local::{LocalBindError, connect_local};

@@ -77,3 +77,20 @@ pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 /// How long the farewells of closed QUIC connections may take when the endpoint stops.
 pub const WAIT_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long QUIC goes alone before TCP starts too. A path on which QUIC works answers before TCP and TLS could.
+pub const QUIC_HEAD_START: Duration = Duration::from_millis(120);
+/// How long TCP goes alone where QUIC lost lately.
+pub const TCP_HEAD_START: Duration = Duration::from_secs(1);
+/// One carrier's attempt at one address.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long one address goes alone before the next is tried too.
+pub const ADDRESS_STAGGER: Duration = Duration::from_millis(400);
+/// Addresses of one node that are tried.
+pub const MAX_DIALLED_ADDRESSES: usize = 16;
+/// How long the name service may take.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a carrier that lost is not tried first.
+pub const CARRIER_MEMORY: Duration = Duration::from_secs(300);
+/// Ways (network and address) for which a lost carrier is remembered.
+pub const MAX_REMEMBERED_CARRIERS: usize = 256;

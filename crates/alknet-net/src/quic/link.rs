@@ -17,17 +17,11 @@ use crate::limits::MAX_CLOSE_REASON_BYTES;
 /// A QUIC connection after its handshake.
 pub(crate) struct QuicLink {
     connection: quinn::Connection,
-    /// Keeps a dialling endpoint alive as long as its connection.
-    _endpoint: Option<quinn::Endpoint>,
 }
 
 impl QuicLink {
-    pub(crate) fn accepted(connection: quinn::Connection) -> Self {
-        Self { connection, _endpoint: None }
-    }
-
-    pub(crate) fn dialled(connection: quinn::Connection, endpoint: quinn::Endpoint) -> Self {
-        Self { connection, _endpoint: Some(endpoint) }
+    pub(crate) fn new(connection: quinn::Connection) -> Self {
+        Self { connection }
     }
 }
 

@@ -61,7 +61,7 @@ impl QuicAcceptor {
         if self.serving.knows(&peer) {
             transport::raise(&connection);
         }
-        self.serving.serve(Connection::new(alpn, peer, QuicLink::accepted(connection))).await;
+        self.serving.serve(Connection::new(alpn, peer, QuicLink::new(connection))).await;
     }
 }
 

@@ -1,0 +1,281 @@
+//! Dialling nodes: pinned keys, both carriers in a race, and a memory of what does not get through.
+
+mod attempt;
+mod memory;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use alknet_core::{Alpn, BoxFuture, Carrier, Connection, DialError, DialTarget, Dialer, HostPort};
+use arc_swap::ArcSwap;
+use futures_util::StreamExt;
+use futures_util::future::{self, Either};
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{sleep, timeout};
+
+use attempt::{AttemptError, Goal, over_quic, over_tcp};
+use memory::CarrierMemory;
+pub use memory::LostCarrier;
+
+use crate::limits::{
+    ADDRESS_STAGGER, ATTEMPT_TIMEOUT, MAX_DIALLED_ADDRESSES, QUIC_HEAD_START, RESOLVE_TIMEOUT, TCP_HEAD_START,
+    WAIT_IDLE_TIMEOUT,
+};
+use crate::socket::bind_udp;
+use crate::tls::NodeCredentials;
+
+/// Which carriers a dialler uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CarrierPolicy {
+    /// Both; QUIC goes first, unless the kernel withholds the UDP buffers that it needs.
+    #[default]
+    Auto,
+    /// Both; QUIC goes first.
+    PreferQuic,
+    /// QUIC only.
+    QuicOnly,
+    /// TLS over TCP only.
+    TcpOnly,
+}
+
+/// Dials other nodes with this node's key.
+pub struct NetDialer {
+    node: ArcSwap<NodeCredentials>,
+    policy: CarrierPolicy,
+    memory: CarrierMemory,
+    quic: Mutex<Option<QuicSocket>>,
+}
+
+/// The one UDP socket that every QUIC connection of a dialler shares.
+#[derive(Clone)]
+struct QuicSocket {
+    endpoint: quinn::Endpoint,
+    small_buffers: bool,
+}
+
+impl NetDialer {
+    /// Presents `node`'s key to whom it dials.
+    pub fn new(node: NodeCredentials, policy: CarrierPolicy) -> Self {
+        Self { node: ArcSwap::from_pointee(node), policy, memory: CarrierMemory::default(), quic: Mutex::new(None) }
+    }
+
+    /// Presents another key from now on.
+    pub fn set_node_credentials(&self, node: NodeCredentials) {
+        self.node.store(Arc::new(node));
+    }
+
+    /// What did not get through lately, and why.
+    pub fn lost_carriers(&self) -> Vec<LostCarrier> {
+        self.memory.report(Instant::now())
+    }
+
+    /// Waits, for a bounded time, until the farewells of closed QUIC connections are sent. A program that ends without
+    /// it leaves its peers waiting for their idle timeout.
+    pub async fn finish(&self) {
+        let socket = self.quic.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(socket) = socket {
+            let _ = timeout(WAIT_IDLE_TIMEOUT, socket.endpoint.wait_idle()).await;
+        }
+    }
+
+    fn quic_socket(&self) -> Result<QuicSocket, AttemptError> {
+        let mut socket = self.quic.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(socket) = &*socket {
+            return Ok(socket.clone());
+        }
+        let made = make_quic_socket().map_err(|error| AttemptError::Failed(format!("no UDP socket: {error}")))?;
+        Ok(socket.insert(made).clone())
+    }
+
+    /// The carriers in the order of preference, and how long the first goes alone.
+    fn plan(&self, way: (IpAddr, SocketAddr)) -> (Carrier, Option<Carrier>, Duration) {
+        let tcp_first = (Carrier::Tls, Some(Carrier::Quic), TCP_HEAD_START);
+        match self.policy {
+            CarrierPolicy::QuicOnly => (Carrier::Quic, None, Duration::ZERO),
+            CarrierPolicy::TcpOnly => (Carrier::Tls, None, Duration::ZERO),
+            _ if self.memory.loser(way, Instant::now()) == Some(Carrier::Quic) => tcp_first,
+            CarrierPolicy::Auto if self.quic_socket().map_or(true, |socket| socket.small_buffers) => tcp_first,
+            CarrierPolicy::Auto | CarrierPolicy::PreferQuic => (Carrier::Quic, Some(Carrier::Tls), QUIC_HEAD_START),
+        }
+    }
+
+    async fn attempt(&self, carrier: Carrier, goal: &Goal) -> Result<Connection, AttemptError> {
+        let node = self.node.load_full();
+        let attempt = async {
+            match carrier {
+                Carrier::Quic => over_quic(&self.quic_socket()?.endpoint, goal, &node).await,
+                _ => over_tcp(goal, &node).await,
+            }
+        };
+        let silent = || Err(AttemptError::Failed("no answer".to_owned()));
+        timeout(ATTEMPT_TIMEOUT, attempt).await.unwrap_or_else(|_| silent())
+    }
+
+    /// Races the carriers to one address.
+    async fn race(&self, goal: Goal) -> Result<Connection, AttemptError> {
+        let way = (local_address_towards(goal.addr), goal.addr);
+        let (first, second, head_start) = self.plan(way);
+        let started = Instant::now();
+        let mut leader = Box::pin(self.attempt(first, &goal));
+        let Some(second) = second else {
+            return leader.await.map_err(|error| only(first, error));
+        };
+        let early = match future::select(&mut leader, Box::pin(sleep(head_start))).await {
+            Either::Left((Ok(connection), _)) => return Ok(self.winner(way, first, connection)),
+            // Nobody is pinned, so another carrier can only tell the same.
+            Either::Left((Err(AttemptError::Key(seen)), _)) if goal.key.is_none() => {
+                return Err(AttemptError::Key(seen));
+            }
+            Either::Left((Err(error), _)) => Some(error),
+            Either::Right(_) => None,
+        };
+        let mut follower = Box::pin(self.attempt(second, &goal));
+        let lost = |carrier, reason: String| self.memory.lost(way, carrier, reason, Instant::now());
+        if let Some(error) = early {
+            return match follower.await {
+                Ok(connection) => {
+                    lost(first, error.to_string());
+                    Ok(self.winner(way, second, connection))
+                }
+                Err(other) => Err(both((first, error), (second, other))),
+            };
+        }
+        match future::select(leader, &mut follower).await {
+            Either::Left((Ok(connection), _)) => Ok(self.winner(way, first, connection)),
+            Either::Left((Err(error), _)) => match follower.await {
+                Ok(connection) => {
+                    lost(first, error.to_string());
+                    Ok(self.winner(way, second, connection))
+                }
+                Err(other) => Err(both((first, error), (second, other))),
+            },
+            Either::Right((Ok(connection), _)) => {
+                lost(first, format!("no answer for {} ms", started.elapsed().as_millis()));
+                Ok(self.winner(way, second, connection))
+            }
+            Either::Right((Err(error), leader)) => match leader.await {
+                Ok(connection) => Ok(self.winner(way, first, connection)),
+                Err(other) => Err(both((first, other), (second, error))),
+            },
+        }
+    }
+
+    fn winner(&self, way: (IpAddr, SocketAddr), carrier: Carrier, connection: Connection) -> Connection {
+        self.memory.won(way, carrier);
+        connection
+    }
+
+    /// Tries the addresses one after the other, not waiting long for a silent one.
+    async fn dial_all(&self, goals: Vec<Goal>) -> Result<Connection, DialError> {
+        let mut goals = goals.into_iter();
+        let mut running = FuturesUnordered::new();
+        let mut failures = Vec::new();
+        loop {
+            let next = goals.next();
+            let has_next = next.is_some();
+            if let Some(goal) = next {
+                running.push(async { (goal.clone(), self.race(goal).await) });
+            }
+            let stagger = async { if has_next { sleep(ADDRESS_STAGGER).await } else { future::pending().await } };
+            match future::select(running.next(), Box::pin(stagger)).await {
+                Either::Left((Some((_, Ok(connection))), _)) => return Ok(connection),
+                Either::Left((Some((goal, Err(error))), _)) => failures.push((goal, error)),
+                Either::Left((None, _)) => return Err(worst(failures)),
+                Either::Right(_) => {}
+            }
+        }
+    }
+}
+
+impl Dialer for NetDialer {
+    fn dial<'a>(&'a self, target: &'a DialTarget, alpn: &'a Alpn) -> BoxFuture<'a, Result<Connection, DialError>> {
+        Box::pin(async move {
+            if target.addresses.is_empty() {
+                return Err(DialError::NoAddress);
+            }
+            let mut goals = Vec::new();
+            let mut unresolved = Vec::new();
+            for host in &target.addresses {
+                match resolve(host).await {
+                    Ok(addrs) => goals.extend(addrs.into_iter().map(|addr| Goal {
+                        host: host.clone(),
+                        addr,
+                        alpn: alpn.clone(),
+                        key: target.key,
+                    })),
+                    Err(error) => unresolved.push(error),
+                }
+            }
+            goals.truncate(MAX_DIALLED_ADDRESSES);
+            if goals.is_empty() {
+                return Err(DialError::Unreachable(unresolved.join("; ")));
+            }
+            self.dial_all(goals).await
+        })
+    }
+}
+
+async fn resolve(host: &HostPort) -> Result<Vec<SocketAddr>, String> {
+    match timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host.host(), host.port()))).await {
+        Ok(Ok(addrs)) => Ok(addrs.collect()),
+        Ok(Err(error)) => Err(format!("{host}: {error}")),
+        Err(_) => Err(format!("{host}: the name server does not answer")),
+    }
+}
+
+fn make_quic_socket() -> std::io::Result<QuicSocket> {
+    let any = |ip: IpAddr| SocketAddr::new(ip, 0);
+    let (udp, warning) =
+        bind_udp(any(Ipv6Addr::UNSPECIFIED.into())).or_else(|_| bind_udp(any(Ipv4Addr::UNSPECIFIED.into())))?;
+    let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, udp, Arc::new(quinn::TokioRuntime))?;
+    Ok(QuicSocket { endpoint, small_buffers: warning.is_some() })
+}
+
+/// The address that the kernel would send from: it names the network. Connecting a UDP socket sends nothing.
+fn local_address_towards(remote: SocketAddr) -> IpAddr {
+    let unspecified: IpAddr =
+        if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let local = || {
+        let socket = UdpSocket::bind((unspecified, 0))?;
+        socket.connect(remote)?;
+        socket.local_addr()
+    };
+    local().map_or(unspecified, |addr| addr.ip())
+}
+
+fn only(carrier: Carrier, error: AttemptError) -> AttemptError {
+    match error {
+        AttemptError::Failed(cause) => AttemptError::Failed(format!("{}: {cause}", carrier.name())),
+        other => other,
+    }
+}
+
+/// Joins two carriers' failures: a wrong key is worth more than a missing service, and that more than silence.
+fn both(first: (Carrier, AttemptError), second: (Carrier, AttemptError)) -> AttemptError {
+    match (only(first.0, first.1), only(second.0, second.1)) {
+        (AttemptError::Key(seen), _) | (_, AttemptError::Key(seen)) => AttemptError::Key(seen),
+        (AttemptError::Failed(a), AttemptError::Failed(b)) => AttemptError::Failed(format!("{a}; {b}")),
+        _ => AttemptError::NotOffered,
+    }
+}
+
+/// The failure that says most, of all addresses.
+fn worst(failures: Vec<(Goal, AttemptError)>) -> DialError {
+    let key = failures.iter().find_map(|(goal, error)| match error {
+        AttemptError::Key(seen) => Some((goal, *seen)),
+        _ => None,
+    });
+    if let Some((goal, seen)) = key {
+        let address = goal.host.clone();
+        return match goal.key {
+            Some(pinned) => DialError::WrongKey { address, seen, pinned },
+            None => DialError::UnknownKey { address, seen },
+        };
+    }
+    if let Some((goal, _)) = failures.iter().find(|(_, error)| *error == AttemptError::NotOffered) {
+        return DialError::NotOffered { address: goal.host.clone(), alpn: goal.alpn.clone() };
+    }
+    let causes: Vec<_> = failures.iter().map(|(goal, error)| format!("{} ({error})", goal.addr)).collect();
+    DialError::Unreachable(causes.join("; "))
+}
