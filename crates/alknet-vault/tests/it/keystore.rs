@@ -1,6 +1,6 @@
 //! Keystores and key files, against vectors that a second implementation made.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alknet_vault::{
     Argon2Params, Epoch, KeyFile, KeyPurpose, Keystore, KeystoreError, Mnemonic, SealKeystoreError, Unlock,
@@ -157,6 +157,29 @@ fn the_default_parameters_are_stored() {
             "name": "argon2id", "memory_kib": params.memory_kib(), "passes": params.passes(), "lanes": params.lanes(),
         })
     );
+}
+
+/// Resident memory of this process, in KiB.
+#[cfg(target_os = "linux")]
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+// VAULT-20: of 64 MiB nothing stays; tests beside this one may hold their own for a while
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_argon2_is_released() {
+    let before = resident_kib();
+    let unlock = Unlock::Passphrase("a passphrase");
+    let keystore = Keystore::seal(&vectors::twelve_words(), "", Epoch::ZERO, unlock).unwrap();
+    keystore.open(unlock).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while resident_kib() > before + 16 * 1024 {
+        assert!(Instant::now() < deadline, "{} KiB before, {} KiB after", before, resident_kib());
+        std::thread::yield_now();
+    }
 }
 
 #[test]
