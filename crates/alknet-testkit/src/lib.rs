@@ -1,1 +1,4 @@
-//! Test support: in-memory connections, throw-away identities, vectors. Never part of the product.
+//! Test support, never part of the product: connections in memory and throw-away identities.
+
+pub mod identities;
+pub mod memory;
