@@ -78,7 +78,8 @@ impl Endpoint {
             Arc::new(quinn::TokioRuntime),
         )?;
         let quic_acceptor = QuicAcceptor { serving: serving.clone(), half_open: half_open.clone() };
-        serving.spawn_listener(Arc::new(quic_acceptor).run(quic.clone()));
+        // Not among the serving tasks: it goes on refusing until the endpoint is closed.
+        tokio::spawn(Arc::new(quic_acceptor).run(quic.clone()));
 
         let tcp_acceptor =
             TcpAcceptor::new(serving.clone(), Arc::clone(&faces), half_open, config.plain_ssh, config.public_url);
@@ -135,7 +136,6 @@ impl Endpoint {
     pub async fn shutdown(&self, drain: Duration) {
         let deadline = tokio::time::Instant::now() + drain;
         // 1
-        self.quic.set_server_config(None);
         self.serving.stop_accepting();
         // 2
         let told = tokio::time::timeout_at(deadline, self.serving.router().shutdown()).await.is_ok();

@@ -85,6 +85,11 @@ impl Serving {
         log_end(&alpn, &connection, &served);
     }
 
+    /// Whether nothing new is accepted any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
     /// Connections and handshakes at present, accept loops included.
     pub(crate) fn tasks(&self) -> usize {
         self.tasks.len()

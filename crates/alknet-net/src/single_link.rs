@@ -175,10 +175,11 @@ impl<S: SingleIo> Shared<S> {
     /// because closing a socket with unread data in it makes the kernel destroy what the peer has not read yet.
     fn finish(&self) {
         let clean = self.sent_all.load(Ordering::Acquire) && !self.received_all.load(Ordering::Acquire);
-        if clean && let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            if let Some(io) = self.io().take() {
-                runtime.spawn(linger(io));
-            }
+        let rest = if clean { self.io().take() } else { None };
+        if let Some(io) = rest
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(linger(io));
         }
         self.end(CloseReason::Local);
     }

@@ -21,9 +21,14 @@ pub(crate) struct QuicAcceptor {
 }
 
 impl QuicAcceptor {
-    /// The accept loop; ends when the endpoint is closed.
+    /// The accept loop; ends when the endpoint is closed. While the endpoint drains it refuses newcomers by name: a
+    /// client that hears nothing would wait for its timeout before it tries elsewhere.
     pub(crate) async fn run(self: Arc<Self>, endpoint: quinn::Endpoint) {
         while let Some(incoming) = endpoint.accept().await {
+            if self.serving.is_stopping() {
+                incoming.refuse();
+                continue;
+            }
             // Under load only those who receive at the address that they send from take a place.
             let loaded = self.half_open.count() >= RETRY_ABOVE_HALF_OPEN;
             if loaded && !incoming.remote_address_validated() && incoming.may_retry() {

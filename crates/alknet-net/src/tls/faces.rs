@@ -224,7 +224,8 @@ mod tests {
     fn alpn_alone_chooses_the_face() {
         let node = names(&["alknet/call", "ssh"]);
         let web_tcp = names(&["h2", "http/1.1", "acme-tls/1"]);
-        let table: &[(Option<&[&str]>, Result<Answer, NoService>)] = &[
+        type Case<'a> = (Option<&'a [&'a str]>, Result<Answer, NoService>);
+        let table: &[Case<'_>] = &[
             (Some(&["alknet/call"]), Ok(Answer::Node)),
             (Some(&["h2", "http/1.1"]), Ok(Answer::Web)),
             (Some(&["h2", "ssh"]), Ok(Answer::Node)),
