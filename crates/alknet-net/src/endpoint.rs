@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alknet_core::{Alpn, Carrier, Face, IdentityProvider, Router};
+use alknet_core::{Alpn, Carrier, Face, IdentityProvider, Router, Sessions};
 use quinn::VarInt;
 
 use crate::gate::PublicUrl;
@@ -53,7 +53,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Starts to listen and serve. Needs a tokio runtime.
+    /// Starts to listen and serve. Needs a tokio runtime. Connections whose peer proved a key are entered into
+    /// `sessions`, and end when that key's rights do.
     ///
     /// # Errors
     /// When the port is taken, or the identity cannot sign.
@@ -61,13 +62,14 @@ impl Endpoint {
         config: EndpointConfig,
         router: Router,
         identities: Arc<dyn IdentityProvider>,
+        sessions: Sessions,
         node: &NodeCredentials,
         web: WebCertificate,
     ) -> Result<Self, EndpointError> {
         let faces = Arc::new(FaceStore::new(alpn_table(&router), node, web)?);
         let sockets = socket::bind(config.listen)?;
         let addr = sockets.tcp.local_addr()?;
-        let serving = Serving::new(router, identities);
+        let serving = Serving::new(router, identities, sessions);
         let half_open = HalfOpen::default();
 
         let crypto = Arc::new(LazyServerConfig::new(Arc::clone(&faces)));

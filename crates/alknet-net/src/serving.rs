@@ -4,7 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alknet_core::{Alpn, Carrier, Connection, Credential, IdentityProvider, Peer, Router, Served};
+use alknet_core::{
+    Alpn, Caller, Carrier, Connection, Credential, IdentityProvider, Peer, Router, Served, SessionGuard, SessionKind,
+    Sessions,
+};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +20,7 @@ mod close_code {
     pub(super) const FULL: u64 = 2;
     pub(super) const MISBEHAVED: u64 = 3;
     pub(super) const INTERNAL: u64 = 4;
+    pub(super) const REVOKED: u64 = 5;
 }
 
 /// What every listener of an endpoint shares.
@@ -24,6 +28,7 @@ mod close_code {
 pub(crate) struct Serving {
     router: Router,
     identities: Arc<dyn IdentityProvider>,
+    sessions: Sessions,
     tasks: TaskTracker,
     /// Cancelled when nothing new is accepted any more.
     stopping: CancellationToken,
@@ -32,10 +37,11 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn new(router: Router, identities: Arc<dyn IdentityProvider>) -> Self {
+    pub(crate) fn new(router: Router, identities: Arc<dyn IdentityProvider>, sessions: Sessions) -> Self {
         Self {
             router,
             identities,
+            sessions,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -73,13 +79,30 @@ impl Serving {
         });
     }
 
+    /// Enters a connection whose peer proved a key, so that taking the key's rights away ends it.
+    fn enter(&self, peer: &Peer) -> Option<SessionGuard> {
+        peer.key?;
+        let credential = Credential::of_peer(peer)?;
+        let identity = self.identities.identify(&credential);
+        let caller = Caller { identity, credential: Some(credential.label()), addr: peer.addr };
+        Some(self.sessions.register(&caller, SessionKind::Connection))
+    }
+
     /// Serves a connection to its end and closes it.
     pub(crate) async fn serve(&self, connection: Connection) {
         let (alpn, addr, carrier) = (connection.alpn().clone(), connection.peer().addr, connection.carrier());
         let key = connection.peer().key;
         tracing::info!(%alpn, %addr, carrier = carrier.name(), key = key.map(tracing::field::display), "connected");
         let _closing = CloseOnDrop(connection.clone());
-        let served = self.router.serve(connection.clone()).await;
+        let session = self.enter(connection.peer());
+        let served = tokio::select! {
+            served = self.router.serve(connection.clone()) => served,
+            () = revoked(session.as_ref()) => {
+                tracing::info!(%alpn, %addr, "the peer's rights were taken away");
+                connection.close(close_code::REVOKED, b"rights revoked");
+                return;
+            }
+        };
         let code = settle(&connection, &served).await;
         connection.close(code, b"");
         log_end(&alpn, &connection, &served);
@@ -110,6 +133,13 @@ impl Serving {
     pub(crate) async fn cut_off(&self) {
         self.closing.cancel();
         self.tasks.wait().await;
+    }
+}
+
+async fn revoked(session: Option<&SessionGuard>) {
+    match session {
+        Some(session) => session.token().cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -195,3 +195,22 @@ async fn a_panicking_handler_costs_one_connection() {
     let stream = tls(&Offer::alpns(&["alknet/call"]), node.addr()).await.unwrap();
     assert_eq!(line(stream).await, "alknet/call tcp nobody");
 }
+
+#[tokio::test]
+async fn taking_a_keys_rights_away_ends_its_connections_only() {
+    let node = Node::start().await;
+    let with_key = |seed| Offer { raw_client_key: Some(seed), ..Offer::alpns(&["alknet/call"]) };
+    let mut theirs = tls(&with_key(9), node.addr()).await.unwrap();
+    line(&mut theirs).await;
+    let theirs_too = quic(&with_key(9), node.addr()).await.unwrap();
+    greeting_over_quic(&theirs_too).await;
+    let mut other = tls(&with_key(8), node.addr()).await.unwrap();
+    line(&mut other).await;
+    assert_eq!(node.sessions.list().len(), 3);
+
+    assert_eq!(node.sessions.cancel_credential(&format!("ed25519:{}", key_hex(9))), 2);
+    let ended = timeout(PATIENCE, theirs.read(&mut [0; 1])).await.expect("an end in time");
+    assert!(matches!(ended, Ok(0) | Err(_)));
+    timeout(PATIENCE, theirs_too.closed()).await.expect("an end in time");
+    assert!(crate::client::echoes(&mut other, b"still here").await);
+}

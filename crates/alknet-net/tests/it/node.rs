@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use alknet_core::{
     Alpn, Carriers, Connection, Credential, Identity, IdentityProvider, KeyPurpose, KeySigner, NodeKey,
-    ProtocolHandler, Router, ServeError, Service,
+    ProtocolHandler, Router, ServeError, Service, Sessions,
 };
 use alknet_net::{Endpoint, EndpointConfig, NodeCredentials, WebCertificate, generate_self_signed};
 use ed25519_dalek::Signer;
@@ -117,6 +117,7 @@ pub struct Node {
     pub endpoint: Endpoint,
     pub key: NodeKey,
     pub web: WebCertificate,
+    pub sessions: Sessions,
 }
 
 impl Node {
@@ -151,8 +152,10 @@ impl Node {
         change(&mut config);
         let web = web_certificate();
         let node = Seed(1).credentials();
-        let endpoint = Endpoint::bind(config, router, Arc::new(Nobody), &node, web.clone()).await.unwrap();
-        Self { endpoint, key: node.key(), web }
+        let sessions = Sessions::default();
+        let endpoint =
+            Endpoint::bind(config, router, Arc::new(Nobody), sessions.clone(), &node, web.clone()).await.unwrap();
+        Self { endpoint, key: node.key(), web, sessions }
     }
 }
 
