@@ -16,7 +16,7 @@ mod socket;
 mod tcp_listener;
 mod tls;
 
-pub use dial::{CarrierPolicy, LostCarrier, NetDialer};
+pub use dial::{CarrierPolicy, LostCarrier, NetDialer, WebDialError, dial_web};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use gate::{InvalidPublicUrl, PublicUrl};
 pub use local::{LocalBindError, connect_local};

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod memory;
+mod web;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use attempt::{AttemptError, Goal, over_quic, over_tcp};
 use memory::CarrierMemory;
 pub use memory::LostCarrier;
+pub use web::{WebDialError, dial_web};
 
 use crate::limits::{
     ADDRESS_STAGGER, ATTEMPT_TIMEOUT, MAX_DIALLED_ADDRESSES, QUIC_HEAD_START, RESOLVE_TIMEOUT, TCP_HEAD_START,
