@@ -2,6 +2,7 @@
 
 mod attempt;
 mod memory;
+mod race;
 mod web;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -18,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use attempt::{AttemptError, Goal, over_quic, over_tcp};
 use memory::CarrierMemory;
 pub use memory::LostCarrier;
+use race::{Finish, race};
 pub use web::{WebDialError, dial_web};
 
 use crate::limits::{
@@ -114,58 +116,33 @@ impl NetDialer {
         timeout(ATTEMPT_TIMEOUT, attempt).await.unwrap_or_else(|_| silent())
     }
 
-    /// Races the carriers to one address.
-    async fn race(&self, goal: Goal) -> Result<Connection, AttemptError> {
+    /// Races the carriers to one address, and remembers what came of it.
+    async fn dial_one(&self, goal: Goal) -> Result<Connection, AttemptError> {
         let way = (local_address_towards(goal.addr), goal.addr);
         let (first, second, head_start) = self.plan(way);
-        let started = Instant::now();
-        let mut leader = Box::pin(self.attempt(first, &goal));
         let Some(second) = second else {
-            return leader.await.map_err(|error| only(first, error));
+            return self.attempt(first, &goal).await.map_err(|error| named(first, error));
         };
-        let early = match future::select(&mut leader, Box::pin(sleep(head_start))).await {
-            Either::Left((Ok(connection), _)) => return Ok(self.winner(way, first, connection)),
-            // Nobody is pinned, so another carrier can only tell the same.
-            Either::Left((Err(AttemptError::Key(seen)), _)) if goal.key.is_none() => {
-                return Err(AttemptError::Key(seen));
+        // Where nobody is pinned, another carrier could only tell the same.
+        let is_final = |error: &AttemptError| goal.key.is_none() && matches!(error, AttemptError::Key(_));
+        let started = Instant::now();
+        let finish = race(self.attempt(first, &goal), self.attempt(second, &goal), head_start, is_final).await;
+        match finish {
+            Finish::Leader(connection) => {
+                self.memory.won(way, first);
+                Ok(connection)
             }
-            Either::Left((Err(error), _)) => Some(error),
-            Either::Right(_) => None,
-        };
-        let mut follower = Box::pin(self.attempt(second, &goal));
-        let lost = |carrier, reason: String| self.memory.lost(way, carrier, reason, Instant::now());
-        if let Some(error) = early {
-            return match follower.await {
-                Ok(connection) => {
-                    lost(first, error.to_string());
-                    Ok(self.winner(way, second, connection))
-                }
-                Err(other) => Err(both((first, error), (second, other))),
-            };
-        }
-        match future::select(leader, &mut follower).await {
-            Either::Left((Ok(connection), _)) => Ok(self.winner(way, first, connection)),
-            Either::Left((Err(error), _)) => match follower.await {
-                Ok(connection) => {
-                    lost(first, error.to_string());
-                    Ok(self.winner(way, second, connection))
-                }
-                Err(other) => Err(both((first, error), (second, other))),
-            },
-            Either::Right((Ok(connection), _)) => {
-                lost(first, format!("no answer for {} ms", started.elapsed().as_millis()));
-                Ok(self.winner(way, second, connection))
+            Finish::Follower(connection, why) => {
+                let silent = || format!("no answer for {} ms", started.elapsed().as_millis());
+                let reason = why.map_or_else(silent, |error| error.to_string());
+                tracing::debug!(addr = %goal.addr, carrier = first.name(), %reason, "the other carrier got through");
+                self.memory.won(way, second);
+                self.memory.lost(way, first, reason, Instant::now());
+                Ok(connection)
             }
-            Either::Right((Err(error), leader)) => match leader.await {
-                Ok(connection) => Ok(self.winner(way, first, connection)),
-                Err(other) => Err(both((first, other), (second, error))),
-            },
+            Finish::Final(error) => Err(error),
+            Finish::Neither(one, other) => Err(joined(named(first, one), named(second, other))),
         }
-    }
-
-    fn winner(&self, way: (IpAddr, SocketAddr), carrier: Carrier, connection: Connection) -> Connection {
-        self.memory.won(way, carrier);
-        connection
     }
 
     /// Tries the addresses one after the other, not waiting long for a silent one.
@@ -177,7 +154,7 @@ impl NetDialer {
             let next = goals.next();
             let has_next = next.is_some();
             if let Some(goal) = next {
-                running.push(async { (goal.clone(), self.race(goal).await) });
+                running.push(async { (goal.clone(), self.dial_one(goal).await) });
             }
             let stagger = async { if has_next { sleep(ADDRESS_STAGGER).await } else { future::pending().await } };
             match future::select(running.next(), Box::pin(stagger)).await {
@@ -246,7 +223,7 @@ fn local_address_towards(remote: SocketAddr) -> IpAddr {
     local().map_or(unspecified, |addr| addr.ip())
 }
 
-fn only(carrier: Carrier, error: AttemptError) -> AttemptError {
+fn named(carrier: Carrier, error: AttemptError) -> AttemptError {
     match error {
         AttemptError::Failed(cause) => AttemptError::Failed(format!("{}: {cause}", carrier.name())),
         other => other,
@@ -254,8 +231,8 @@ fn only(carrier: Carrier, error: AttemptError) -> AttemptError {
 }
 
 /// Joins two carriers' failures: a wrong key is worth more than a missing service, and that more than silence.
-fn both(first: (Carrier, AttemptError), second: (Carrier, AttemptError)) -> AttemptError {
-    match (only(first.0, first.1), only(second.0, second.1)) {
+fn joined(one: AttemptError, other: AttemptError) -> AttemptError {
+    match (one, other) {
         (AttemptError::Key(seen), _) | (_, AttemptError::Key(seen)) => AttemptError::Key(seen),
         (AttemptError::Failed(a), AttemptError::Failed(b)) => AttemptError::Failed(format!("{a}; {b}")),
         _ => AttemptError::NotOffered,

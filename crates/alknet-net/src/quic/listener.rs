@@ -38,6 +38,9 @@ impl QuicAcceptor {
             let this = Arc::clone(&self);
             self.serving.spawn(async move { this.handle(incoming).await });
         }
+        if !self.serving.is_stopping() {
+            tracing::error!("the UDP socket is lost: QUIC is not served any more, TCP is");
+        }
     }
 
     async fn handle(&self, incoming: quinn::Incoming) {

@@ -29,9 +29,19 @@ async fn the_hybrid_group_is_negotiated_and_x25519_is_the_fallback() {
         let offer = Offer { provider: classical, ..Offer::alpns(&[alpn]) };
         let fallback = tls(&offer, node.addr()).await.unwrap();
         assert_eq!(fallback.get_ref().1.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519);
-        let mut over_quic = offer.clone();
-        over_quic.alpns = vec![b"h3".to_vec()];
-        quic(&over_quic, node.addr()).await.unwrap();
+    }
+    // What an iroh client offers: raw keys both ways, no post-quantum share. And what a browser offers.
+    let classical = Arc::new(rustls::crypto::ring::default_provider());
+    let like_iroh = Offer {
+        raw_server_key: true,
+        raw_client_key: Some(9),
+        provider: classical.clone(),
+        ..Offer::alpns(&["alknet/call"])
+    };
+    let connection = quic(&like_iroh, node.addr()).await.unwrap();
+    assert_eq!(greeting_over_quic(&connection).await, format!("alknet/call quic {}", key_hex(9)));
+    for provider in [classical, alknet_net::provider()] {
+        quic(&Offer { provider, ..Offer::alpns(&["h3"]) }, node.addr()).await.unwrap();
     }
 }
 
