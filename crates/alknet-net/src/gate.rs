@@ -62,6 +62,7 @@ pub(crate) fn http_answer(public_url: Option<&PublicUrl>) -> String {
 mod tests {
     use super::*;
 
+    // NET-15
     #[test]
     fn every_byte_has_one_verdict() {
         let by_verdict =
@@ -75,6 +76,7 @@ mod tests {
         }
     }
 
+    // NET-17
     #[test]
     fn the_answer_names_https_or_sends_to_the_configured_url_only() {
         let plain = http_answer(None);

@@ -117,6 +117,7 @@ mod tests {
         IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n))
     }
 
+    // NET-19
     #[test]
     fn a_full_source_displaces_its_own_oldest_only() {
         let table = HalfOpen::default();
@@ -130,6 +131,7 @@ mod tests {
         assert_eq!(table.count(), MAX_HALF_OPEN_PER_SOURCE + 1);
     }
 
+    // NET-19
     #[test]
     fn a_full_table_displaces_the_oldest_of_all() {
         let table = HalfOpen::default();

@@ -2,6 +2,7 @@
 //!
 //! What arrives is turned into core's `Connection` and given to core's `Router`; what is dialled comes back as one.
 //! Nothing here knows a protocol above TLS, a peer by name, or a file but the certificate's and the control socket's.
+//! The rules are in `docs/spec/net.md`; the ids in the tests (`NET-05`) are that document's.
 
 mod dial;
 mod endpoint;

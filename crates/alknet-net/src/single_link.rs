@@ -316,6 +316,7 @@ mod tests {
         (SingleLink::new(Carrier::Local, Role::Dialled, near), SingleLink::new(Carrier::Local, Role::Accepted, far))
     }
 
+    // NET-02
     #[tokio::test]
     async fn there_is_one_stream_and_then_none() {
         let (near, far) = pair().await;
@@ -333,6 +334,7 @@ mod tests {
         assert_eq!(read, b"hello");
     }
 
+    // NET-03
     #[tokio::test]
     async fn dropping_the_stream_ends_the_connection_and_its_socket() {
         let (near, far) = pair().await;

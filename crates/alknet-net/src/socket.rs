@@ -122,6 +122,7 @@ fn judge(receive: usize, send: usize) -> Option<UdpBufferWarning> {
 mod tests {
     use super::*;
 
+    // NET-01
     #[test]
     fn tcp_and_udp_get_one_number() {
         let sockets = bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -141,6 +142,7 @@ mod tests {
         assert!(matches!(error, BindError::Udp { .. }), "{error}");
     }
 
+    // NET-01
     #[test]
     fn the_unspecified_ipv6_address_takes_ipv4_too() {
         let sockets = bind("[::]:0".parse().unwrap()).unwrap();

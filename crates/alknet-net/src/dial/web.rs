@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(read, "hello");
     }
 
+    // NET-29
     #[tokio::test]
     async fn another_root_or_another_name_is_refused() {
         let (port, root) = server().await;

@@ -220,6 +220,7 @@ mod tests {
         list.iter().map(|name| name.as_bytes().to_vec()).collect()
     }
 
+    // NET-05, NET-06
     #[test]
     fn alpn_alone_chooses_the_face() {
         let node = names(&["alknet/call", "ssh"]);
@@ -241,6 +242,7 @@ mod tests {
         }
     }
 
+    // NET-07
     #[test]
     fn no_alpn_needs_tcp_and_http() {
         let hello = HelloView::default();

@@ -177,6 +177,7 @@ pub(crate) mod tests {
         assert_eq!(HelloError::NotAHello(2).alert(), 10);
     }
 
+    // NET-14
     #[test]
     fn an_announced_length_beyond_the_bound_is_refused_at_once() {
         assert_eq!(parse_hello(&[1, 0xff, 0xff, 0xff]), Err(HelloError::TooLong(0x0100_0003)));
@@ -223,6 +224,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
+        // NET-14
         #[test]
         fn any_bytes_are_answered_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             let _ = parse_hello(&bytes);

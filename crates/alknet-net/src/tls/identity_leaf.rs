@@ -35,6 +35,7 @@ mod tests {
     use super::*;
     use data_encoding::HEXLOWER;
 
+    // NET-10
     #[test]
     fn a_key_has_one_leaf_for_ever() {
         let leaf = identity_leaf(&signer([7; 32])).unwrap();

@@ -193,6 +193,7 @@ mod tests {
         assert_eq!(secret.secret_bytes(), server.secret.secret_bytes());
     }
 
+    // NET-08
     #[test]
     fn a_share_of_a_wrong_length_is_an_invalid_key_share() {
         for length in [0, 1, 32, 1183, 1184, 1184 + 31, 1184 + 33, 65_535] {
@@ -205,6 +206,7 @@ mod tests {
         }
     }
 
+    // NET-08
     #[test]
     fn an_unreduced_coefficient_is_an_invalid_key_share() {
         let mut share = group().start().unwrap().pub_key().to_vec();

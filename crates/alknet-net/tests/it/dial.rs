@@ -134,6 +134,7 @@ async fn both_ends_of_a_dialled_stream_carry_data_and_resets() {
     }
 }
 
+// NET-26
 #[tokio::test]
 async fn an_unknown_key_fails_closed_and_is_reported() {
     let node = Node::start().await;
@@ -145,6 +146,7 @@ async fn an_unknown_key_fails_closed_and_is_reported() {
     }
 }
 
+// NET-26
 #[tokio::test]
 async fn another_key_than_the_pinned_one_is_refused() {
     let node = Node::start().await;
@@ -187,6 +189,7 @@ async fn reaches_tcp_within_300_ms(udp: Udp) -> (NetDialer, SocketAddr, Node, Bo
     (dialer, addr, node, guard)
 }
 
+// NET-27, NET-28
 #[tokio::test]
 async fn a_udp_black_hole_reaches_tcp_within_300_ms_and_is_remembered() {
     let (dialer, addr, node, guard) = reaches_tcp_within_300_ms(Udp::BlackHole).await;
@@ -202,11 +205,13 @@ async fn a_udp_black_hole_reaches_tcp_within_300_ms_and_is_remembered() {
     assert!(hole.try_recv(&mut [0; 2048]).is_err());
 }
 
+// NET-27
 #[tokio::test]
 async fn an_icmp_reject_reaches_tcp_within_300_ms() {
     reaches_tcp_within_300_ms(Udp::IcmpReject).await;
 }
 
+// NET-27, NET-28
 #[tokio::test]
 async fn a_peer_that_answers_0x178_reaches_tcp_within_300_ms_and_says_why() {
     let (dialer, ..) = reaches_tcp_within_300_ms(Udp::Alert0x178).await;

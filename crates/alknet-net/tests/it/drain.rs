@@ -46,6 +46,7 @@ async fn node(stubborn: bool) -> (Node, Arc<Journal>) {
     (Node::start_with(router, |_| {}).await, journal)
 }
 
+// NET-23
 #[tokio::test]
 async fn what_runs_is_finished_before_the_endpoint_closes() {
     let (node, journal) = node(false).await;
@@ -75,6 +76,7 @@ async fn what_runs_is_finished_before_the_endpoint_closes() {
     std::net::UdpSocket::bind(addr).unwrap();
 }
 
+// NET-23
 #[tokio::test]
 async fn what_does_not_end_is_cut_off_after_the_drain_time() {
     let (node, journal) = node(true).await;
@@ -95,6 +97,7 @@ async fn what_does_not_end_is_cut_off_after_the_drain_time() {
     timeout(PATIENCE, connection.closed()).await.expect("a farewell in time");
 }
 
+// NET-23
 #[tokio::test]
 async fn nothing_new_is_accepted_while_draining() {
     let (node, journal) = node(true).await;

@@ -18,6 +18,7 @@ fn alert_of(error: &io::Error) -> Option<AlertDescription> {
     }
 }
 
+// NET-08
 #[tokio::test]
 async fn the_hybrid_group_is_negotiated_and_x25519_is_the_fallback() {
     let node = Node::start().await;
@@ -45,6 +46,7 @@ async fn the_hybrid_group_is_negotiated_and_x25519_is_the_fallback() {
     }
 }
 
+// NET-09, NET-11
 #[tokio::test]
 async fn the_node_face_shows_a_raw_key_or_the_leaf_and_takes_raw_keys() {
     let node = Node::start().await;
@@ -79,6 +81,7 @@ async fn the_web_face_shows_the_web_certificate_and_asks_for_no_key() {
     assert_eq!(greeting_over_quic(&connection).await, "h3 quic nobody");
 }
 
+// NET-07
 #[tokio::test]
 async fn no_alpn_over_tcp_is_http_1_1_on_the_web_face() {
     let node = Node::start().await;
@@ -87,6 +90,7 @@ async fn no_alpn_over_tcp_is_http_1_1_on_the_web_face() {
     assert_eq!(line(stream).await, "http/1.1 tcp nobody");
 }
 
+// NET-06, NET-07
 #[tokio::test]
 async fn an_unknown_alpn_is_refused_with_alert_120_on_both_carriers() {
     let node = Node::start().await;
@@ -105,6 +109,7 @@ async fn an_unknown_alpn_is_refused_with_alert_120_on_both_carriers() {
     }
 }
 
+// NET-09, NET-13
 #[tokio::test]
 async fn tls_1_2_is_for_the_web_face_only() {
     let node = Node::start().await;
@@ -115,6 +120,7 @@ async fn tls_1_2_is_for_the_web_face_only() {
     assert_eq!(alert_of(&error), Some(AlertDescription::ProtocolVersion), "{error}");
 }
 
+// NET-12
 #[tokio::test]
 async fn the_node_face_never_resumes_and_the_web_face_does() {
     let node = Node::start().await;
@@ -130,6 +136,7 @@ async fn the_node_face_never_resumes_and_the_web_face_does() {
     }
 }
 
+// NET-14
 #[tokio::test]
 async fn lying_lengths_in_the_hello_over_tcp_end_the_connection_within_a_second() {
     let node = Node::start().await;
@@ -159,6 +166,7 @@ async fn lying_lengths_in_the_hello_over_tcp_end_the_connection_within_a_second(
     tls(&Offer::alpns(&["alknet/call"]), node.addr()).await.unwrap();
 }
 
+// NET-14
 #[tokio::test]
 async fn garbage_datagrams_harm_nobody() {
     let node = Node::start().await;
@@ -181,6 +189,7 @@ async fn garbage_datagrams_harm_nobody() {
     assert_eq!(greeting_over_quic(&connection).await, "alknet/call quic nobody");
 }
 
+// NET-04
 #[tokio::test]
 async fn keying_material_is_the_same_at_both_ends() {
     let node = Node::start().await;
@@ -194,6 +203,7 @@ async fn keying_material_is_the_same_at_both_ends() {
     assert_eq!(greeting_over_quic(&connection).await, format!("{ours:?}"));
 }
 
+// NET-21
 #[tokio::test]
 async fn a_panicking_handler_costs_one_connection() {
     let node = Node::start().await;
@@ -206,6 +216,7 @@ async fn a_panicking_handler_costs_one_connection() {
     assert_eq!(line(stream).await, "alknet/call tcp nobody");
 }
 
+// NET-22
 #[tokio::test]
 async fn taking_a_keys_rights_away_ends_its_connections_only() {
     let node = Node::start().await;
@@ -223,4 +234,19 @@ async fn taking_a_keys_rights_away_ends_its_connections_only() {
     assert!(matches!(ended, Ok(0) | Err(_)));
     timeout(PATIENCE, theirs_too.closed()).await.expect("an end in time");
     assert!(crate::client::echoes(&mut other, b"still here").await);
+}
+
+// NET-03
+#[tokio::test]
+async fn a_stream_that_the_handler_dropped_does_not_look_finished() {
+    let node = Node::start().await;
+    let offer = Offer::alpns(&["alknet/torn"]);
+    let mut stream = tls(&offer, node.addr()).await.unwrap();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.expect("an end in time");
+    assert!(read.is_err(), "{read:?}");
+    let connection = quic(&offer, node.addr()).await.unwrap();
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    send.write_all(b"x").await.unwrap();
+    let read = timeout(PATIENCE, recv.read_to_end(100)).await.expect("an end in time");
+    assert!(matches!(read, Err(quinn::ReadToEndError::Read(quinn::ReadError::Reset(_)))), "{read:?}");
 }

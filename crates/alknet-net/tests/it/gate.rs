@@ -18,6 +18,7 @@ async fn answer_to(node: &Node, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
+// NET-15
 #[tokio::test]
 async fn an_ssh_client_gets_the_ssh_handler_with_its_first_byte_unread() {
     let node = Node::start().await;
@@ -28,6 +29,7 @@ async fn an_ssh_client_gets_the_ssh_handler_with_its_first_byte_unread() {
     assert!(echoes(&mut io, b"more").await);
 }
 
+// NET-16
 #[tokio::test]
 async fn a_client_that_connects_and_says_nothing_is_greeted_after_two_seconds() {
     let node = Node::start().await;
@@ -37,6 +39,7 @@ async fn a_client_that_connects_and_says_nothing_is_greeted_after_two_seconds() 
     assert!(started.elapsed() >= Duration::from_millis(1900), "after {:?}", started.elapsed());
 }
 
+// NET-16
 #[tokio::test]
 async fn at_most_64_silent_clients_are_greeted() {
     let node = Node::start().await;
@@ -66,6 +69,7 @@ async fn without_plain_ssh_an_ssh_client_is_closed() {
     assert_eq!(answer_to(&node, b"SSH-2.0-test\r\n").await, b"");
 }
 
+// NET-17
 #[tokio::test]
 async fn http_without_tls_is_told_to_use_https() {
     let node = Node::start().await;
@@ -75,6 +79,7 @@ async fn http_without_tls_is_told_to_use_https() {
     assert!(!text.contains("evil") && !text.contains("secret"), "{text}");
 }
 
+// NET-17
 #[tokio::test]
 async fn http_without_tls_is_sent_to_the_configured_url_only() {
     let url = "https://node.example/".parse().unwrap();
@@ -94,6 +99,7 @@ async fn anything_else_is_closed_without_a_word() {
     }
 }
 
+// NET-18
 #[tokio::test]
 async fn half_a_hello_is_closed_at_the_deadline() {
     let node = Node::start().await;

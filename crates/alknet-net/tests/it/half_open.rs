@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use crate::client::{Offer, line, quic, tls};
 use crate::node::Node;
 
+// NET-19
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_gets_in_within_2_s_beside_1000_half_open_connections() {
     let node = Node::start().await;
@@ -30,6 +31,7 @@ async fn a_client_gets_in_within_2_s_beside_1000_half_open_connections() {
 }
 
 /// Under load a QUIC client is asked to prove its address, and still gets in.
+// NET-20
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_quic_answers_with_a_retry() {
     let node = Node::start().await;

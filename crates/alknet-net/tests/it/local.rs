@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::client::{echoes, line};
 use crate::node::{CALL, Node, PATIENCE, SSH};
 
+// NET-24, NET-25
 #[tokio::test]
 async fn every_stream_of_a_local_client_reaches_the_handler() {
     let dir = tempfile::tempdir().unwrap();
@@ -34,6 +35,7 @@ async fn every_stream_of_a_local_client_reaches_the_handler() {
     assert!(!path.exists());
 }
 
+// NET-24
 #[tokio::test]
 async fn a_service_that_is_not_offered_locally_is_closed_without_a_word() {
     let dir = tempfile::tempdir().unwrap();
@@ -74,6 +76,36 @@ async fn a_stale_socket_is_replaced() {
     let node = Node::start().await;
     node.endpoint.listen_locally(&path).unwrap();
     let connection = connect_local(&path, &CALL).await.unwrap();
+    let mut stream = connection.open_stream().await.unwrap();
+    assert_eq!(line(&mut stream).await, "alknet/call local nobody");
+}
+
+/// Needs root, to become somebody else; the file's mode and the folder's are opened up so that only the check is left.
+// NET-25
+#[tokio::test]
+async fn another_user_is_turned_away() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alknet.sock");
+    let node = Node::start().await;
+    node.endpoint.listen_locally(&path).unwrap();
+    for open in [dir.path(), &path] {
+        std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let answer = tokio::task::spawn_blocking(move || {
+        use std::io::{Read, Write};
+        let nobody = rustix::process::Uid::from_raw(65_534);
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        let mut io = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let _ = io.write_all(b"\x0balknet/call");
+        let mut answer = Vec::new();
+        let _ = io.read_to_end(&mut answer);
+        answer
+    });
+    assert_eq!(timeout(PATIENCE, answer).await.expect("an end in time").unwrap(), b"");
+    let connection = connect_local(&dir.path().join("alknet.sock"), &CALL).await.unwrap();
     let mut stream = connection.open_stream().await.unwrap();
     assert_eq!(line(&mut stream).await, "alknet/call local nobody");
 }

@@ -16,6 +16,7 @@ pub const CALL: Alpn = Alpn::from_static(b"alknet/call");
 pub const SSH: Alpn = Alpn::from_static(b"alknet/ssh");
 pub const PANIC: Alpn = Alpn::from_static(b"alknet/panic");
 pub const EXPORT: Alpn = Alpn::from_static(b"alknet/export");
+pub const TORN: Alpn = Alpn::from_static(b"alknet/torn");
 pub const H3: Alpn = Alpn::from_static(b"h3");
 pub const H2: Alpn = Alpn::from_static(b"h2");
 pub const HTTP: Alpn = Alpn::from_static(b"http/1.1");
@@ -100,6 +101,18 @@ impl ProtocolHandler for Export {
     }
 }
 
+/// Drops its stream in the middle of what it says.
+struct Torn;
+
+impl ProtocolHandler for Torn {
+    async fn serve(&self, connection: Connection) -> Result<(), ServeError> {
+        let mut stream = connection.accept_stream().await?.expect("a first stream");
+        stream.write_all(b"half a sen").await?;
+        stream.flush().await?;
+        Ok(())
+    }
+}
+
 /// Notes when it is told to stop, and when its connection ends.
 #[derive(Default)]
 pub struct Journal(pub Mutex<Vec<&'static str>>);
@@ -134,6 +147,8 @@ impl Node {
             .service(PANIC, Service::node(), Arc::new(Panics))
             .unwrap()
             .service(EXPORT, Service::node(), Arc::new(Export))
+            .unwrap()
+            .service(TORN, Service::node(), Arc::new(Torn))
             .unwrap()
             .service(H3, Service::web(Carriers::Quic), echo.clone())
             .unwrap()

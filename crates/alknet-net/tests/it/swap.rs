@@ -5,6 +5,7 @@ use crate::node::{Node, Seed, web_certificate};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 
+// NET-13
 #[tokio::test]
 async fn three_connections_on_each_carrier_outlive_a_certificate_swap() {
     let node = Node::start().await;
@@ -42,6 +43,7 @@ async fn three_connections_on_each_carrier_outlive_a_certificate_swap() {
     assert_eq!(shown, new);
 }
 
+// NET-13
 #[tokio::test]
 async fn a_session_of_the_old_web_certificate_can_still_be_resumed() {
     let node = Node::start().await;
