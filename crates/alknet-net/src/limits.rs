@@ -17,6 +17,8 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 pub const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 /// What is asked of the kernel for each UDP buffer, in bytes.
 pub const WANTED_UDP_BUFFER_BYTES: usize = 7 * 1024 * 1024;
+/// With smaller UDP buffers QUIC loses so many packets that TCP is dialled first, in bytes.
+pub const MIN_QUIC_BUFFER_BYTES: usize = 1024 * 1024;
 /// TCP connections that the kernel keeps until they are accepted.
 pub const TCP_BACKLOG: i32 = 1024;
 /// How often another port is tried when the kernel's choice for TCP is taken on UDP.

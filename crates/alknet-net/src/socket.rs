@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::limits::{PORT_CLASH_RETRIES, TCP_BACKLOG, WANTED_UDP_BUFFER_BYTES};
+use crate::limits::{MIN_QUIC_BUFFER_BYTES, PORT_CLASH_RETRIES, TCP_BACKLOG, WANTED_UDP_BUFFER_BYTES};
 
 /// The two sockets of a listener, on the same port number.
 pub(crate) struct Sockets {
@@ -48,6 +48,13 @@ pub struct UdpBufferWarning {
     pub send: usize,
     /// Bytes that were asked for.
     pub wanted: usize,
+}
+
+impl UdpBufferWarning {
+    /// Whether so little was granted that TCP is the better carrier.
+    pub fn is_severe(&self) -> bool {
+        self.receive.min(self.send) < MIN_QUIC_BUFFER_BYTES
+    }
 }
 
 /// Binds TCP, then UDP on the number that TCP got. Port 0 is tried again when UDP has that number taken.
@@ -157,5 +164,12 @@ mod tests {
         for part in ["212992", "net.core.rmem_max", "net.core.wmem_max", "7340032"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn the_usual_default_is_severe_and_a_few_mib_are_not() {
+        assert!(judge(212_992, WANTED_UDP_BUFFER_BYTES).unwrap().is_severe());
+        assert!(judge(WANTED_UDP_BUFFER_BYTES, 212_992).unwrap().is_severe());
+        assert!(!judge(4 << 20, 4 << 20).unwrap().is_severe());
     }
 }

@@ -32,7 +32,7 @@ use crate::tls::NodeCredentials;
 /// Which carriers a dialler uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CarrierPolicy {
-    /// Both; QUIC goes first, unless the kernel withholds the UDP buffers that it needs.
+    /// Both; QUIC goes first, unless the kernel grants it less than 1 MiB of UDP buffers.
     #[default]
     Auto,
     /// Both; QUIC goes first.
@@ -208,7 +208,7 @@ fn make_quic_socket() -> std::io::Result<QuicSocket> {
     let (udp, warning) =
         bind_udp(any(Ipv6Addr::UNSPECIFIED.into())).or_else(|_| bind_udp(any(Ipv4Addr::UNSPECIFIED.into())))?;
     let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, udp, Arc::new(quinn::TokioRuntime))?;
-    Ok(QuicSocket { endpoint, small_buffers: warning.is_some() })
+    Ok(QuicSocket { endpoint, small_buffers: warning.is_some_and(|warning| warning.is_severe()) })
 }
 
 /// The address that the kernel would send from: it names the network. Connecting a UDP socket sends nothing.
