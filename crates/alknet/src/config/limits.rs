@@ -1,0 +1,23 @@
+//! Every bound of the configuration, with its unit.
+
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Largest configuration file, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Longest name of a role, in bytes.
+pub const MAX_ROLE_NAME_BYTES: usize = 64;
+/// Longest name of an environment variable in `ssh.env_allow`, in bytes.
+pub const MAX_ENV_NAME_BYTES: usize = 128;
+/// Most problems that one error shows; the rest is counted.
+pub const MAX_SHOWN_PROBLEMS: usize = 30;
+/// Longest stretch of a foreign text that is quoted in a problem, in bytes.
+pub const MAX_QUOTED_BYTES: usize = 96;
+/// Longest time that a stopping node may wait.
+pub const MAX_DRAIN: Duration = MINUTE.saturating_mul(60);
+/// Shortest and longest time to log in over SSH.
+pub const LOGIN_GRACE: (Duration, Duration) = (Duration::from_secs(1), MINUTE.saturating_mul(10));
+/// Shortest and longest setting for the life of an auth token.
+pub const TOKEN_LIFETIME: (Duration, Duration) = (Duration::from_secs(1), DAY.saturating_mul(365));

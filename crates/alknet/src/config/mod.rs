@@ -1,0 +1,31 @@
+//! The configuration: layers of settings, each with its origin, checked as a whole.
+//!
+//! Defaults (a file in the same syntax, embedded), the system's file, the user's file, the environment, flags: the later wins,
+//! key by key. Nothing here reads the process's environment or its arguments; `Sources` carries both.
+
+mod addresses;
+mod defaults;
+mod diff;
+mod environment;
+mod error;
+mod file;
+pub mod limits;
+mod load;
+mod merge;
+mod origin;
+mod paths;
+mod roles;
+mod schema;
+mod suggest;
+mod timespan;
+
+pub use addresses::{EnvPattern, HostName, ListenAddr, RedirectUrl};
+pub use defaults::DEFAULTS;
+pub use diff::{Change, diff};
+pub use error::{ConfigError, Problem};
+pub use load::{Entry, Loaded, Sources, find_user_file, load};
+pub use origin::Origin;
+pub use schema::{Config, Decoy, LogFormat};
+
+#[cfg(test)]
+mod tests;

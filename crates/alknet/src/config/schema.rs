@@ -1,0 +1,304 @@
+//! The typed configuration.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use alknet_core::{HostPort, ResourceGrants, ScopeSet, limits::MAX_TICKET_ADDRESSES};
+use alknet_net::PublicUrl;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    EnvPattern, HostName, ListenAddr, RedirectUrl,
+    addresses::Advertised,
+    limits::{LOGIN_GRACE, MAX_DRAIN, TOKEN_LIFETIME},
+    paths::AbsolutePath,
+    timespan::Timespan,
+};
+
+/// The whole configuration, checked. `defaults.toml` describes each key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The endpoint and its addresses.
+    pub node: NodeConfig,
+    /// What happens before TLS.
+    pub gate: GateConfig,
+    /// The web face's certificate.
+    pub web: WebConfig,
+    /// HTTP.
+    pub http: HttpConfig,
+    /// SSH.
+    pub ssh: SshConfig,
+    /// Auth tokens.
+    pub tokens: TokensConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// The audit table.
+    pub audit: AuditConfig,
+    pub(super) roles: BTreeMap<String, RoleConfig>,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Where to listen. Static.
+    #[serde(deserialize_with = "parsed")]
+    pub listen: ListenAddr,
+    /// Addresses for tickets, best first.
+    #[serde(deserialize_with = "advertised")]
+    pub advertise: Vec<HostPort>,
+    /// How long a stopping node waits for open connections.
+    #[serde(deserialize_with = "drain_timeout")]
+    pub drain_timeout: Duration,
+}
+
+/// `[gate]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateConfig {
+    /// Whether SSH without TLS is let through. Static.
+    pub plain_ssh: bool,
+    /// Where HTTP without TLS is sent. Static.
+    #[serde(deserialize_with = "parsed_unless_empty")]
+    pub public_url: Option<PublicUrl>,
+}
+
+/// `[web]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebConfig {
+    #[serde(deserialize_with = "parsed_unless_empty")]
+    certificate: Option<AbsolutePath>,
+    #[serde(deserialize_with = "parsed_unless_empty")]
+    key: Option<AbsolutePath>,
+    /// More names for the self-signed certificate.
+    #[serde(deserialize_with = "parsed_list")]
+    pub names: Vec<HostName>,
+}
+
+impl WebConfig {
+    /// The PEM files of the certificate chain and its key; without them the certificate is self-signed.
+    pub fn pem_files(&self) -> Option<(PathBuf, PathBuf)> {
+        Some((self.certificate.as_ref()?.0.clone(), self.key.as_ref()?.0.clone()))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DecoyKind {
+    None,
+    #[serde(rename = "404")]
+    NotFound,
+    Folder,
+    Redirect,
+}
+
+/// What strangers see over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoy {
+    /// The small front page.
+    None,
+    /// Nothing at all.
+    NotFound,
+    /// The files of a folder.
+    Folder(PathBuf),
+    /// Another site.
+    Redirect(RedirectUrl),
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    decoy: DecoyKind,
+    #[serde(deserialize_with = "parsed_unless_empty")]
+    decoy_folder: Option<AbsolutePath>,
+    #[serde(deserialize_with = "parsed_unless_empty")]
+    decoy_url: Option<RedirectUrl>,
+    /// Names that requests may be addressed to; empty for any.
+    #[serde(deserialize_with = "parsed_list")]
+    pub hosts: Vec<HostName>,
+}
+
+impl HttpConfig {
+    /// What strangers see.
+    pub fn decoy(&self) -> Decoy {
+        match (self.decoy, &self.decoy_folder, &self.decoy_url) {
+            (DecoyKind::Folder, Some(folder), _) => Decoy::Folder(folder.0.clone()),
+            (DecoyKind::Redirect, _, Some(url)) => Decoy::Redirect(url.clone()),
+            (DecoyKind::None, ..) => Decoy::None,
+            // A folder or URL that is missing was refused at loading; hiding everything would be the safe reading.
+            (DecoyKind::NotFound | DecoyKind::Folder | DecoyKind::Redirect, ..) => Decoy::NotFound,
+        }
+    }
+}
+
+/// `[ssh]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshConfig {
+    #[serde(deserialize_with = "parsed_unless_empty")]
+    shell: Option<AbsolutePath>,
+    /// Environment variables that a client may set.
+    #[serde(deserialize_with = "parsed_list")]
+    pub env_allow: Vec<EnvPattern>,
+    /// How long logging in may take.
+    #[serde(deserialize_with = "login_grace")]
+    pub login_grace: Duration,
+}
+
+impl SshConfig {
+    /// The shell for sessions; without one, the user's login shell.
+    pub fn shell(&self) -> Option<PathBuf> {
+        self.shell.as_ref().map(|shell| shell.0.clone())
+    }
+}
+
+/// `[tokens]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokensConfig {
+    /// Longest life of a token that is accepted.
+    #[serde(deserialize_with = "token_lifetime")]
+    pub max_lifetime: Duration,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    #[serde(deserialize_with = "log_level")]
+    level: String,
+    /// How logs are written. Static.
+    pub format: LogFormat,
+}
+
+impl LogConfig {
+    /// The filter's directives, in `tracing_subscriber`'s syntax.
+    pub fn level(&self) -> &str {
+        &self.level
+    }
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Rows that the audit table keeps.
+    #[serde(deserialize_with = "positive")]
+    pub max_rows: u64,
+}
+
+/// `[roles.NAME]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoleConfig {
+    #[serde(default)]
+    pub(super) scopes: ScopeSet,
+    #[serde(default)]
+    pub(super) resources: ResourceGrants,
+}
+
+impl Config {
+    /// What does not fit together, as the key to change and the reason.
+    pub(super) fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
+        let mut found = Vec::new();
+        match (&self.web.certificate, &self.web.key) {
+            (Some(_), None) => found.push(("web.certificate", "web.key must name its private key")),
+            (None, Some(_)) => found.push(("web.key", "web.certificate must name its certificate")),
+            _ => {}
+        }
+        match self.http.decoy {
+            DecoyKind::Folder if self.http.decoy_folder.is_none() => {
+                found.push(("http.decoy", "http.decoy_folder must name the folder"));
+            }
+            DecoyKind::Redirect if self.http.decoy_url.is_none() => {
+                found.push(("http.decoy", "http.decoy_url must say where to"));
+            }
+            _ => {}
+        }
+        found
+    }
+}
+
+/// A text in the syntax of `T`.
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(from: D) -> Result<T, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// A text in the syntax of `T`, or nothing for the empty text.
+fn parsed_unless_empty<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+}
+
+/// A list of texts in the syntax of `T`; the error names the one that is wrong.
+fn parsed_list<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(from: D) -> Result<Vec<T>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let one = |text: String| {
+        text.parse().map_err(|error| D::Error::custom(format!("{}: {error}", super::error::quoted(&text))))
+    };
+    texts.into_iter().map(one).collect()
+}
+
+fn advertised<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<HostPort>, D::Error> {
+    let addresses: Vec<Advertised> = parsed_list(from)?;
+    if addresses.len() > MAX_TICKET_ADDRESSES {
+        return Err(D::Error::custom(format!("a ticket has room for {MAX_TICKET_ADDRESSES} addresses")));
+    }
+    Ok(addresses.into_iter().map(|address| address.0).collect())
+}
+
+/// A span of time between two bounds, both allowed.
+fn span_within<'de, D: Deserializer<'de>>(
+    from: D,
+    shortest: Duration,
+    longest: Duration,
+) -> Result<Duration, D::Error> {
+    let Timespan(span) = parsed(from)?;
+    if (shortest..=longest).contains(&span) {
+        return Ok(span);
+    }
+    Err(D::Error::custom(format!("must be from {} to {}", Timespan(shortest), Timespan(longest))))
+}
+
+fn drain_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    span_within(from, Duration::ZERO, MAX_DRAIN)
+}
+
+fn login_grace<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    span_within(from, LOGIN_GRACE.0, LOGIN_GRACE.1)
+}
+
+fn token_lifetime<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    span_within(from, TOKEN_LIFETIME.0, TOKEN_LIFETIME.1)
+}
+
+fn log_level<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    match EnvFilter::builder().parse(&text) {
+        Ok(_) if !text.trim().is_empty() => Ok(text),
+        Ok(_) => Err(D::Error::custom("write off, error, warn, info, debug or trace")),
+        Err(error) => Err(D::Error::custom(format!("not a log filter: {error}"))),
+    }
+}
+
+fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    match u64::deserialize(from)? {
+        0 => Err(D::Error::custom("must be at least 1")),
+        number => Ok(number),
+    }
+}
