@@ -1,1 +1,51 @@
-//! One SQLite database: migrations, one writer with group commit, peers, keys, tokens, audit.
+//! One SQLite database with everything a node must remember: peers, API keys, tokens, and who did what.
+//!
+//! What is acknowledged is on disk. One thread writes and commits in groups; readers have connections of their own and neither side
+//! waits for the other. Who a credential belongs to is answered from memory, which is swapped with each commit, so that a removed
+//! peer, key or token ends at once.
+//!
+//! Not here: configuration (roles are handed in), secrets (only digests of API keys are stored), the data folder's lock.
+//! The rules are in `docs/spec/store.md`.
+//!
+//! ```no_run
+//! use alknet_core::Sessions;
+//! use alknet_store::{Roles, Store};
+//! let store = Store::open("alknet.db".as_ref(), Roles::default(), Sessions::default())?;
+//! let directory = store.directory();
+//! # Ok::<(), alknet_store::OpenError>(())
+//! ```
+
+mod api_keys;
+mod audit;
+mod backup;
+mod clock;
+mod directory;
+mod error;
+mod grant;
+mod inspect;
+mod ledger;
+pub mod limits;
+mod meta;
+mod migrations;
+mod open;
+mod peers;
+mod readers;
+mod records;
+mod roles;
+mod store;
+mod strangers;
+mod tokens;
+mod writer;
+
+pub use api_keys::{ApiKeyError, ApiKeyRecord, ApiKeys, KeyRights, NewApiKey};
+pub use audit::{Audit, AuditCounter, AuditError, AuditFilter, AuditRow};
+pub use backup::BackupError;
+pub use clock::Clock;
+pub use directory::Directory;
+pub use error::{DatabaseFault, StoreError};
+pub use meta::BindError;
+pub use open::OpenError;
+pub use peers::{NewPeer, PeerError, PeerRecord, Peers};
+pub use roles::{GUEST_ROLE, Role, RoleError, Roles};
+pub use store::Store;
+pub use tokens::{NewToken, TokenDenial, TokenRecord, TokenStoreError, Tokens};

@@ -1,0 +1,55 @@
+//! The time of day, as an argument: tests and simulations bring their own.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Tells the time in seconds since 1970.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Clock {
+    /// The system's clock. A clock set before 1970 reads as 1970.
+    pub fn system() -> Self {
+        Self::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+    /// A clock that asks `now`.
+    pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+    /// Seconds since 1970.
+    pub fn now(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({})", self.now())
+    }
+}
+
+/// SQLite's integers are signed: times beyond its range become the last one.
+pub(crate) fn stored(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// The way back; what no time can be reads as 1970.
+pub(crate) fn loaded(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_outside_sqlites_range_are_held_at_its_ends() {
+        assert_eq!(loaded(stored(u64::MAX)), i64::MAX.unsigned_abs());
+        assert_eq!(loaded(stored(0)), 0);
+        assert_eq!(loaded(-5), 0);
+        assert!(Clock::system().now() > 1_700_000_000, "this machine's clock is set");
+    }
+}
