@@ -1,1 +1,60 @@
-//! Operations, their registry and the alknet/call protocol.
+//! Operations, their registry, and the `alknet/call` protocol (`docs/spec/call.md`).
+//!
+//! An [`Operation`] is a name, an access rule and a typed function; its types give the schemas. The [`Registry`] holds all of a
+//! node's and runs one for a caller that the gate let through. [`CallHandler`] is the door over connections, [`Client`] the other
+//! side of it, in process or remote. Bytes too large for JSON go over `alknet/bytes`, with a ticket that an operation handed out.
+//!
+//! Not here: HTTP, the operations of any subsystem, storage, transport.
+//!
+//! ```
+//! use alknet_call::{CallError, Nothing, Operation};
+//! use alknet_core::AccessRule;
+//! let hello = Operation::query("demo/hello")
+//!     .title("Say hello")
+//!     .access(AccessRule::public())
+//!     .handler(|context, _: Nothing| async move {
+//!         Ok::<_, CallError>(format!("hello, {}", context.caller.id().unwrap_or("stranger")))
+//!     });
+//! assert_eq!(hello.spec().output["type"], "string");
+//! ```
+
+mod alpn;
+mod authenticate;
+mod builtin;
+mod byte_handler;
+mod client;
+mod client_driver;
+mod envelope;
+mod error;
+mod frame_stream;
+mod handler;
+pub mod limits;
+mod operation;
+mod registry;
+mod scan;
+mod schema;
+mod session;
+mod spec;
+mod tickets;
+mod trailer;
+mod transfer;
+mod wire;
+
+pub use alpn::{BYTES, CALL};
+pub use authenticate::{Authenticator, Clock};
+pub use builtin::{ListInput, ListOutput, ListedOperation, SchemaInput, SchemaOutput};
+pub use byte_handler::BytesHandler;
+pub use client::{CallClient, CallOptions, Client, LocalClient};
+pub use envelope::{Envelope, EnvelopeError, InvalidRequestId, PresentedCredential, RequestId, Requested};
+pub use error::{CallError, ErrorCode};
+pub use handler::CallHandler;
+pub use operation::{Nothing, Operation, OperationBuilder};
+pub use registry::{CallRequest, RegisterError, Registry, RegistryBuilder};
+pub use scan::{JsonDefect, scan_json};
+pub use schema::SchemaError;
+pub use spec::{
+    ByteDirection, DeclaredError, OperationExample, OperationKind, OperationSpec, Visibility, is_operation_name,
+};
+pub use tickets::{ByteSource, ByteTicket, ByteTickets, TicketId, UploadSink};
+pub use transfer::{Downloaded, download, upload};
+pub use wire::{EncodeError, FrameDecoder, FrameError, encode_frame};

@@ -1,0 +1,62 @@
+//! Every bound of this crate, with its unit (`docs/spec/call.md`, 9).
+
+use std::time::Duration;
+
+/// Longest frame from an identified peer, in bytes of JSON.
+pub const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
+/// Longest frame while nobody knows who the peer is, in bytes of JSON.
+pub const MAX_UNIDENTIFIED_FRAME_BYTES: usize = 64 * 1024;
+/// Deepest nesting of arrays and objects in a frame.
+pub const MAX_JSON_DEPTH: usize = 64;
+/// Longest request id, in bytes.
+pub const MAX_REQUEST_ID_BYTES: usize = 64;
+/// Longest segment of an operation's name, in bytes.
+pub const MAX_NAME_SEGMENT_BYTES: usize = 64;
+/// Longest error code, in bytes.
+pub const MAX_ERROR_CODE_BYTES: usize = 64;
+/// Longest error message, in bytes; longer ones are cut.
+pub const MAX_ERROR_MESSAGE_BYTES: usize = 1024;
+/// Calls that run for one connection at a time.
+pub const MAX_CALLS_IN_FLIGHT: usize = 256;
+/// Streams of one connection that are served at a time.
+pub const MAX_STREAMS: usize = 64;
+/// Answers that wait for a slow reader, in bytes; beyond them nothing more is read or run for its stream.
+pub const MAX_QUEUED_BYTES: usize = 256 * 1024;
+/// Answers are written at the latest when so many bytes wait.
+pub const COALESCED_BYTES: usize = 16 * 1024;
+/// How much is asked of a stream at once, in bytes.
+pub const READ_BYTES: usize = 8 * 1024;
+/// How long a peer may accept nothing of what waits for it.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an operation may run unless it says otherwise.
+pub const DEFAULT_OPERATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest schema, in bytes of JSON.
+pub const MAX_SCHEMA_BYTES: usize = 256 * 1024;
+/// Most references in one schema.
+pub const MAX_SCHEMA_REFERENCES: usize = 1024;
+/// Largest compiled `pattern` of a schema, in bytes.
+pub const MAX_PATTERN_BYTES: usize = 1024 * 1024;
+/// Request credentials that a connection remembers as verified.
+pub const MAX_REMEMBERED_CREDENTIALS: usize = 16;
+/// Longest credential of a request, in bytes.
+pub const MAX_CREDENTIAL_BYTES: usize = 2 * 1024;
+/// Entries in one page of `services/list` unless the caller says otherwise.
+pub const DEFAULT_LIST_PAGE: u32 = 100;
+/// Most entries in one page of `services/list`.
+pub const MAX_LIST_PAGE: u32 = 200;
+/// Most operations in one `services/schema`.
+pub const MAX_SCHEMAS_ASKED: usize = 64;
+/// How long a byte ticket waits to be used.
+pub const BYTE_TICKET_LIFETIME: Duration = Duration::from_secs(30);
+/// Byte tickets that wait for one identity.
+pub const MAX_TICKETS_PER_IDENTITY: usize = 64;
+/// Byte tickets that wait in all.
+pub const MAX_TICKETS: usize = 4096;
+/// How long a byte stream may take to show its ticket.
+pub const TICKET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a byte stream may move nothing.
+pub const BYTES_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of a byte stream is held at once, in bytes.
+pub const BYTES_CHUNK_BYTES: usize = 64 * 1024;
+/// Longest answer to an upload, in bytes of JSON.
+pub const MAX_UPLOAD_ANSWER_BYTES: usize = MAX_UNIDENTIFIED_FRAME_BYTES;
