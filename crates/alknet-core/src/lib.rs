@@ -52,6 +52,6 @@ pub use peer::{InvalidPeerName, Peer, PeerAddr, PeerName};
 pub use router::{DuplicateAlpn, Router, RouterBuilder, Served, Service};
 pub use sessions::{SessionGuard, SessionInfo, SessionKind, Sessions};
 pub use signer::{KeyPurpose, KeySigner};
-pub use stream::{RecvHalf, RecvStream, SendHalf, SendStream, Stream};
+pub use stream::{RecvHalf, RecvStream, SendHalf, SendStream, Stream, StreamReset};
 pub use ticket::{InvalidTicket, Ticket};
 pub use token::{AuthToken, TokenBounds, TokenError, TokenId, VerifiedToken};

@@ -9,6 +9,27 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// The peer abandoned a stream, with its code: found inside the `io::Error` with which a read or write then fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the peer abandoned the stream (code {code})")]
+pub struct StreamReset {
+    /// The peer's application error code (RFC 9000, 20.2).
+    pub code: u64,
+}
+
+impl StreamReset {
+    /// The reset that made an IO operation fail, if that is why it did.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl From<StreamReset> for io::Error {
+    fn from(reset: StreamReset) -> Self {
+        Self::new(io::ErrorKind::ConnectionReset, reset)
+    }
+}
+
 /// The sending half of a carrier's stream.
 pub trait SendHalf: AsyncWrite + Send + Sync + Unpin {
     /// The stream's number on its connection (RFC 9000, 2.1); 0 on a single-stream carrier.

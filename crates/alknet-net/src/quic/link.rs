@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use alknet_core::{
     BoxFuture, Carrier, CloseReason, ConnectionError, Link, RecvHalf, RecvStream, SendHalf, SendStream, Stream,
+    StreamReset,
 };
 use bytes::Bytes;
 use quinn::{SendDatagramError, VarInt};
@@ -118,6 +119,23 @@ fn close_reason(error: quinn::ConnectionError) -> CloseReason {
     }
 }
 
+/// Says it in core's words when the peer abandoned the stream.
+fn with_code(error: io::Error) -> io::Error {
+    let cause = error.get_ref();
+    let read = cause.and_then(|cause| match cause.downcast_ref()? {
+        quinn::ReadError::Reset(code) => Some(*code),
+        _ => None,
+    });
+    let written = cause.and_then(|cause| match cause.downcast_ref()? {
+        quinn::WriteError::Stopped(code) => Some(*code),
+        _ => None,
+    });
+    match read.or(written) {
+        Some(code) => StreamReset { code: code.into_inner() }.into(),
+        None => error,
+    }
+}
+
 fn var_int(code: u64) -> VarInt {
     VarInt::from_u64(code).unwrap_or(VarInt::MAX)
 }
@@ -133,7 +151,7 @@ struct QuicSend {
 
 impl AsyncWrite for QuicSend {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, buf)
+        AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, buf).map_err(with_code)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -186,7 +204,7 @@ struct QuicRecv(quinn::RecvStream);
 
 impl AsyncRead for QuicRecv {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.0), cx, buf)
+        AsyncRead::poll_read(Pin::new(&mut self.0), cx, buf).map_err(with_code)
     }
 }
 
@@ -203,6 +221,6 @@ impl RecvHalf for QuicRecv {
     fn poll_chunk(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<Option<Bytes>>> {
         // The future holds no state of its own: quinn keeps the waker with the stream.
         let chunk = ready!(pin!(self.0.read_chunk(max, true)).poll(cx));
-        Poll::Ready(chunk.map(|chunk| chunk.map(|chunk| chunk.bytes)).map_err(io::Error::from))
+        Poll::Ready(chunk.map(|chunk| chunk.map(|chunk| chunk.bytes)).map_err(|error| with_code(error.into())))
     }
 }
