@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
-use crate::{HttpConfig, bearer::Verifier, door::Shared, routes, session};
+use crate::{HttpConfig, bearer::Verifier, door::Shared, routes, session, session::Pace};
 
 /// Serves HTTP/2 on connections made for `h2`, and HTTP/1.1 on all others.
 pub struct HttpHandler {
@@ -40,7 +40,7 @@ impl HttpHandler {
 
 impl ProtocolHandler for HttpHandler {
     async fn serve(&self, connection: Connection) -> Result<(), ServeError> {
-        session::serve(&connection, self.router.clone(), self.stopping.clone()).await
+        session::serve(&connection, self.router.clone(), &Pace::default(), &self.stopping).await
     }
 
     async fn shutdown(&self) {
