@@ -1,1 +1,42 @@
 //! The SSH server on any stream Alknet hands it.
+//!
+//! One [`SshServer`] serves SSH-2 (RFC 4251–4254) over QUIC, TLS and bare TCP alike: every stream of a connection is one SSH connection. It
+//! knows who somebody is from the public key that was *proven*, asks the gate, and runs commands and login shells under the node's own uid
+//! for holders of `owner`.
+//!
+//! Not here: sockets, the TLS handshake, storage of peers, forwarding, SFTP, certificates, an SSH client. This is the only crate that names
+//! russh, and none of russh's types appears in its interface.
+//!
+//! ```
+//! use alknet_ssh::parse_public_key;
+//! let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS alice@box";
+//! assert_eq!(parse_public_key(line)?.comment, "alice@box");
+//! # Ok::<(), alknet_ssh::PublicKeyError>(())
+//! ```
+
+mod algorithms;
+mod authorized_keys;
+mod channel;
+mod config;
+mod environment;
+mod fingerprint;
+mod handler;
+mod host_key;
+mod inbox;
+pub mod limits;
+mod login;
+mod process;
+mod pty;
+mod relay;
+mod session;
+mod terminal_modes;
+mod waiting_room;
+mod watched;
+mod wire;
+
+pub use authorized_keys::{
+    AuthorizedKeysError, PublicKeyError, PublicKeyLine, parse_authorized_keys, parse_public_key,
+};
+pub use config::{SshConfig, SshLimits};
+pub use handler::{PEER_CONTROLLED_LOG_TARGETS, SSH, SSH_ALIAS, SshServer};
+pub use host_key::HostKey;

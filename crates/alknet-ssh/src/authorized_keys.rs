@@ -1,0 +1,147 @@
+//! OpenSSH public key lines, as in `id_ed25519.pub` and `authorized_keys`. Pure: text in, fingerprints out.
+
+use alknet_core::Fingerprint;
+use russh::keys::PublicKey;
+
+use crate::{
+    fingerprint::{RefusedKey, fingerprint},
+    limits::{MAX_COMMENT_CHARS, MAX_KEY_FILE_BYTES, MAX_KEY_LINE_BYTES, MAX_LOGGED_CHARS, MIN_RSA_BITS},
+};
+
+/// One public key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKeyLine {
+    /// The key: `ed25519:<hex>` for Ed25519, OpenSSH's `SHA256:<base64>` for other types.
+    pub fingerprint: Fingerprint,
+    /// What stands behind the key, without control characters, cut to 128 characters.
+    pub comment: String,
+}
+
+/// Why a line is no acceptable public key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublicKeyError {
+    /// Nothing but white space or a comment.
+    #[error("there is no key in it")]
+    Empty,
+    /// More bytes than any key needs.
+    #[error("a key line has at most {MAX_KEY_LINE_BYTES} bytes")]
+    TooLong,
+    /// An option stands before the key. Options are not enforced yet, and one that is ignored would give away what it was to withhold.
+    #[error("the option `{0}` is not supported; a key line here has no options")]
+    Option(String),
+    /// Neither a key type nor an option.
+    #[error("`{0}` is no SSH key type")]
+    UnknownType(String),
+    /// A certificate or the key of a certificate authority.
+    #[error("`{0}` is a certificate, which is not supported; give the plain public key")]
+    Certificate(String),
+    /// DSA is broken.
+    #[error("DSA keys are not accepted; make an Ed25519 key")]
+    Dsa,
+    /// RSA of too few bits.
+    #[error("an RSA key needs at least {MIN_RSA_BITS} bits, this one has {0}; make an Ed25519 key")]
+    ShortRsa(u32),
+    /// An Ed25519 key that is no point of the curve, or one of small order.
+    #[error("this is no usable Ed25519 key")]
+    WeakEd25519,
+    /// The base64 is broken, truncated, or holds a key of another type or with bytes left over.
+    #[error("the key data is damaged, or is not of the type that stands before it")]
+    Damaged,
+    /// A private key.
+    #[error("this is a private key; give the public one (the file that ends in .pub)")]
+    Private,
+}
+
+/// Why an `authorized_keys` text is refused as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorizedKeysError {
+    /// More than a megabyte.
+    #[error("an authorized_keys file has at most {MAX_KEY_FILE_BYTES} bytes")]
+    TooLarge,
+    /// One line is refused.
+    #[error("line {line}: {source}")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: PublicKeyError,
+    },
+}
+
+const KEY_TYPES: [&str; 8] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ssh-dss",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+
+/// Reads one public key line: type, base64, comment (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+///
+/// # Errors
+/// Names what is wrong; a line with options is refused by the name of the first.
+pub fn parse_public_key(line: &str) -> Result<PublicKeyLine, PublicKeyError> {
+    if line.len() > MAX_KEY_LINE_BYTES {
+        return Err(PublicKeyError::TooLong);
+    }
+    let line = line.trim();
+    let first = line.split_ascii_whitespace().next().ok_or(PublicKeyError::Empty)?;
+    if first.starts_with('#') {
+        return Err(PublicKeyError::Empty);
+    }
+    check_type(first, line)?;
+    let key = PublicKey::from_openssh(line).map_err(|_| PublicKeyError::Damaged)?;
+    let fingerprint = fingerprint(&key).map_err(|refused| match refused {
+        RefusedKey::ShortRsa(bits) => PublicKeyError::ShortRsa(bits),
+        RefusedKey::WeakPoint => PublicKeyError::WeakEd25519,
+        RefusedKey::Type => PublicKeyError::UnknownType(shown(first)),
+    })?;
+    let comment = line.splitn(3, [' ', '\t']).nth(2).unwrap_or_default();
+    let comment = comment.trim().chars().filter(|c| !c.is_control()).take(MAX_COMMENT_CHARS).collect();
+    Ok(PublicKeyLine { fingerprint, comment })
+}
+
+/// Reads a whole `authorized_keys` text; empty lines and those that start with `#` are left out.
+///
+/// # Errors
+/// The first line that is refused, with its number: nothing of a file is used when a line of it cannot be.
+pub fn parse_authorized_keys(text: &str) -> Result<Vec<PublicKeyLine>, AuthorizedKeysError> {
+    if text.len() > MAX_KEY_FILE_BYTES {
+        return Err(AuthorizedKeysError::TooLarge);
+    }
+    let mut keys = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        match parse_public_key(line) {
+            Ok(key) => keys.push(key),
+            Err(PublicKeyError::Empty) => {}
+            Err(source) => return Err(AuthorizedKeysError::Line { line: index + 1, source }),
+        }
+    }
+    Ok(keys)
+}
+
+fn check_type(first: &str, line: &str) -> Result<(), PublicKeyError> {
+    if first == "ssh-dss" {
+        return Err(PublicKeyError::Dsa);
+    }
+    if first.ends_with("-cert-v01@openssh.com") {
+        return Err(PublicKeyError::Certificate(shown(first)));
+    }
+    if KEY_TYPES.contains(&first) {
+        return Ok(());
+    }
+    if first.starts_with("-----BEGIN") || first.starts_with("PuTTY-User-Key-File") {
+        return Err(PublicKeyError::Private);
+    }
+    // Options run up to a key type; their values may hold white space and even key types, so only the first name is read.
+    let has_key = line.split_ascii_whitespace().skip(1).any(|word| KEY_TYPES.contains(&word));
+    let name = first.split(['=', ',', '"']).next().unwrap_or_default();
+    if has_key { Err(PublicKeyError::Option(shown(name))) } else { Err(PublicKeyError::UnknownType(shown(first))) }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(MAX_LOGGED_CHARS).flat_map(char::escape_debug).collect()
+}

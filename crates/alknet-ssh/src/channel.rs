@@ -1,0 +1,199 @@
+//! One session channel, in a task of its own: from its opening to the end of its process.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use alknet_core::Permit;
+use russh::{
+    Channel, ChannelId, ChannelWriteHalf, Sig,
+    server::{Handle, Msg},
+};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    inbox::{Budget, Drain, Drained, Inbox, inbox},
+    process::{Exit, Launch, LaunchError, Pipes, Process, SignalTarget},
+    pty::Pty,
+    relay::{Ends, STDERR, feed, send_output},
+};
+
+/// Exit status of a command that could not be started, as shells give it.
+const CANNOT_RUN: u32 = 126;
+
+/// What the task gets to do, once the client has asked and the gate has agreed.
+pub(crate) struct Work {
+    pub(crate) launch: Launch,
+    pub(crate) permit: Permit,
+}
+
+/// What the task needs from its connection.
+pub(crate) struct Surroundings {
+    pub(crate) life: CancellationToken,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) hangup_grace: Duration,
+}
+
+/// How the process's side of a channel ended.
+enum Ended {
+    /// The process ended and all of its output was sent.
+    Finished(Exit),
+    /// The channel or the connection ended first, or this process must.
+    Cut(Option<Drained>),
+}
+
+/// Counts an open channel for as long as it lives.
+pub(crate) struct OpenChannel(Arc<Budget>);
+
+impl OpenChannel {
+    /// One more, unless `max` are open.
+    pub(crate) fn enter(budget: &Arc<Budget>, max: usize) -> Option<Self> {
+        let open = Self(budget.clone());
+        (budget.channels.fetch_add(1, Ordering::Relaxed) < max).then_some(open)
+    }
+}
+
+impl Drop for OpenChannel {
+    fn drop(&mut self) {
+        self.0.channels.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves a channel to its end.
+pub(crate) async fn serve(
+    channel: Channel<Msg>,
+    handle: Handle,
+    start: oneshot::Receiver<Work>,
+    signals: SignalTarget,
+    around: Surroundings,
+    open: OpenChannel,
+) {
+    let (queue, writer) = channel.split();
+    let (mut drain, input) = inbox(queue, around.budget.clone());
+    let work = tokio::select! {
+        work = start => work.ok(),
+        _ = drain.run() => None,
+        () = around.life.cancelled() => None,
+    };
+    let Some(work) = work else {
+        // Closing what is closed already does no harm.
+        let _ = writer.close().await;
+        return;
+    };
+    let started = tokio::task::spawn_blocking(move || start_process(work, signals)).await;
+    let (mut process, ends) = match started.map_err(io::Error::other) {
+        Ok(Ok(started)) => started,
+        Ok(Err(error)) => return refuse(&writer, &error.to_string()).await,
+        Err(error) => return refuse(&writer, &error.to_string()).await,
+    };
+    match relay(&process, ends, &mut drain, input, &writer, &around.life).await {
+        Ended::Finished(exit) => {
+            process.reap();
+            finish(&writer, &handle, exit).await;
+        }
+        Ended::Cut(why) => {
+            // The queue goes first: the library's loop may be waiting on it.
+            drop(drain);
+            let stalled = why == Some(Drained::Stalled);
+            tokio::join!(process.hang_up(around.hangup_grace), async {
+                if stalled {
+                    tracing::info!("an ssh channel was closed: its process took no input while others waited");
+                }
+                let _ = writer.close().await;
+            });
+        }
+    }
+    drop(open);
+}
+
+fn start_process(work: Work, signals: SignalTarget) -> Result<(Process, Ends), LaunchError> {
+    let pty: Option<Arc<Pty>> = work.launch.terminal.as_ref().map(|(pty, _)| pty.clone());
+    let shell = work.launch.shell.clone();
+    let (process, pipes) = Process::start(work.launch, &work.permit, signals)?;
+    let ends = |pipes: Option<Pipes>| match (pipes, pty) {
+        (Some(pipes), _) => Ends::of_pipes(pipes),
+        (None, Some(pty)) => Ok(Ends::of_terminal(&pty)),
+        (None, None) => Err(io::Error::other("a process without streams")),
+    };
+    let ends = ends(pipes).map_err(|source| LaunchError::Spawn { shell, source })?;
+    Ok((process, ends))
+}
+
+async fn relay(
+    process: &Process,
+    ends: Ends,
+    drain: &mut Drain,
+    input: Inbox,
+    writer: &ChannelWriteHalf<Msg>,
+    life: &CancellationToken,
+) -> Ended {
+    let feeding = async {
+        feed(input, ends.stdin).await;
+        std::future::pending::<()>().await;
+    };
+    let errors = async {
+        if let Some(stderr) = ends.stderr {
+            send_output(stderr, writer, Some(STDERR)).await;
+        }
+    };
+    let ending = async {
+        let (exit, (), ()) = tokio::join!(process.exited(), send_output(ends.stdout, writer, None), errors);
+        exit
+    };
+    tokio::select! {
+        () = feeding => Ended::Cut(None),
+        exit = ending => exit.map_or(Ended::Cut(None), Ended::Finished),
+        why = drain.run() => Ended::Cut(Some(why)),
+        () = life.cancelled() => Ended::Cut(None),
+    }
+}
+
+/// Ends a channel in the order that clients rely on: all data is sent by now, then EOF, how the process ended, close.
+async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, exit: Exit) {
+    // Each of these fails only when the connection is gone, and then nobody waits for it.
+    let _ = writer.eof().await;
+    match exit {
+        Exit::Status(status) => {
+            let _ = writer.exit_status(status).await;
+        }
+        Exit::Signal(number) => send_exit_signal(handle, writer.id(), number).await,
+    }
+    let _ = writer.close().await;
+}
+
+async fn send_exit_signal(handle: &Handle, id: ChannelId, number: i32) {
+    let _ = handle.exit_signal_request(id, signal_name(number), false, String::new(), String::new()).await;
+}
+
+async fn refuse(writer: &ChannelWriteHalf<Msg>, why: &str) {
+    tracing::warn!("an ssh session could not start: {why}");
+    let _ = writer.extended_data_bytes(STDERR, format!("alknet: {why}\r\n")).await;
+    let _ = writer.eof().await;
+    let _ = writer.exit_status(CANNOT_RUN).await;
+    let _ = writer.close().await;
+}
+
+/// The names of RFC 4254, 6.10, and OpenSSH's way of naming the others.
+fn signal_name(number: i32) -> Sig {
+    use rustix::process::Signal as S;
+    let known = [
+        (S::ABORT, Sig::ABRT),
+        (S::ALARM, Sig::ALRM),
+        (S::FPE, Sig::FPE),
+        (S::HUP, Sig::HUP),
+        (S::ILL, Sig::ILL),
+        (S::INT, Sig::INT),
+        (S::KILL, Sig::KILL),
+        (S::PIPE, Sig::PIPE),
+        (S::QUIT, Sig::QUIT),
+        (S::SEGV, Sig::SEGV),
+        (S::TERM, Sig::TERM),
+        (S::USR1, Sig::USR1),
+        (S::USR2, Sig::Custom("USR2".into())),
+    ];
+    let name = known.into_iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| name);
+    name.unwrap_or_else(|| Sig::Custom(format!("{number}@alknet")))
+}

@@ -1,0 +1,97 @@
+//! What the server is told when it is made.
+
+use std::{borrow::Cow, path::PathBuf, time::Duration};
+
+use russh::{Limits, MethodKind, MethodSet, SshId, server};
+
+use crate::{HostKey, algorithms, limits};
+
+/// How the server presents itself and whom its processes run as.
+#[derive(Debug, Clone)]
+pub struct SshConfig {
+    /// The host key.
+    pub host_key: HostKey,
+    /// Name of the user that the node runs as; accepted as a login name, and `USER` of every process.
+    pub system_user: String,
+    /// Login shell of that user.
+    pub shell: PathBuf,
+    /// Home folder of that user: where processes start.
+    pub home: PathBuf,
+    /// Variables that a client may set: names, or beginnings of names followed by `*`.
+    pub env_allow: Vec<String>,
+    /// Times and numbers.
+    pub limits: SshLimits,
+}
+
+impl SshConfig {
+    /// Makes a configuration with the usual environment patterns and limits.
+    pub fn new(
+        host_key: HostKey,
+        system_user: impl Into<String>,
+        shell: impl Into<PathBuf>,
+        home: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            host_key,
+            system_user: system_user.into(),
+            shell: shell.into(),
+            home: home.into(),
+            env_allow: ["LANG", "LC_*", "TERM", "COLORTERM", "TZ"].map(str::to_owned).to_vec(),
+            limits: SshLimits::default(),
+        }
+    }
+}
+
+/// Times and numbers that an operator may change.
+#[derive(Debug, Clone)]
+pub struct SshLimits {
+    /// Time to prove a key.
+    pub login_grace: Duration,
+    /// Connections that have not proven a key yet; one more displaces the oldest of them.
+    pub max_unauthenticated: usize,
+    /// Channels open at a time on one connection.
+    pub max_channels: usize,
+    /// How long a channel whose process takes no input may hold up the others of its connection.
+    pub stall_timeout: Duration,
+    /// Between SIGHUP and SIGKILL to the processes of a session that ends.
+    pub hangup_grace: Duration,
+    /// Silence after which the client is asked whether it is still there.
+    pub keepalive_interval: Duration,
+}
+
+impl Default for SshLimits {
+    fn default() -> Self {
+        Self {
+            login_grace: limits::LOGIN_GRACE,
+            max_unauthenticated: limits::MAX_UNAUTHENTICATED,
+            max_channels: limits::MAX_CHANNELS,
+            stall_timeout: limits::STALL_TIMEOUT,
+            hangup_grace: limits::HANGUP_GRACE,
+            keepalive_interval: limits::KEEPALIVE_INTERVAL,
+        }
+    }
+}
+
+/// The library's settings; those that are left out belong to what this server does not do.
+pub(crate) fn library_config(config: &SshConfig) -> server::Config {
+    server::Config {
+        server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Alknet_", env!("CARGO_PKG_VERSION")))),
+        methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
+        auth_rejection_time: limits::REJECTION_TIME,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys: vec![config.host_key.private()],
+        limits: Limits::new(limits::REKEY_BYTES, limits::REKEY_BYTES, limits::REKEY_AGE),
+        window_size: limits::WINDOW_BYTES,
+        maximum_packet_size: limits::MAX_PACKET_BYTES,
+        channel_buffer_size: limits::CHANNEL_QUEUE_PACKETS,
+        event_buffer_size: limits::OUTGOING_QUEUE_PACKETS,
+        preferred: algorithms::ours(),
+        max_auth_attempts: limits::MAX_AUTH_ATTEMPTS,
+        inactivity_timeout: Some(limits::INACTIVITY_TIMEOUT),
+        keepalive_interval: Some(config.limits.keepalive_interval),
+        keepalive_max: limits::MAX_UNANSWERED_KEEPALIVES,
+        // Sockets are the carriers' business: they set it on theirs.
+        nodelay: true,
+        ..server::Config::default()
+    }
+}

@@ -1,0 +1,158 @@
+//! The door: each stream becomes one SSH connection, watched until it ends.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use alknet_core::{
+    Alpn, Authorizer, Connection, IdentityProvider, KillSwitch, Peer, PerStream, ProtocolHandler, ServeError,
+    SessionGuard, Sessions, Stream, StreamHandler,
+};
+use russh::server;
+use tokio::{sync::oneshot, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    SshConfig,
+    config::library_config,
+    inbox::Budget,
+    login::LoginGate,
+    session::{ClientSession, Parts},
+    waiting_room::{Place, WaitingRoom},
+    wire::Wire,
+};
+
+/// The service's name.
+pub const SSH: Alpn = Alpn::from_static(b"alknet/ssh");
+/// The name that other SSH tools use for the same thing.
+pub const SSH_ALIAS: Alpn = Alpn::from_static(b"ssh");
+/// Log targets whose lines quote what a peer sent, unescaped: whoever sets up logging switches them off.
+pub const PEER_CONTROLLED_LOG_TARGETS: &[&str] = &["russh", "ssh_key", "ssh_encoding"];
+
+/// How often a stopping connection looks whether it still has channels.
+const STOP_TICK: Duration = Duration::from_millis(100);
+
+/// Serves SSH-2 on every stream it is given.
+pub struct SshServer(PerStream<Door>);
+
+struct Door {
+    config: Arc<SshConfig>,
+    library: Arc<server::Config>,
+    gate: Arc<LoginGate>,
+    waiting: Arc<WaitingRoom>,
+    stopping: CancellationToken,
+}
+
+impl SshServer {
+    /// Makes the server of one node.
+    pub fn new(
+        config: SshConfig,
+        identities: Arc<dyn IdentityProvider>,
+        authorizer: Authorizer,
+        sessions: Sessions,
+    ) -> Arc<Self> {
+        let library = Arc::new(library_config(&config));
+        let system_user = config.system_user.clone();
+        let waiting = WaitingRoom::new(config.limits.max_unauthenticated);
+        let gate = Arc::new(LoginGate { identities, authorizer, sessions, system_user });
+        let door = Door { config: Arc::new(config), library, gate, waiting, stopping: CancellationToken::new() };
+        Arc::new(Self(PerStream(Arc::new(door))))
+    }
+}
+
+impl ProtocolHandler for SshServer {
+    async fn serve(&self, connection: Connection) -> Result<(), ServeError> {
+        self.0.serve(connection).await
+    }
+    /// Refuses new connections and channels; connections without a channel end, the others go on until they are done or dropped.
+    async fn shutdown(&self) {
+        self.0.0.stopping.cancel();
+    }
+}
+
+impl StreamHandler for Door {
+    async fn serve_stream(&self, peer: &Arc<Peer>, stream: Stream) -> Result<(), ServeError> {
+        if self.stopping.is_cancelled() {
+            return Ok(());
+        }
+        let place = self.waiting.enter();
+        // Whatever ends this future ends everything that hangs on the connection.
+        let life = CancellationToken::new();
+        let _ends = life.clone().drop_guard();
+        let budget = Budget::new(self.config.limits.stall_timeout);
+        let (session, proven) = ClientSession::new(Parts {
+            config: self.config.clone(),
+            gate: self.gate.clone(),
+            addr: peer.addr,
+            life: life.clone(),
+            stopping: self.stopping.clone(),
+            budget: budget.clone(),
+        });
+        let wire = KillSwitch::new(Wire::new(stream, life.clone()), &life);
+        let serving = async {
+            let running = server::run_stream(self.library.clone(), wire, session).await?;
+            running.await
+        };
+        let mut serving = pin!(serving);
+        let Some(guard) = self.until_proven(serving.as_mut(), proven, &place).await? else { return Ok(()) };
+        drop(place);
+        tokio::select! {
+            ended = serving => quietly(ended),
+            () = life.cancelled() => Ok(()),
+            () = guard.token().cancelled() => {
+                tracing::info!(addr = %peer.addr, "ssh session ended: its rights were taken away");
+                Ok(())
+            }
+            () = self.stopped(&budget) => Ok(()),
+        }
+    }
+
+    async fn shutdown(&self) {
+        self.stopping.cancel();
+    }
+}
+
+impl Door {
+    /// Lets a stranger try; `None` when its time or its place is gone, or the connection has ended.
+    async fn until_proven(
+        &self,
+        serving: impl Future<Output = Result<(), russh::Error>>,
+        proven: oneshot::Receiver<SessionGuard>,
+        place: &Place,
+    ) -> Result<Option<SessionGuard>, ServeError> {
+        tokio::select! {
+            biased;
+            Ok(guard) = proven => Ok(Some(guard)),
+            ended = serving => quietly(ended).map(|()| None),
+            () = sleep(self.config.limits.login_grace) => {
+                Err(ServeError::misbehaved("no key was proven in time"))
+            }
+            () = place.displaced() => Err(ServeError::misbehaved("displaced by a newer client before a key was proven")),
+        }
+    }
+
+    /// Waits until the node is stopping and the connection has no channel.
+    async fn stopped(&self, budget: &Budget) {
+        self.stopping.cancelled().await;
+        while budget.channels.load(Ordering::Relaxed) > 0 {
+            sleep(STOP_TICK).await;
+        }
+    }
+}
+
+/// Whose fault the end of a connection was. None of the library's words about the peer are passed on: they quote it.
+fn quietly(ended: Result<(), russh::Error>) -> Result<(), ServeError> {
+    match ended {
+        Ok(()) | Err(russh::Error::Disconnect | russh::Error::HUP) => Ok(()),
+        Err(russh::Error::IO(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+        Err(russh::Error::IO(error)) => Err(error.into()),
+        Err(russh::Error::Join(error)) => Err(ServeError::internal(error)),
+        Err(russh::Error::InactivityTimeout | russh::Error::KeepaliveTimeout) => {
+            Err(ServeError::misbehaved("silent for too long"))
+        }
+        Err(_) => Err(ServeError::misbehaved("broke the SSH protocol")),
+    }
+}

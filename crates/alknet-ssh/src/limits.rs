@@ -1,0 +1,74 @@
+//! Every bound of this crate, with its unit. Those that an operator may change are defaults of [`crate::SshLimits`].
+
+use std::time::Duration;
+
+/// Time to prove a key, from the first byte.
+pub const LOGIN_GRACE: Duration = Duration::from_secs(30);
+/// Connections that have not proven a key yet, over all carriers. Each may make the SSH library hold a packet of 256 KiB.
+pub const MAX_UNAUTHENTICATED: usize = 64;
+/// Refused requests to log in before the connection is ended; refused key offers count, and agents hold many keys.
+pub const MAX_AUTH_ATTEMPTS: usize = 20;
+/// How long a refused request to log in takes, whatever it was refused for.
+pub const REJECTION_TIME: Duration = Duration::from_millis(20);
+/// Channels open at a time on one connection.
+pub const MAX_CHANNELS: usize = 64;
+/// Channels over the life of one connection: each leaves about 3 KB behind until it ends (docs/upstream/russh-closed-channel-leak.md).
+pub const MAX_CHANNELS_EVER: usize = 16 * 1024;
+
+/// Bytes that a client may send on a channel before the window is opened again. Twice this bounds what may be under way during a rekey,
+/// over all channels (docs/upstream/russh-rekey-window.md), which is why it is wide.
+pub const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Largest packet a client may send, in bytes of channel data.
+pub const MAX_PACKET_BYTES: u32 = 64 * 1024;
+/// Packets of one channel that the SSH library holds before its loop waits.
+pub const CHANNEL_QUEUE_PACKETS: usize = 16;
+/// Packets from all channels that wait to be encrypted.
+pub const OUTGOING_QUEUE_PACKETS: usize = 64;
+/// Input of one channel that its process has not taken yet, in bytes; beyond that the whole connection waits.
+pub const MAX_CHANNEL_INPUT_BYTES: usize = 4 * 1024 * 1024;
+/// Input of all channels of a connection that their processes have not taken yet, in bytes.
+pub const MAX_CONNECTION_INPUT_BYTES: usize = 16 * 1024 * 1024;
+/// How long a full channel whose process takes nothing may hold up the other channels of its connection.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes read ahead of the SSH library while it keeps up.
+pub const READ_AHEAD_BYTES: usize = 256 * 1024;
+/// Bytes read ahead while it does not take any: a whole window, so that the end of the stream behind it is seen.
+pub const MAX_READ_AHEAD_BYTES: usize = WINDOW_BYTES as usize + READ_AHEAD_BYTES;
+/// After so long without taking a byte the SSH library counts as held up.
+pub const HELD_UP_AFTER: Duration = Duration::from_secs(1);
+/// Bytes asked of a carrier, a pipe or a terminal at a time.
+pub const READ_CHUNK_BYTES: usize = 128 * 1024;
+/// Size that a busy pipe is grown to, in bytes.
+pub const BUSY_PIPE_BYTES: usize = 512 * 1024;
+
+/// Bytes on one key before it is changed (RFC 4253, 9).
+pub const REKEY_BYTES: usize = 1 << 30;
+/// Age at which a key is changed (RFC 4253, 9).
+pub const REKEY_AGE: Duration = Duration::from_secs(3600);
+/// Silence after which the client is asked whether it is still there.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// Unanswered such questions that end the connection. A stopped client (Ctrl-Z) answers none: half an hour is granted.
+pub const MAX_UNANSWERED_KEEPALIVES: usize = 30;
+/// Silence, or a write that does not get through, that ends the connection.
+pub const INACTIVITY_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Between SIGHUP and SIGKILL to the processes of a session that ends.
+pub const HANGUP_GRACE: Duration = Duration::from_secs(1);
+/// Environment variables that a client may set on one channel.
+pub const MAX_ENV_VARS: usize = 64;
+/// Longest name plus value of such a variable, in bytes.
+pub const MAX_ENV_BYTES: usize = 4 * 1024;
+/// Longest terminal name, in bytes.
+pub const MAX_TERM_BYTES: usize = 64;
+
+/// Longest line of an `authorized_keys` text, in bytes.
+pub const MAX_KEY_LINE_BYTES: usize = 16 * 1024;
+/// Longest `authorized_keys` text, in bytes.
+pub const MAX_KEY_FILE_BYTES: usize = 1024 * 1024;
+/// Longest comment kept from a key line, in characters.
+pub const MAX_COMMENT_CHARS: usize = 128;
+/// Smallest RSA key, in bits.
+pub const MIN_RSA_BITS: u32 = 2048;
+/// Longest stretch of a peer-controlled string that reaches a log or the audit, in characters.
+pub const MAX_LOGGED_CHARS: usize = 64;

@@ -1,0 +1,128 @@
+//! Who a key belongs to. An identity is bound when a signature verified, never when a key was offered.
+
+use std::sync::Arc;
+
+use alknet_core::{
+    AccessRule, AuditOutcome, Authorizer, Caller, Credential, Demand, Effect, Fingerprint, Identity, IdentityProvider,
+    PeerAddr, Permit, Scope, SessionGuard, SessionKind, Sessions,
+};
+use russh::keys::{Algorithm, PublicKey};
+
+use crate::{
+    fingerprint::{fingerprint, signs_acceptably},
+    limits::MAX_LOGGED_CHARS,
+};
+
+/// The door's name in logs and in the audit.
+const DOOR: &str = "ssh";
+
+/// What is asked before a process is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    Exec,
+    Shell,
+}
+
+impl Right {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Exec => "ssh/exec",
+            Self::Shell => "ssh/shell",
+        }
+    }
+    pub(crate) const fn scope(self) -> &'static str {
+        match self {
+            Self::Exec => "ssh:exec",
+            Self::Shell => "ssh:shell",
+        }
+    }
+}
+
+/// The joints that decide.
+pub(crate) struct LoginGate {
+    pub(crate) identities: Arc<dyn IdentityProvider>,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) sessions: Sessions,
+    pub(crate) system_user: String,
+}
+
+/// One client's way in: from stranger to caller.
+pub(crate) struct Login {
+    gate: Arc<LoginGate>,
+    addr: PeerAddr,
+    caller: Option<Caller>,
+    refused: Option<String>,
+}
+
+impl Login {
+    pub(crate) fn new(gate: Arc<LoginGate>, addr: PeerAddr) -> Self {
+        Self { gate, addr, caller: None, refused: None }
+    }
+
+    /// Whether it is worth the client's while to sign with this key. Says nothing about who the client is and leaves no trace of it.
+    pub(crate) fn would_accept(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> bool {
+        let known = self.owner_of(user, key, algorithm).is_some();
+        if !known {
+            self.refuse(user, key);
+        }
+        known
+    }
+
+    /// Binds the identity, now that a signature with `key` verified, and enters the session.
+    pub(crate) fn prove(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<SessionGuard> {
+        let Some((identity, credential)) = self.owner_of(user, key, algorithm) else {
+            self.refuse(user, key);
+            return None;
+        };
+        let caller = Caller { identity: Some(identity.clone()), credential: Some(credential.label()), addr: self.addr };
+        let guard = self.gate.sessions.register(&caller, SessionKind::Ssh);
+        // Removed in the moment between: whoever removed it did not see this session.
+        if !identity.standing().is_current() {
+            self.refuse(user, key);
+            return None;
+        }
+        self.gate.authorizer.authenticated(&caller, DOOR, AuditOutcome::Allowed, None);
+        tracing::info!(door = DOOR, addr = %self.addr, identity = identity.id(), "authenticated");
+        self.caller = Some(caller);
+        Some(guard)
+    }
+
+    /// Asks the gate. Processes run under the node's own uid, so nobody but an owner gets any, whatever scopes a role may have.
+    pub(crate) fn authorize(&self, right: Right) -> Option<Permit> {
+        let caller = self.caller.as_ref()?;
+        let scope: Scope = right.scope().parse().expect("because the constants above are scopes");
+        let rule = match caller.identity.as_deref().is_some_and(Identity::is_owner) {
+            true => AccessRule::scoped([scope]),
+            false => AccessRule::default(),
+        };
+        let demand = Demand { action: right.action(), rule: &rule, resource: None, effect: Effect::Mutation };
+        self.gate.authorizer.authorize(caller, &demand).ok()
+    }
+
+    fn owner_of(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<(Arc<Identity>, Credential)> {
+        if !signs_acceptably(algorithm) {
+            return None;
+        }
+        let credential = Credential::SshKey(fingerprint(key).ok()?);
+        let identity = self.gate.identities.identify(&credential)?;
+        let fits = [identity.id(), &self.gate.system_user, "alknet", "git"].contains(&user);
+        fits.then_some((identity, credential))
+    }
+
+    fn refuse(&mut self, user: &str, key: &PublicKey) {
+        let key = fingerprint(key).as_ref().map_or("unacceptable", Fingerprint::as_str).to_owned();
+        let user: String = user.chars().take(MAX_LOGGED_CHARS).flat_map(char::escape_debug).collect();
+        self.refused = Some(format!("user {user}, key {key}"));
+    }
+}
+
+impl Drop for Login {
+    /// A failure is a connection that ends without a proven key, written down once: agents offer many keys, and an offer proves nothing.
+    fn drop(&mut self) {
+        if let (None, Some(refused)) = (&self.caller, self.refused.take()) {
+            let stranger = Caller { identity: None, credential: None, addr: self.addr };
+            tracing::warn!(door = DOOR, addr = %self.addr, "authentication failed: {refused}");
+            self.gate.authorizer.authenticated(&stranger, DOOR, AuditOutcome::Denied, Some(refused));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A session's process: started with a clean environment in a session and process group of its own, and ended with all of its group.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, process::CommandExt},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use alknet_core::{Permit, PermitError};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, ioctl_tiocsctty, kill_process_group, pidfd_open, setsid, waitid,
+};
+use tokio::io::unix::AsyncFd;
+
+use crate::{login::Right, pty::Pty, watched::watch};
+
+/// What is to be run.
+pub(crate) struct Launch {
+    pub(crate) right: Right,
+    /// The command line for `exec`; a login shell otherwise.
+    pub(crate) command: Option<Vec<u8>>,
+    pub(crate) shell: PathBuf,
+    pub(crate) home: PathBuf,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) terminal: Option<(Arc<Pty>, OwnedFd)>,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error(transparent)]
+    Denied(#[from] PermitError),
+    #[error("cannot run {}: {source}", shell.display())]
+    Spawn { shell: PathBuf, source: io::Error },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Status(u32),
+    Signal(i32),
+}
+
+/// The ends of the pipes of a process without a terminal.
+pub(crate) struct Pipes {
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+/// Where signals for a session go: nowhere before its process runs, and nowhere once it has been reaped (its number may be another's then).
+#[derive(Clone, Default)]
+pub(crate) struct SignalTarget(Arc<Mutex<Option<(Pid, Option<Arc<Pty>>)>>>);
+
+impl SignalTarget {
+    /// Sends `signal` to the process group, and to the terminal's foreground group.
+    pub(crate) fn send(&self, signal: Signal) {
+        let target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((leader, pty)) = &*target else { return };
+        let foreground = pty.as_ref().and_then(|pty| pty.foreground()).filter(|group| group != leader);
+        for group in foreground.into_iter().chain([*leader]) {
+            // A group that has just gone needs no signal.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+    fn set(&self, target: Option<(Pid, Option<Arc<Pty>>)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = target;
+    }
+}
+
+/// A running process and its group. Dropped before [`Self::reap`], the whole group is killed.
+pub(crate) struct Process {
+    child: Option<Child>,
+    pidfd: AsyncFd<OwnedFd>,
+    target: SignalTarget,
+}
+
+impl Process {
+    /// Starts the process. The permit says that it may be.
+    pub(crate) fn start(
+        launch: Launch,
+        permit: &Permit,
+        target: SignalTarget,
+    ) -> Result<(Self, Option<Pipes>), LaunchError> {
+        permit.require(launch.right.scope())?;
+        let shell = launch.shell.clone();
+        Self::spawn(launch, target).map_err(|source| LaunchError::Spawn { shell, source })
+    }
+
+    fn spawn(launch: Launch, target: SignalTarget) -> io::Result<(Self, Option<Pipes>)> {
+        let mut command = command(&launch);
+        let pty = match launch.terminal {
+            Some((pty, slave)) => {
+                command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
+                Some(pty)
+            }
+            None => {
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                None
+            }
+        };
+        own_session(&mut command, pty.is_some());
+        let mut child = command.spawn()?;
+        // The command holds the slave: closed here, so that the terminal ends with its last process.
+        drop(command);
+        let pid = Pid::from_child(&child);
+        target.set(Some((pid, pty)));
+        let pipes = match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(stdin), Some(stdout), Some(stderr)) => {
+                Some(Pipes { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() })
+            }
+            _ => None,
+        };
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(watch);
+        match pidfd {
+            Ok(pidfd) => Ok((Self { child: Some(child), pidfd, target }, pipes)),
+            Err(error) => {
+                end_at_once(&target, child);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for the process to end, without reaping it: until then nobody else can have its number. Cancel safe.
+    pub(crate) async fn exited(&self) -> io::Result<Exit> {
+        loop {
+            let mut ready = self.pidfd.readable().await?;
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+            let Some(status) = waitid(WaitId::PidFd(rustix::fd::AsFd::as_fd(&self.pidfd)), options)? else {
+                ready.clear_ready();
+                continue;
+            };
+            let code = status.exit_status().and_then(|code| u32::try_from(code).ok());
+            return Ok(code.map_or_else(|| Exit::Signal(status.terminating_signal().unwrap_or(9)), Exit::Status));
+        }
+    }
+
+    /// Ends the whole group: SIGHUP, and after `grace` SIGKILL for whatever is left.
+    pub(crate) async fn hang_up(mut self, grace: Duration) {
+        self.target.send(Signal::HUP);
+        // A stopped process takes no hint.
+        self.target.send(Signal::CONT);
+        tokio::time::sleep(grace).await;
+        self.target.send(Signal::KILL);
+        let _ = self.exited().await;
+        self.reap();
+    }
+
+    /// Takes the ended process out of the system's table.
+    pub(crate) fn reap(&mut self) {
+        self.target.set(None);
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            end_at_once(&self.target, child);
+        }
+    }
+}
+
+fn end_at_once(target: &SignalTarget, mut child: Child) {
+    target.send(Signal::KILL);
+    target.set(None);
+    // It may take the kernel a moment, which a runtime's thread does not have.
+    std::thread::spawn(move || child.wait());
+}
+
+fn command(launch: &Launch) -> Command {
+    let name = launch.shell.file_name().unwrap_or(OsStr::new("sh"));
+    let mut command = Command::new(&launch.shell);
+    match &launch.command {
+        Some(line) => command.arg0(name).arg("-c").arg(OsStr::from_bytes(line)),
+        None => {
+            // The dash makes it a login shell.
+            let mut login_name = OsString::from("-");
+            login_name.push(name);
+            command.arg0(login_name)
+        }
+    };
+    let home = if launch.home.is_dir() { &launch.home } else { Path::new("/") };
+    command.env_clear().envs(launch.env.iter().map(|(name, value)| (name, value))).current_dir(home);
+    command
+}
+
+/// Makes the child the leader of a new session (so it loses the node's own terminal) and of a new process group; its standard input becomes
+/// its controlling terminal when it is one.
+#[allow(unsafe_code, reason = "there is no safe way to run code between fork and exec")]
+fn own_session(command: &mut Command, has_terminal: bool) {
+    // SAFETY: between fork and exec only async-signal-safe calls are made: setsid(2) and ioctl(2), directly, without allocation or locks.
+    unsafe {
+        command.pre_exec(move || {
+            setsid()?;
+            if has_terminal {
+                ioctl_tiocsctty(rustix::stdio::stdin())?;
+            }
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,178 @@
+//! Moving bytes between a channel and its process.
+
+use std::{collections::VecDeque, io, io::IoSlice, os::fd::OwnedFd, sync::Arc};
+
+use bytes::{Buf, BytesMut};
+use russh::{ChannelWriteHalf, server::Msg};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::unix::pipe,
+};
+
+use crate::{
+    inbox::{Inbox, Piece},
+    limits::{BUSY_PIPE_BYTES, READ_CHUNK_BYTES},
+    process::Pipes,
+    pty::{Pty, PtyIo},
+};
+
+/// Number of an SSH channel's stream for errors (RFC 4254, 5.2).
+pub(crate) const STDERR: u32 = 1;
+/// Pieces written at a time.
+const MAX_SLICES: usize = 16;
+/// Below so many free bytes a new buffer is taken for the next read.
+const MIN_READ_BYTES: usize = 16 * 1024;
+/// A pipe that has carried so many bytes is busy.
+const BUSY_AFTER_BYTES: usize = 256 * 1024;
+
+/// The near ends of a process's standard streams.
+pub(crate) struct Ends {
+    pub(crate) stdin: Input,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Option<Output>,
+}
+
+impl Ends {
+    /// Takes the ends of three pipes.
+    pub(crate) fn of_pipes(pipes: Pipes) -> io::Result<Self> {
+        Ok(Self {
+            stdin: Input::Pipe(pipe::Sender::from_owned_fd(pipes.stdin)?),
+            stdout: Output::pipe(pipes.stdout)?,
+            stderr: Some(Output::pipe(pipes.stderr)?),
+        })
+    }
+    /// Takes both directions of a terminal.
+    pub(crate) fn of_terminal(pty: &Arc<Pty>) -> Self {
+        let stdin = Input::Terminal(PtyIo(pty.clone()));
+        Self { stdin, stdout: Output::Terminal(PtyIo(pty.clone())), stderr: None }
+    }
+}
+
+/// Where a process takes its input from.
+pub(crate) enum Input {
+    Pipe(pipe::Sender),
+    Terminal(PtyIo),
+}
+
+impl Input {
+    fn stream(&mut self) -> &mut (dyn AsyncWrite + Send + Unpin) {
+        match self {
+            Self::Pipe(pipe) => pipe,
+            Self::Terminal(pty) => pty,
+        }
+    }
+    fn grow(&self) {
+        if let Self::Pipe(pipe) = self {
+            // The system's bound on pipes may be reached: then it stays as it is.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, BUSY_PIPE_BYTES);
+        }
+    }
+}
+
+/// Where a process puts its output.
+pub(crate) enum Output {
+    Pipe(pipe::Receiver),
+    Terminal(PtyIo),
+}
+
+impl Output {
+    fn pipe(fd: OwnedFd) -> io::Result<Self> {
+        pipe::Receiver::from_owned_fd(fd).map(Self::Pipe)
+    }
+    fn stream(&mut self) -> &mut (dyn AsyncRead + Send + Unpin) {
+        match self {
+            Self::Pipe(pipe) => pipe,
+            Self::Terminal(pty) => pty,
+        }
+    }
+    fn grow(&self) {
+        if let Self::Pipe(pipe) = self {
+            // As above.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, BUSY_PIPE_BYTES);
+        }
+    }
+}
+
+/// Writes the inbox to the process until its end or until the process wants no more; either closes the process's input.
+pub(crate) async fn feed(mut inbox: Inbox, mut input: Input) {
+    let mut pieces: VecDeque<Piece> = VecDeque::new();
+    let (mut moved, mut last) = (0, None);
+    while let Some(piece) = inbox.next().await {
+        pieces.push_back(piece);
+        while !pieces.is_empty() {
+            while let Some(piece) = if pieces.len() < MAX_SLICES { inbox.more() } else { None } {
+                pieces.push_back(piece);
+            }
+            let Ok(written) = write_some(&mut input, &pieces).await else { return };
+            last = consume(&mut pieces, written).or(last);
+            inbox.progressed();
+            if moved < BUSY_AFTER_BYTES && moved + written >= BUSY_AFTER_BYTES {
+                input.grow();
+            }
+            moved = moved.saturating_add(written);
+        }
+    }
+    if let Input::Terminal(pty) = &mut input {
+        end_terminal_input(pty, last).await;
+    }
+}
+
+async fn write_some(input: &mut Input, pieces: &VecDeque<Piece>) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(&piece.data);
+    }
+    let filled = pieces.len().min(MAX_SLICES);
+    match input.stream().write_vectored(&slices[..filled]).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        written => Ok(written),
+    }
+}
+
+/// Takes `written` bytes off the front; answers with the last of them.
+fn consume(pieces: &mut VecDeque<Piece>, mut written: usize) -> Option<u8> {
+    let mut last = None;
+    while let Some(piece) = pieces.front_mut() {
+        let part = piece.data.len().min(written);
+        last = part.checked_sub(1).map(|index| piece.data[index]).or(last);
+        piece.data.advance(part);
+        written -= part;
+        if !piece.data.is_empty() {
+            break;
+        }
+        pieces.pop_front();
+    }
+    last
+}
+
+/// A terminal has no end of input but the character for it, which only ends the line when one has been begun.
+async fn end_terminal_input(pty: &mut PtyIo, last: Option<u8>) {
+    let Some(code) = pty.0.end_of_input() else { return };
+    let begun = last.is_some_and(|last| last != b'\n' && last != b'\r');
+    // A terminal that is gone needs no end.
+    let _ = pty.write_all(&[code, code][..1 + usize::from(begun)]).await;
+}
+
+/// Sends a process's output on a channel until it ends, or until the channel does.
+pub(crate) async fn send_output(mut output: Output, channel: &ChannelWriteHalf<Msg>, stream: Option<u32>) {
+    let mut buffer = BytesMut::new();
+    let mut moved: usize = 0;
+    loop {
+        if buffer.capacity() < MIN_READ_BYTES {
+            buffer.reserve(READ_CHUNK_BYTES);
+        }
+        let Ok(read @ 1..) = output.stream().read_buf(&mut buffer).await else { return };
+        let data = buffer.split().freeze();
+        let sent = match stream {
+            None => channel.data_bytes(data).await,
+            Some(stream) => channel.extended_data_bytes(stream, data).await,
+        };
+        if sent.is_err() {
+            return;
+        }
+        if moved < BUSY_AFTER_BYTES && moved + read >= BUSY_AFTER_BYTES {
+            output.grow();
+        }
+        moved = moved.saturating_add(read);
+    }
+}

@@ -1,0 +1,261 @@
+//! The SSH library's callbacks, wrapped once: each decides at once and hands the work to the channel's task.
+
+use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
+
+use alknet_core::{PeerAddr, SessionGuard};
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, Error, Sig,
+    keys::Certificate,
+    server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey},
+};
+use rustix::{process::Signal, termios::Winsize};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    SshConfig,
+    channel::{self, OpenChannel, Surroundings, Work},
+    environment::{self, ClientEnv, Terminal},
+    inbox::Budget,
+    limits::{MAX_CHANNELS_EVER, MAX_TERM_BYTES},
+    login::{Login, LoginGate, Right},
+    process::{Launch, SignalTarget},
+    pty::{Pty, TerminalRequest},
+};
+
+/// One client's connection.
+pub(crate) struct ClientSession {
+    config: Arc<SshConfig>,
+    login: Login,
+    addr: PeerAddr,
+    life: CancellationToken,
+    stopping: CancellationToken,
+    proven: Option<oneshot::Sender<SessionGuard>>,
+    channels: HashMap<ChannelId, OpenedChannel>,
+    opened: usize,
+    budget: Arc<Budget>,
+}
+
+/// What is known of a channel here; the rest is its task's.
+struct OpenedChannel {
+    env: ClientEnv,
+    pty: Option<Arc<Pty>>,
+    slave: Option<OwnedFd>,
+    start: Option<oneshot::Sender<Work>>,
+    signals: SignalTarget,
+    task: JoinHandle<()>,
+}
+
+/// What a connection is made of.
+pub(crate) struct Parts {
+    pub(crate) config: Arc<SshConfig>,
+    pub(crate) gate: Arc<LoginGate>,
+    pub(crate) addr: PeerAddr,
+    pub(crate) life: CancellationToken,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) budget: Arc<Budget>,
+}
+
+impl ClientSession {
+    /// Makes the session; the guard comes out of the receiver once a key is proven.
+    pub(crate) fn new(parts: Parts) -> (Self, oneshot::Receiver<SessionGuard>) {
+        let (proven, guard) = oneshot::channel();
+        let Parts { config, gate, addr, life, stopping, budget } = parts;
+        let login = Login::new(gate, addr);
+        let channels = HashMap::new();
+        let session =
+            Self { config, login, addr, life, stopping, proven: Some(proven), channels, opened: 0, budget };
+        (session, guard)
+    }
+
+    /// Takes a place for another channel.
+    fn enter(&mut self) -> Option<OpenChannel> {
+        // The library never says that a channel is gone when this side closed it first.
+        self.channels.retain(|_, channel| !channel.task.is_finished());
+        if self.opened >= MAX_CHANNELS_EVER || self.stopping.is_cancelled() {
+            return None;
+        }
+        OpenChannel::enter(&self.budget, self.config.limits.max_channels)
+    }
+
+    /// Starts a process on a channel; answers whether it was allowed to.
+    fn start(&mut self, id: ChannelId, right: Right, command: Option<Vec<u8>>) -> bool {
+        let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.start.is_some()) else { return false };
+        if command.as_ref().is_some_and(|line| line.contains(&0)) {
+            return false;
+        }
+        let Some(permit) = self.login.authorize(right) else { return false };
+        let terminal = channel.pty.clone().zip(channel.slave.take());
+        let shown = terminal.as_ref().map(|(pty, _)| Terminal { name: pty.term(), path: pty.path() });
+        let env = environment::build(&self.config, std::mem::take(&mut channel.env), self.addr, shown.as_ref());
+        let (shell, home) = (self.config.shell.clone(), self.config.home.clone());
+        let launch = Launch { right, command, shell, home, env, terminal };
+        channel.start.take().is_some_and(|start| start.send(Work { launch, permit }).is_ok())
+    }
+
+    fn open_terminal(&mut self, id: ChannelId, request: &TerminalRequest<'_>) -> bool {
+        let wanted = self.channels.get_mut(&id).filter(|channel| channel.start.is_some() && channel.pty.is_none());
+        let Some(channel) = wanted else { return false };
+        let printable = request.term.bytes().all(|b| b.is_ascii_graphic());
+        if !printable || request.term.is_empty() || request.term.len() > MAX_TERM_BYTES {
+            return false;
+        }
+        match Pty::open(request) {
+            Ok((pty, slave)) => {
+                (channel.pty, channel.slave) = (Some(Arc::new(pty)), Some(slave));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no terminal for an ssh session");
+                false
+            }
+        }
+    }
+}
+
+fn answer(session: &mut Session, id: ChannelId, granted: bool) -> Result<(), Error> {
+    if granted { session.channel_success(id) } else { session.channel_failure(id) }
+}
+
+fn size(columns: u32, rows: u32, width: u32, height: u32) -> Winsize {
+    let short = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    Winsize { ws_row: short(rows), ws_col: short(columns), ws_xpixel: short(width), ws_ypixel: short(height) }
+}
+
+fn signal_of(name: &Sig) -> Option<Signal> {
+    Some(match name {
+        Sig::ABRT => Signal::ABORT,
+        Sig::ALRM => Signal::ALARM,
+        Sig::FPE => Signal::FPE,
+        Sig::HUP => Signal::HUP,
+        Sig::ILL => Signal::ILL,
+        Sig::INT => Signal::INT,
+        Sig::KILL => Signal::KILL,
+        Sig::PIPE => Signal::PIPE,
+        Sig::QUIT => Signal::QUIT,
+        Sig::SEGV => Signal::SEGV,
+        Sig::TERM => Signal::TERM,
+        Sig::USR1 => Signal::USR1,
+        Sig::Custom(name) if name == "USR2" => Signal::USR2,
+        Sig::Custom(_) => return None,
+    })
+}
+
+impl Handler for ClientSession {
+    type Error = Error;
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+        let accepted = self.login.would_accept(user, offer.public_key, offer.algorithm);
+        Ok(if accepted { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+        let Some(guard) = self.login.prove(user, key.public_key, key.algorithm) else { return Ok(Auth::reject()) };
+        match self.proven.take().map(|proven| proven.send(guard)) {
+            Some(Ok(())) => Ok(Auth::Accept),
+            // Whoever serves the connection has given it up.
+            _ => Err(Error::Disconnect),
+        }
+    }
+
+    async fn auth_openssh_certificate(&mut self, _user: &str, _certificate: &Certificate) -> Result<Auth, Error> {
+        Ok(Auth::reject())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        let Some(open) = self.enter() else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        };
+        self.opened += 1;
+        let (id, (start, work)) = (channel.id(), oneshot::channel());
+        let signals = SignalTarget::default();
+        let (life, budget) = (self.life.clone(), self.budget.clone());
+        let around = Surroundings { life, budget, hangup_grace: self.config.limits.hangup_grace };
+        reply.accept().await;
+        let task = tokio::spawn(channel::serve(channel, session.handle(), work, signals.clone(), around, open));
+        let (env, start) = (ClientEnv::default(), Some(start));
+        self.channels.insert(id, OpenedChannel { env, pty: None, slave: None, start, signals, task });
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {
+        self.channels.remove(&id);
+        Ok(())
+    }
+
+    async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), Error> {
+        let channel = self.channels.get_mut(&id);
+        let taken = channel.is_some_and(|channel| channel.env.set(&self.config.env_allow, name, value));
+        answer(session, id, taken)
+    }
+
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        term: &str,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        modes: &[(russh::Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        let request = TerminalRequest { term, size: size(columns, rows, width, height), modes };
+        let opened = self.open_terminal(id, &request);
+        answer(session, id, opened)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        let pty = self.channels.get(&id).and_then(|channel| channel.pty.as_ref());
+        let resized = pty.is_some_and(|pty| pty.resize(size(columns, rows, width, height)).is_ok());
+        answer(session, id, resized)
+    }
+
+    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
+        let started = self.start(id, Right::Exec, Some(command.to_vec()));
+        answer(session, id, started)
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        let started = self.start(id, Right::Shell, None);
+        answer(session, id, started)
+    }
+
+    async fn subsystem_request(&mut self, id: ChannelId, _name: &str, session: &mut Session) -> Result<(), Error> {
+        answer(session, id, false)
+    }
+
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _single_connection: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        answer(session, id, false)
+    }
+
+    async fn signal(&mut self, id: ChannelId, name: Sig, session: &mut Session) -> Result<(), Error> {
+        let target = self.channels.get(&id).zip(signal_of(&name));
+        if let Some((channel, signal)) = target {
+            channel.signals.send(signal);
+        }
+        answer(session, id, target.is_some())
+    }
+}

@@ -1,0 +1,198 @@
+//! The stream under the SSH library.
+//!
+//! The library's loop does not read while it writes, and reads nothing while one channel's queue is full. So a task of ours reads ahead, up
+//! to a window's worth when the loop is held up: the peer can always get rid of what its windows allow, both ends writing at once cannot
+//! wait for each other, and the end of the stream is seen whatever state the loop is in. Reading in large pieces also saves the library's
+//! two reads per packet from being two system calls.
+
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use alknet_core::{RecvStream, SendStream, Stream};
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    sync::Notify,
+    task::AbortHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::{HELD_UP_AFTER, MAX_READ_AHEAD_BYTES, READ_AHEAD_BYTES, READ_CHUNK_BYTES};
+
+/// Below so many free bytes a new buffer is taken for the next read.
+const MIN_READ_BYTES: usize = 4 * 1024;
+/// How long the library may take to read what came before the end of the stream.
+const END_GRACE: Duration = Duration::from_secs(2);
+
+/// A stream whose reading side is read ahead.
+pub(crate) struct Wire {
+    send: SendStream,
+    ahead: Arc<ReadAhead>,
+    reader: AbortHandle,
+}
+
+impl Wire {
+    /// Starts reading ahead. When the stream has ended and nobody cares, `life` is cancelled.
+    pub(crate) fn new(stream: Stream, life: CancellationToken) -> Self {
+        let ahead = Arc::new(ReadAhead::default());
+        let reader = tokio::spawn(read_ahead(stream.recv, ahead.clone(), life)).abort_handle();
+        Self { send: stream.send, ahead, reader }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+#[derive(Default)]
+struct ReadAhead {
+    state: Mutex<State>,
+    taken: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    /// How often something was taken: what tells a slow reader from one that is held up.
+    takes: u64,
+    end: Option<io::Result<()>>,
+    end_was_read: bool,
+    reader: Option<Waker>,
+}
+
+impl ReadAhead {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before the lock goes.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, chunk: Bytes) {
+        let mut state = self.state();
+        state.bytes += chunk.len();
+        state.chunks.push_back(chunk);
+        wake(state);
+    }
+
+    fn finish(&self, end: io::Result<()>) {
+        let mut state = self.state();
+        state.end = Some(end);
+        wake(state);
+    }
+
+    /// Waits until there is room for another chunk.
+    async fn room(&self) {
+        let mut held_up_at = None;
+        loop {
+            let takes = {
+                let state = self.state();
+                let bound = if held_up_at == Some(state.takes) { MAX_READ_AHEAD_BYTES } else { READ_AHEAD_BYTES };
+                if state.bytes < bound {
+                    return;
+                }
+                state.takes
+            };
+            if timeout(HELD_UP_AFTER, self.taken.notified()).await.is_err() {
+                held_up_at = Some(takes);
+            }
+        }
+    }
+
+    async fn drained(&self) {
+        while !self.state().end_was_read {
+            self.taken.notified().await;
+        }
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let reader = state.reader.take();
+    drop(state);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+async fn read_ahead(mut recv: RecvStream, ahead: Arc<ReadAhead>, life: CancellationToken) {
+    let mut buffer = BytesMut::new();
+    let end = loop {
+        ahead.room().await;
+        if buffer.capacity() < MIN_READ_BYTES {
+            buffer.reserve(READ_CHUNK_BYTES);
+        }
+        match recv.read_buf(&mut buffer).await {
+            Ok(0) => break Ok(()),
+            Ok(_) => ahead.push(buffer.split().freeze()),
+            Err(error) => break Err(error),
+        }
+    };
+    ahead.finish(end);
+    // A loop that is held up by a full channel will not come for the end: then end it.
+    if timeout(END_GRACE, ahead.drained()).await.is_err() {
+        life.cancel();
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.ahead.state();
+        if state.chunks.is_empty() {
+            return poll_end(state, cx, &self.ahead.taken);
+        }
+        let before = state.bytes;
+        while let Some(chunk) = state.chunks.front_mut() {
+            let taken = chunk.len().min(buf.remaining());
+            buf.put_slice(&chunk[..taken]);
+            chunk.advance(taken);
+            let emptied = chunk.is_empty();
+            state.bytes -= taken;
+            if !emptied {
+                break;
+            }
+            state.chunks.pop_front();
+        }
+        state.takes += 1;
+        let makes_room = before >= READ_AHEAD_BYTES && state.bytes < before;
+        drop(state);
+        if makes_room {
+            self.ahead.taken.notify_one();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn poll_end(mut state: MutexGuard<'_, State>, cx: &Context<'_>, taken: &Notify) -> Poll<io::Result<()>> {
+    match state.end.take() {
+        Some(end) => {
+            state.end = Some(Ok(()));
+            state.end_was_read = true;
+            taken.notify_one();
+            Poll::Ready(end)
+        }
+        None => {
+            state.reader = Some(cx.waker().clone());
+            Poll::Pending
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.send).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.send).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.send).poll_shutdown(cx)
+    }
+}
