@@ -128,7 +128,7 @@ impl Reading<'_> {
             let (name, at) = (role.get_ref().as_ref(), role.span().start);
             match value.get_ref().as_table() {
                 _ if !is_role_name(name) => {
-                    let rule = format!("1 to {MAX_ROLE_NAME_BYTES} of a-z 0-9 -, beginning with a letter");
+                    let rule = format!("write 1 to {MAX_ROLE_NAME_BYTES} of a-z 0-9 - _");
                     self.problem(at, format!("{} is no name for a role: {rule}", quoted(name)), None);
                 }
                 Some(fields) if !fields.is_empty() => self.role(name, fields),
@@ -170,7 +170,8 @@ fn key_called(name: &str) -> Option<&'static str> {
         .find(|full| full.split_once('.').is_some_and(|(_, last)| last == name))
 }
 
+/// The store's rule for names, without the dot, which separates the parts of a key here.
 fn is_role_name(name: &str) -> bool {
-    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    name.len() <= MAX_ROLE_NAME_BYTES && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(rest)
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    !name.is_empty() && name.len() <= MAX_ROLE_NAME_BYTES && name.bytes().all(good)
 }

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use alknet_core::{HostPort, ResourceGrants, ScopeSet, limits::MAX_TICKET_ADDRESSES};
+use alknet_core::{HostPort, limits::MAX_TICKET_ADDRESSES};
 use alknet_net::PublicUrl;
+use alknet_store::{Role, RoleError, Roles};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
@@ -35,7 +36,7 @@ pub struct Config {
     pub log: LogConfig,
     /// The audit table.
     pub audit: AuditConfig,
-    pub(super) roles: BTreeMap<String, RoleConfig>,
+    pub(super) roles: BTreeMap<String, Role>,
 }
 
 /// `[node]`
@@ -200,17 +201,14 @@ pub struct AuditConfig {
     pub max_rows: u64,
 }
 
-/// `[roles.NAME]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RoleConfig {
-    #[serde(default)]
-    pub(super) scopes: ScopeSet,
-    #[serde(default)]
-    pub(super) resources: ResourceGrants,
-}
-
 impl Config {
+    /// The roles as the store takes them.
+    ///
+    /// # Errors
+    /// None for a loaded configuration, whose roles were tried one by one.
+    pub fn roles(&self) -> Result<Roles, RoleError> {
+        Roles::new(self.roles.clone())
+    }
     /// What does not fit together, as the key to change and the reason.
     pub(super) fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();
