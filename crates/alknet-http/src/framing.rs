@@ -200,7 +200,7 @@ mod tests {
 
     fn notices(text: &str, step: usize) -> bool {
         let mut framing = Framing::default();
-        text.as_bytes().chunks(step).fold(false, |seen, part| framing.feed(part) || seen)
+        text.as_bytes().chunks(step).any(|part| framing.feed(part))
     }
 
     #[test]

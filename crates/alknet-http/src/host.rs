@@ -81,7 +81,8 @@ mod tests {
     fn one_host_that_is_served_here() {
         use HostError::{Contradiction, Foreign, Malformed, Missing};
         let (one, two) = (Version::HTTP_11, Version::HTTP_2);
-        let table: &[(Version, &str, &[&str], Result<(), HostError>)] = &[
+        type Row<'a> = (Version, &'a str, &'a [&'a str], Result<(), HostError>);
+        let table: &[Row<'_>] = &[
             (one, "/", &["A.example"], Ok(())),
             (one, "/", &["a.example:4433"], Ok(())),
             (one, "/", &["a.example."], Ok(())),

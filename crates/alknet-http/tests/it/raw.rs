@@ -1,6 +1,11 @@
 //! Requests that no well-behaved client sends, byte by byte.
 
-use crate::{client::raw, node::Node};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    client::{raw, tls},
+    node::{Node, PATIENCE},
+};
 
 async fn status(node: &Node, request: &str) -> String {
     let answer = raw(node.addr(), request.as_bytes()).await;
@@ -80,4 +85,68 @@ async fn a_body_that_announces_too_much_is_refused() {
     let node = Node::start().await;
     let lying = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000000000000\r\n\r\nhello";
     assert_eq!(status(&node, lying).await, "413");
+}
+
+/// The preface and an empty SETTINGS frame (RFC 9113, 3.4).
+const HTTP_2_BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// HTTP-17: what the server's first frame says.
+#[tokio::test]
+async fn http_2_settings_are_bounds() {
+    let node = Node::start().await;
+    let mut io = tls(node.addr(), &["h2"]).await;
+    io.write_all(HTTP_2_BEGIN).await.unwrap();
+    let exchange = async {
+        let mut head = [0; 9];
+        io.read_exact(&mut head).await.unwrap();
+        assert_eq!(head[3], 4, "SETTINGS");
+        let mut settings = vec![0; usize::from(head[2])];
+        io.read_exact(&mut settings).await.unwrap();
+        settings
+    };
+    let settings = tokio::time::timeout(PATIENCE, exchange).await.expect("settings in time");
+    let value = |id: u8| {
+        let setting = settings.chunks(6).find(|setting| setting[..2] == [0, id])?;
+        Some(u32::from_be_bytes(setting[2..].try_into().unwrap()))
+    };
+    let (max_concurrent_streams, initial_window, max_header_list) = (value(3), value(4), value(6));
+    assert_eq!(max_concurrent_streams, Some(100));
+    assert!(initial_window.is_none_or(|window| window <= 65_536), "65,535 is the default");
+    assert_eq!(max_header_list, Some(32 * 1024));
+}
+
+/// HTTP-17: requests that are taken back at once (CVE-2023-44487) end the connection with ENHANCE_YOUR_CALM.
+#[tokio::test]
+async fn a_flood_of_resets_ends_the_connection() {
+    let node = Node::start().await;
+    let mut io = tls(node.addr(), &["h2"]).await;
+    let mut flood = HTTP_2_BEGIN.to_vec();
+    for stream in (1..4000u32).step_by(2) {
+        // HEADERS (GET https://x/) with END_STREAM and END_HEADERS, then RST_STREAM with CANCEL.
+        flood.extend_from_slice(&[0, 0, 6, 1, 5]);
+        flood.extend_from_slice(&stream.to_be_bytes());
+        flood.extend_from_slice(&[0x82, 0x84, 0x87, 0x41, 1, b'x']);
+        flood.extend_from_slice(&[0, 0, 4, 3, 0]);
+        flood.extend_from_slice(&stream.to_be_bytes());
+        flood.extend_from_slice(&8u32.to_be_bytes());
+    }
+    let mut answer = Vec::new();
+    let exchange = async {
+        // The server may hang up in the middle.
+        let _ = io.write_all(&flood).await;
+        let _ = io.read_to_end(&mut answer).await;
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.expect("an end in time");
+    let mut frames = &answer[..];
+    let mut goaway = None;
+    while let Some((head, rest)) = frames.split_first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let payload = &rest[..length.min(rest.len())];
+        if head[3] == 7 {
+            goaway = payload.get(7).copied();
+        }
+        frames = &rest[payload.len()..];
+    }
+    assert_eq!(goaway, Some(11), "GOAWAY with ENHANCE_YOUR_CALM");
+    assert!(raw(node.addr(), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n").await.contains("200"));
 }
