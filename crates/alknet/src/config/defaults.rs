@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use toml::{Table, Value};
 
 /// The defaults, in the syntax of every configuration file.
-pub const DEFAULTS: &str = include_str!("defaults.toml");
+const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// The section whose members are named by the user.
 pub(super) const ROLES: &str = "roles";

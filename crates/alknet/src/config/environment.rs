@@ -3,9 +3,10 @@
 use toml::Value;
 
 use super::{
-    Origin, Problem,
     defaults::{self, Key, ROLES},
+    error::Problem,
     merge::Setting,
+    origin::Origin,
     suggest::closest,
 };
 

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    Origin,
     limits::{MAX_QUOTED_BYTES, MAX_SHOWN_PROBLEMS},
+    origin::Origin,
 };
 
 /// Where a problem is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+enum Place {
     /// In a value or line.
     Value(Origin),
     /// In a file as a whole.
@@ -30,7 +30,7 @@ impl fmt::Display for Place {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(super) struct Problem {
     place: Place,
     message: String,
     hint: Option<String>,
@@ -54,14 +54,6 @@ impl Problem {
             None => self,
         }
     }
-    /// What is wrong, naming the key.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-    /// A way out.
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
-    }
 }
 
 impl fmt::Display for Problem {
@@ -74,7 +66,8 @@ impl fmt::Display for Problem {
 /// A configuration that cannot be used. Nothing of it was taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    problems: Vec<Problem>,
+    /// In the order of the layers.
+    pub(super) problems: Vec<Problem>,
 }
 
 impl ConfigError {
@@ -84,10 +77,6 @@ impl ConfigError {
     }
     pub(super) fn of(problem: Problem) -> Self {
         Self { problems: vec![problem] }
-    }
-    /// Everything that is wrong, in the order of the layers.
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
     }
 }
 

@@ -13,11 +13,11 @@ use toml::{
 };
 
 use super::{
-    Origin, Problem,
     defaults::{self, ROLE_FIELDS, ROLES},
-    error::quoted,
+    error::{Problem, quoted},
     limits::{MAX_FILE_BYTES, MAX_ROLE_NAME_BYTES},
     merge::Setting,
+    origin::Origin,
     suggest::closest,
 };
 

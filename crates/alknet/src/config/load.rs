@@ -1,12 +1,15 @@
 //! Loading: sources in, a checked configuration with the origin of every value out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::Value;
 
 use super::{
-    Config, ConfigError, Origin, Problem, defaults, environment, file,
+    Config, ConfigError, defaults, environment,
+    error::Problem,
+    file,
     merge::{self, Setting, Values},
+    origin::Origin,
     suggest::closest,
 };
 
@@ -15,22 +18,12 @@ use super::{
 pub struct Sources {
     /// The system's file; it may be absent.
     pub system: Option<PathBuf>,
-    /// The user's file; it must be there (see [`find_user_file`]).
+    /// The user's file; it must be there.
     pub user: Option<PathBuf>,
     /// Environment variables: all of them, what is not ours is left alone.
     pub env: Vec<(String, String)>,
     /// Keys that flags set, such as `node.listen`.
     pub flags: Vec<(String, Value)>,
-}
-
-/// The user's file: the one that was named, else `alknet.toml` in the data folder, else in the config home, whichever exists.
-pub fn find_user_file(named: Option<&Path>, data: &Path, config_home: Option<&Path>) -> Option<PathBuf> {
-    if let Some(named) = named {
-        return Some(named.to_owned());
-    }
-    let beside = Some(data.join("alknet.toml"));
-    let at_home = config_home.map(|home| home.join("alknet").join("alknet.toml"));
-    [beside, at_home].into_iter().flatten().find(|path| path.exists())
 }
 
 /// A configuration that was checked as a whole, and where each value comes from.

@@ -6,8 +6,10 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, Origin, Problem,
+    Config,
     defaults::{self, ROLES},
+    error::Problem,
+    origin::Origin,
     roles::role_problem,
 };
 

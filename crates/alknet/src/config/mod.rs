@@ -9,7 +9,7 @@ mod diff;
 mod environment;
 mod error;
 mod file;
-pub mod limits;
+mod limits;
 mod load;
 mod merge;
 mod origin;
@@ -19,13 +19,10 @@ mod schema;
 mod suggest;
 mod timespan;
 
-pub use addresses::{EnvPattern, HostName, ListenAddr, RedirectUrl};
-pub use defaults::DEFAULTS;
 pub use diff::{Change, diff};
-pub use error::{ConfigError, Problem};
-pub use load::{Entry, Loaded, Sources, find_user_file, load};
-pub use origin::Origin;
-pub use schema::{Config, Decoy, LogFormat};
+pub use error::ConfigError;
+pub use load::{Entry, Loaded, Sources, load};
+pub use schema::{Config, Decoy, LogConfig, LogFormat};
 
 #[cfg(test)]
 mod tests;

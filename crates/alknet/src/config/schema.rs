@@ -9,8 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    EnvPattern, HostName, ListenAddr, RedirectUrl,
-    addresses::Advertised,
+    addresses::{Advertised, EnvPattern, HostName, ListenAddr, RedirectUrl},
     limits::{LOGIN_GRACE, MAX_DRAIN, TOKEN_LIFETIME},
     paths::AbsolutePath,
     timespan::Timespan,

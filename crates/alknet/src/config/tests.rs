@@ -8,7 +8,7 @@ use std::{
 
 use toml::Value;
 
-use super::*;
+use super::{addresses::EnvPattern, origin::Origin, *};
 
 fn vectors(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/config").join(kind);
@@ -52,7 +52,7 @@ fn bad_configurations_are_refused_for_the_right_reason_at_the_right_line() {
         let expected: Vec<_> = text.lines().map_while(|line| line.strip_prefix("#! ")).collect();
         assert!(!expected.is_empty(), "{name} says nothing about what must happen");
         let error = load(&user(&file)).expect_err(&name);
-        let found: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
+        let found: Vec<_> = error.problems.iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), expected.len(), "{name}: {found:#?}");
         for expectation in expected {
             let (line, fragment) = expectation.split_once(": ").unwrap();
@@ -175,7 +175,7 @@ fn every_problem_of_every_layer_is_reported_at_once() {
     fs::write(&user, "[node]\nlisten = \"x:1\"\nlisen = 1\n").unwrap();
     let env = vec![("ALKNET_LOG_FORMAT".to_owned(), "xml".to_owned())];
     let error = load(&Sources { system: Some(system), user: Some(user), env, flags: vec![] }).unwrap_err();
-    assert_eq!(error.problems().len(), 3, "{error}");
+    assert_eq!(error.problems.len(), 3, "{error}");
     assert!(error.to_string().starts_with("the configuration has 3 problems\n  "), "{error}");
 }
 
@@ -220,20 +220,4 @@ fn the_difference_names_what_waits_for_a_restart() {
             "roles.a.scopes: [\"x:y\"] becomes nothing",
         ]
     );
-}
-
-#[test]
-fn the_named_file_comes_before_the_data_folder_and_that_before_the_config_home() {
-    let (data, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let find = || find_user_file(None, data.path(), Some(home.path()));
-    assert_eq!(find(), None);
-    let at_home = home.path().join("alknet/alknet.toml");
-    fs::create_dir(home.path().join("alknet")).unwrap();
-    fs::write(&at_home, "").unwrap();
-    assert_eq!(find(), Some(at_home));
-    let beside = data.path().join("alknet.toml");
-    fs::write(&beside, "").unwrap();
-    assert_eq!(find(), Some(beside));
-    let named = Path::new("/nowhere/named.toml");
-    assert_eq!(find_user_file(Some(named), data.path(), Some(home.path())), Some(named.to_owned()));
 }
