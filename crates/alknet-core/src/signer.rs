@@ -9,8 +9,6 @@ pub enum KeyPurpose {
     Node,
     /// The owner's key towards SSH servers.
     SshUser,
-    /// Signs identity statements, nothing else.
-    Root,
 }
 
 /// Signs for a purpose; the secret never leaves the implementation.

@@ -6,6 +6,8 @@
 
 mod dial;
 mod endpoint;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod half_open;
 pub mod limits;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use alknet_core::{Alpn, BoxFuture, Carrier, CloseReason, Connection, ConnectionError, Link, Peer, PeerAddr, Stream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +96,8 @@ async fn open(mut io: UnixStream, serving: &Serving) -> io::Result<Connection> {
     Ok(Connection::new(alpn, peer, SingleLink::new(Carrier::Local, Role::Accepted, io)))
 }
 
-async fn read_alpn(io: &mut UnixStream) -> io::Result<Alpn> {
+/// Reads the one line: a length byte and a name.
+pub(crate) async fn read_alpn(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Alpn> {
     let length = io.read_u8().await?;
     let mut name = vec![0; usize::from(length)];
     io.read_exact(&mut name).await?;

@@ -1,2 +1,46 @@
-//! One node, one binary.
-fn main() {}
+//! One node: one binary, one identity, one port.
+//!
+//! `assemble.rs` puts the node together and `cli/` holds one file per verb; everything else here connects the two.
+
+mod assemble;
+mod cli;
+mod clock;
+mod config;
+mod control;
+mod data_folder;
+mod dialling;
+mod failure;
+mod identity;
+mod in_process;
+mod logging;
+mod node_client;
+mod operations;
+mod passphrase;
+mod serving;
+mod settings;
+mod shared_config;
+mod ssh_config;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&failure::Failure::from(error)),
+    };
+    let outcome = runtime.block_on(Box::pin(cli.run()));
+    // A thread that waits for standard input must not keep the program.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &failure::Failure) -> ExitCode {
+    cli::note(failure.to_string());
+    failure.exit_code()
+}

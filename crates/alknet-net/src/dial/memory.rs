@@ -53,6 +53,13 @@ impl CarrierMemory {
         notes.insert(way, Note { carrier, reason, at: now });
     }
 
+    /// Takes over what an earlier process remembered.
+    pub(super) fn recall(&self, lost: LostCarrier, now: Instant) {
+        let age = CARRIER_MEMORY.saturating_sub(lost.retry_in);
+        let at = now.checked_sub(age).unwrap_or(now);
+        self.lost((lost.network, lost.remote), lost.carrier, lost.reason, at);
+    }
+
     /// Forgets what was held against `carrier`: it got through.
     pub(super) fn won(&self, way: (IpAddr, SocketAddr), carrier: Carrier) {
         let mut notes = self.notes();

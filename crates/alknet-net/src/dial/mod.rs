@@ -74,6 +74,12 @@ impl NetDialer {
         self.memory.report(Instant::now())
     }
 
+    /// Takes over what an earlier process's [`Self::lost_carriers`] said. Hints only: they choose who goes first.
+    pub fn remember(&self, lost: impl IntoIterator<Item = LostCarrier>) {
+        let now = Instant::now();
+        lost.into_iter().for_each(|lost| self.memory.recall(lost, now));
+    }
+
     /// Waits, for a bounded time, until the farewells of closed QUIC connections are sent. A program that ends without
     /// it leaves its peers waiting for their idle timeout.
     pub async fn finish(&self) {

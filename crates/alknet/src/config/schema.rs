@@ -197,7 +197,14 @@ impl LogConfig {
 pub struct AuditConfig {
     /// Rows that the audit table keeps.
     #[serde(deserialize_with = "positive")]
-    pub max_rows: u64,
+    max_rows: u64,
+}
+
+impl AuditConfig {
+    /// Rows that the audit table keeps.
+    pub fn rows(&self) -> usize {
+        usize::try_from(self.max_rows).unwrap_or(usize::MAX)
+    }
 }
 
 impl Config {

@@ -1,0 +1,90 @@
+//! The whole node in one function: every store, handler and service is made here, once.
+
+use std::sync::Arc;
+
+use alknet_call::{Authenticator, BYTES, ByteTickets, BytesHandler, CALL, CallHandler};
+use alknet_core::{Alpn, Authorizer, Carriers, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions};
+use alknet_http::HttpHandler;
+use alknet_ssh::{SSH, SSH_ALIAS, SshServer};
+use alknet_store::{Clock, Store};
+
+use crate::{
+    clock::unix_seconds,
+    control::NodeControl,
+    data_folder::DataFolder,
+    failure::Failure,
+    identity::NodeIdentity,
+    operations::{self, Foundation, tokens::token_bounds},
+    settings,
+    shared_config::SharedConfig,
+};
+
+const H2: Alpn = Alpn::from_static(b"h2");
+const HTTP_1_1: Alpn = Alpn::from_static(b"http/1.1");
+
+/// A node that is put together and does not listen yet.
+pub struct Node {
+    /// The services.
+    pub router: Router,
+    /// The database: closed last.
+    pub store: Store,
+    /// Who is who.
+    pub identities: Arc<dyn IdentityProvider>,
+    /// What is alive.
+    pub sessions: Sessions,
+    /// The web's handler: its configuration can be changed.
+    pub http: Arc<HttpHandler>,
+}
+
+/// Puts a node together.
+pub async fn assemble(
+    data: &DataFolder,
+    identity: &NodeIdentity,
+    config: &SharedConfig,
+    control: &NodeControl,
+) -> Result<Node, Failure> {
+    let (node, clock) = (identity.node_key(), Clock::system());
+    let current = config.current();
+
+    // State: one database, answered from memory where it must be quick.
+    let sessions = Sessions::default();
+    let store = Store::open(&data.database(), current.config().roles()?, sessions.clone())?;
+    store.set_audit_rows(current.config().audit.rows());
+    store.bind_node_key(&Maintenance::of("assemble"), node).await?;
+    let identities: Arc<dyn IdentityProvider> = store.directory();
+    let authorizer = Authorizer::new(store.audit_log());
+
+    // Capabilities: the one registry behind every door.
+    let registry = operations::registry(&Foundation {
+        node,
+        identity: Some(identity.clone()),
+        store: store.clone(),
+        authorizer: authorizer.clone(),
+        sessions: sessions.clone(),
+        config: config.clone(),
+        control: Some(control.clone()),
+        clock,
+    })?;
+
+    // Doors: each a handler of one ALPN or two.
+    let authenticator = Authenticator::new(identities.clone(), node, token_bounds(config), unix_seconds);
+    let call = Arc::new(CallHandler::new(registry, authenticator.clone()));
+    let bytes = BytesHandler::new(ByteTickets::default(), authenticator, sessions.clone());
+    let bytes = Arc::new(PerStream(Arc::new(bytes)));
+    let ssh_config = settings::ssh(current.config(), identity)?;
+    let ssh = SshServer::new(ssh_config, identities.clone(), authorizer.clone(), sessions.clone());
+    let http_config = settings::http(current.config())?;
+    let http = HttpHandler::new(http_config, identities.clone(), authorizer, node, unix_seconds);
+
+    // Services: what each door is called, whose face it shows, and on which carriers.
+    let router = Router::builder(identities.clone())
+        .service(CALL, Service::node().on_control_socket(), call)?
+        .service(BYTES, Service::node().on_control_socket(), bytes)?
+        .service(SSH, Service::node(), ssh)?
+        .alias(SSH_ALIAS, &SSH)?
+        .service(H2, Service::web(Carriers::Tcp), http.clone())?
+        .service(HTTP_1_1, Service::web(Carriers::Tcp), http.clone())?
+        .build();
+
+    Ok(Node { router, store, identities, sessions, http })
+}

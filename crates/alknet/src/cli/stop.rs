@@ -1,0 +1,36 @@
+//! `alknet stop`.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::{Place, output};
+use crate::{
+    failure::{Failure, Kind},
+    node_client::NodeClient,
+    operations::node::Stopping,
+};
+
+/// Longer than any drain time: a node that is still there then is stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Stop the running node: it finishes what it serves, for its drain time, and ends
+#[derive(Args)]
+pub struct Stop {}
+
+impl Stop {
+    /// Runs the command.
+    pub async fn run(self, place: &Place) -> Result<(), Failure> {
+        let node = NodeClient::running(place).await?;
+        let _: Stopping = node.call("node/stop", &serde_json::json!({})).await?;
+        let give_up = Instant::now() + PATIENCE;
+        while place.data.is_serving() || place.data.lock_is_held()? {
+            if Instant::now() > give_up {
+                return Err(Failure::new(Kind::Unavailable, "the node is still draining"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        output::note("stopped");
+        Ok(())
+    }
+}

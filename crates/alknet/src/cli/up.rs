@@ -1,0 +1,166 @@
+//! `alknet up`.
+
+use std::{
+    env,
+    fs::{File, OpenOptions},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
+    process::{Child, Command, Stdio},
+};
+
+use alknet_core::HostPort;
+use clap::Args;
+use zeroize::Zeroizing;
+
+use super::{Place, identity::open_or_make, output, serve::configure};
+use crate::{
+    failure::{Failure, Kind},
+    identity::NodeIdentity,
+    logging,
+    serving::RunningNode,
+};
+
+/// How much of the log's end is shown when a detached node does not start, in bytes.
+const LOG_TAIL_BYTES: u64 = 4096;
+
+/// Bring this node up: make an identity on the first run, serve, and print what to paste
+///
+/// Examples:
+///   alknet up
+///   alknet up --detach --listen '[::]:4433'
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Up {
+    /// Where to listen, on TCP and UDP alike [default: the configuration's, which is [::]:4433]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Return when the node serves; it goes on in the background (`alknet stop` ends it)
+    #[arg(long)]
+    detach: bool,
+    /// On the first run, protect the keystore with a key file instead of a passphrase
+    #[arg(long)]
+    key_file: bool,
+}
+
+impl Up {
+    /// Runs the command.
+    pub async fn run(self, place: &Place) -> Result<(), Failure> {
+        place.data.create()?;
+        let (flags, loaded) = configure(place, self.listen.as_deref())?;
+        let lock = place.data.lock().map_err(|error| {
+            Failure::caused_by(Kind::Failed, &error)
+                .hint("`alknet status` shows the running node, `alknet stop` ends it")
+        })?;
+        let first = !NodeIdentity::exists(&place.data);
+        let identity = open_or_make(place, self.key_file)?;
+        if self.detach {
+            drop(lock);
+            return self.detach(place, &identity).await;
+        }
+        let log = logging::start(&loaded.config().log);
+        let node = RunningNode::start(&place.data, lock, &identity, place.sources(flags)?, loaded, log).await?;
+        output::note(paste(&identity, node.port(), &node.ticket().to_string(), first));
+        node.run().await
+    }
+
+    /// Starts `alknet serve` in the background and waits until it serves.
+    async fn detach(&self, place: &Place, identity: &NodeIdentity) -> Result<(), Failure> {
+        let mut log = open_log(place)?;
+        let from = log.seek(SeekFrom::End(0))?;
+        let mut child = self.spawn(place, &log)?;
+        let mut ready = String::new();
+        let stdout = child.stdout.take().ok_or_else(|| Failure::failed("the background process has no output"))?;
+        BufReader::new(stdout).read_line(&mut ready)?;
+        let answer: serde_json::Value = match serde_json::from_str(&ready) {
+            Ok(answer) => answer,
+            Err(_) => {
+                child.wait()?;
+                return Err(not_started(place, log, from));
+            }
+        };
+        if place.json {
+            return output::json(&answer);
+        }
+        let node = crate::node_client::NodeClient::running(place).await?;
+        let status: crate::operations::node::NodeStatus = node.call("node/status", &serde_json::json!({})).await?;
+        let port = answer["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
+        output::note(paste(identity, port, &status.ticket, false));
+        output::note(format!("It serves as process {}; its log is {}.", status.pid, place.data.log().display()));
+        Ok(())
+    }
+
+    fn spawn(&self, place: &Place, log: &File) -> Result<Child, Failure> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg("serve").arg("--detached").arg("--data").arg(place.data.root());
+        if let Some(config) = place.config_file() {
+            command.arg("--config").arg(std::path::absolute(config)?);
+        }
+        if let Some(listen) = &self.listen {
+            command.args(["--listen", listen]);
+        }
+        // A passphrase goes through a pipe, so that no other process sees it.
+        let passphrase = if NodeIdentity::opens_unattended(&place.data) {
+            None
+        } else {
+            Some(place.passphrase.get("Passphrase of this node, for the background process: ")?)
+        };
+        if passphrase.is_some() {
+            command.args(["--passphrase-fd", "0"]);
+        }
+        command.current_dir("/").stdout(Stdio::piped()).stderr(log.try_clone()?);
+        command.stdin(if passphrase.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = command.spawn()?;
+        if let (Some(passphrase), Some(mut stdin)) = (passphrase, child.stdin.take()) {
+            let line = Zeroizing::new(format!("{}\n", passphrase.as_str()));
+            stdin.write_all(line.as_bytes())?;
+        }
+        Ok(child)
+    }
+}
+
+fn open_log(place: &Place) -> Result<File, Failure> {
+    let path = place.data.log();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    Ok(OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)?)
+}
+
+fn not_started(place: &Place, mut log: File, from: u64) -> Failure {
+    let mut tail = String::new();
+    let size = log.metadata().map_or(from, |metadata| metadata.len());
+    let start = from.max(size.saturating_sub(LOG_TAIL_BYTES));
+    let _shown_if_readable = log.seek(SeekFrom::Start(start)).and_then(|_| log.read_to_string(&mut tail));
+    let said = tail.trim().trim_start_matches("error: ");
+    Failure::failed(format!("the node did not start: {said}"))
+        .hint(format!("its log is {}", place.data.log().display()))
+}
+
+/// What to paste into which client.
+fn paste(identity: &NodeIdentity, port: u16, ticket: &str, first: bool) -> String {
+    let host = ticket_host(ticket);
+    let node = identity.node_key();
+    let mut text = format!("\nThis node is {node}, on port {port} (TCP and UDP).\n\n");
+    if first {
+        text += "  let yourself in      alknet peer add me --key ~/.ssh/id_ed25519.pub --role owner\n";
+    }
+    text += &format!(
+        "  log in               ssh -p {port} me@{host}\n\
+         \x20 fetch a page         curl -k https://{host}:{port}/healthz\n\
+         \x20 call an operation    alknet call node/identify '{{}}'\n\
+         \x20 ssh with no options  alknet ssh-config --install && ssh node\n\
+         \x20 from another node    alknet peer add box --ticket {ticket}\n\
+         \x20                      alknet call @box services/list\n"
+    );
+    text
+}
+
+fn ticket_host(ticket: &str) -> String {
+    let parsed = ticket.parse::<alknet_core::Ticket>().ok();
+    let first = parsed.as_ref().and_then(|ticket| ticket.addresses().first()).map(HostPort::host);
+    match first {
+        Some(host) if host.contains(':') => format!("[{host}]"),
+        Some(host) => host.to_owned(),
+        None => "localhost".to_owned(),
+    }
+}

@@ -1,0 +1,105 @@
+//! What the command line says when something did not work: kind, causes, hints.
+
+use std::{error::Error, fmt, process::ExitCode};
+
+/// What sort of failure: it decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It did not work.
+    Failed = 1,
+    /// It was asked for in a way that makes no sense.
+    Usage = 2,
+    /// It is not allowed, or the other side could not be trusted.
+    Denied = 3,
+    /// There is no such thing.
+    NotFound = 4,
+    /// The node or its peer cannot be reached at the moment.
+    Unavailable = 5,
+}
+
+/// A failure as a person reads it.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    causes: Vec<String>,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure of this kind; the text names the thing.
+    pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
+        Self { kind, causes: vec![message.to_string()], hints: Vec::new() }
+    }
+    /// Something did not work.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+    /// The words of the command are off.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+    /// Takes over an error with everything that caused it.
+    pub fn caused_by(kind: Kind, error: &dyn Error) -> Self {
+        let mut failure = Self::new(kind, error);
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // `transparent` errors repeat their source word for word.
+            if failure.causes.last().is_none_or(|last| !last.contains(&text)) {
+                failure.causes.push(text);
+            }
+            source = cause.source();
+        }
+        failure
+    }
+    /// Puts what was being done in front.
+    pub fn while_doing(mut self, what: impl fmt::Display) -> Self {
+        self.causes.insert(0, what.to_string());
+        self
+    }
+    /// Adds a way out.
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hints.push(hint.to_string());
+        self
+    }
+    /// What sort of failure it is.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+    /// The process's exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.kind as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.causes.join(": "))?;
+        for hint in &self.hints {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::caused_by(Kind::Failed, &error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn causes_come_in_order_and_hints_last() {
+        let error = Outer(std::io::Error::other("inner"));
+        let failure = Failure::from(error).while_doing("starting").hint("try again");
+        assert_eq!(failure.to_string(), "error: starting: outer: inner\n  hint: try again");
+    }
+}

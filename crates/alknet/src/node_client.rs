@@ -1,0 +1,231 @@
+//! How a command reaches operations: the running node's control socket, this data folder in process, or another node.
+
+use std::time::Duration;
+
+use alknet_call::{CALL, CallClient, CallError, CallOptions, Client, ErrorCode};
+use alknet_core::{Alpn, Connection, DialTarget, HostPort, NodeKey, Ticket};
+use alknet_net::{CarrierPolicy, connect_local};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    cli::Place,
+    dialling::{Ask, Dialling},
+    failure::{Failure, Kind},
+    in_process::InProcess,
+    operations::{
+        node::NodeStatus,
+        peers::{AddPeer, OWN_NAME, PeerName, PeerView, Peers},
+    },
+};
+
+/// The port that is meant when none is written.
+pub const DEFAULT_PORT: u16 = 4433;
+/// How long a call may take unless its command says otherwise.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Calls operations somewhere.
+pub struct NodeClient<'a> {
+    client: Client,
+    _in_process: Option<InProcess>,
+    dialling: Option<Dialling<'a>>,
+}
+
+impl<'a> NodeClient<'a> {
+    /// The running node; fails if none runs.
+    pub async fn running(place: &'a Place) -> Result<Self, Failure> {
+        let connection = connect_local(&place.data.control_socket(), &CALL).await.map_err(|_| {
+            Failure::new(Kind::Unavailable, format!("no node runs on {}", place.data.root().display()))
+                .hint("start it with `alknet up`, or name its folder with --data")
+        })?;
+        let client = Client::Remote(CallClient::connect(connection).await?);
+        Ok(Self { client, _in_process: None, dialling: None })
+    }
+
+    /// The running node, or the data folder itself while none runs.
+    pub async fn local(place: &'a Place) -> Result<Self, Failure> {
+        Self::local_with(place, Ask::Never).await
+    }
+
+    /// The same, for operations that need the node's secrets: asks for the passphrase when no node runs.
+    pub async fn local_unlocked(place: &'a Place) -> Result<Self, Failure> {
+        Self::local_with(place, Ask::May).await
+    }
+
+    async fn local_with(place: &'a Place, ask: Ask) -> Result<Self, Failure> {
+        match Self::running(place).await {
+            Ok(client) => Ok(client),
+            Err(failure) if failure.kind() == Kind::Unavailable => {
+                let in_process = InProcess::open(place, ask)?;
+                let client = in_process.client();
+                Ok(Self { client, _in_process: Some(in_process), dialling: None })
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The node that `@NODE` names, or the local one.
+    pub async fn reach(place: &'a Place, node: Option<&str>, trust: Trust) -> Result<Self, Failure> {
+        let Some(node) = node else {
+            return Self::local(place).await;
+        };
+        let node = node.strip_prefix('@').unwrap_or(node);
+        let dialling = Dialling::new(place, Ask::May, CarrierPolicy::Auto)?;
+        let connection = dial(place, &dialling, node, &CALL, trust).await?;
+        let client = Client::Remote(CallClient::connect(connection).await?);
+        Ok(Self { client, _in_process: None, dialling: Some(dialling) })
+    }
+
+    /// Calls an operation and reads its output.
+    pub async fn call<T: DeserializeOwned>(&self, operation: &str, input: &impl Serialize) -> Result<T, Failure> {
+        self.call_within(operation, input, CALL_TIMEOUT).await
+    }
+
+    /// The same, giving up after `timeout`.
+    pub async fn call_within<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        input: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, Failure> {
+        let options = CallOptions { deadline: Some(timeout), ..CallOptions::default() };
+        let operation = operation.trim_start_matches('/');
+        let input = serde_json::to_value(input)?;
+        let output: Value =
+            self.client.call(operation, input, options).await.map_err(|error| explain(operation, &error))?;
+        Ok(serde_json::from_value(output)?)
+    }
+
+    /// Says farewell to whoever was dialled.
+    pub async fn finish(self) {
+        let Self { client, dialling, .. } = self;
+        drop(client);
+        if let Some(dialling) = dialling {
+            dialling.finish().await;
+        }
+    }
+}
+
+/// What to do about a node whose key nobody vouched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Refuse, and say the ways out.
+    Pinned,
+    /// Take the key that answers, and remember it as a peer.
+    OnFirstUse,
+}
+
+impl Trust {
+    /// What `--trust-on-first-use` says.
+    pub const fn from_flag(trust_on_first_use: bool) -> Self {
+        if trust_on_first_use { Self::OnFirstUse } else { Self::Pinned }
+    }
+}
+
+/// Dials the node that a text names.
+pub async fn dial(
+    place: &Place,
+    dialling: &Dialling<'_>,
+    node: &str,
+    alpn: &Alpn,
+    trust: Trust,
+) -> Result<Connection, Failure> {
+    let target = resolve(place, node).await?;
+    if trust == Trust::Pinned || target.key.is_some() {
+        return dialling.dial(&target, alpn).await;
+    }
+    match dialling.dial_or_key(&target, alpn).await? {
+        Ok(connection) => Ok(connection),
+        Err(ticket) => {
+            adopt(place, &ticket).await?;
+            dialling.dial(&ticket.into(), alpn).await
+        }
+    }
+}
+
+/// Writes a key that was taken on trust down as a peer named after its host.
+async fn adopt(place: &Place, ticket: &Ticket) -> Result<(), Failure> {
+    let host = ticket.addresses().first().map_or("node", HostPort::host);
+    let name: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let name = name.trim_start_matches(['.', '-']).to_owned();
+    let node = NodeClient::local(place).await?;
+    let peer = AddPeer { name, key: None, ticket: Some(ticket.to_string()), role: "guest".to_owned() };
+    let peer: PeerView = node.call("peers/add", &peer).await?;
+    crate::cli::note(format!("{} is now pinned as the peer {}", ticket.key(), peer.name));
+    Ok(())
+}
+
+/// Finds out which node a text means: a ticket, a peer's name, a node id, or `host[:port]`.
+pub async fn resolve(place: &Place, node: &str) -> Result<DialTarget, Failure> {
+    if let Ok(ticket) = node.parse::<Ticket>() {
+        return Ok(ticket.into());
+    }
+    if node == OWN_NAME {
+        return own_target(place).await;
+    }
+    let key = node.parse::<NodeKey>().ok();
+    if place.data.keystore().exists() {
+        let local = NodeClient::local(place).await?;
+        if let Some(key) = key {
+            let Peers { peers } = local.call("peers/list", &serde_json::json!({})).await?;
+            let id = key.to_string();
+            let peer = peers.into_iter().find(|peer| peer.node_id.as_deref() == Some(id.as_str()));
+            return target_of(Some(key), peer.map(|peer| peer.addresses).unwrap_or_default());
+        }
+        match local.call::<PeerView>("peers/show", &PeerName { name: node.to_owned() }).await {
+            Ok(peer) if peer.node_id.is_some() => {
+                let key = peer.node_id.and_then(|id| id.parse().ok());
+                return target_of(key, peer.addresses);
+            }
+            Ok(_) => {
+                return Err(Failure::new(Kind::NotFound, format!("the peer {node} has no node key"))
+                    .hint("add it with the ticket that its `alknet up` printed"));
+            }
+            Err(failure) if matches!(failure.kind(), Kind::NotFound | Kind::Usage) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    if key.is_some() {
+        return target_of(key, Vec::new());
+    }
+    let looks_like_host = node.contains(['.', ':']) || node == "localhost";
+    match HostPort::parse_with_default(node, DEFAULT_PORT) {
+        Ok(address) if looks_like_host => Ok(DialTarget { key: None, addresses: vec![address] }),
+        _ => Err(Failure::new(Kind::NotFound, format!("no peer is called {}", node.escape_debug()))
+            .hint("`alknet peer list` shows the names; add one with `alknet peer add NAME --ticket TICKET`")
+            .hint("an address is written host:port")),
+    }
+}
+
+/// The node of this data folder, where its ticket says that it is.
+async fn own_target(place: &Place) -> Result<DialTarget, Failure> {
+    let status: NodeStatus = NodeClient::running(place).await?.call("node/status", &serde_json::json!({})).await?;
+    let mut ticket = DialTarget::from(status.ticket.parse::<Ticket>()?);
+    // From here the loopback addresses, which stand last, are the nearest.
+    ticket.addresses.reverse();
+    Ok(ticket)
+}
+
+fn target_of(key: Option<NodeKey>, addresses: Vec<String>) -> Result<DialTarget, Failure> {
+    let addresses = addresses.iter().map(|address| address.parse()).collect::<Result<Vec<_>, _>>()?;
+    Ok(DialTarget { key, addresses })
+}
+
+/// What a failed call means to the person who made it.
+fn explain(operation: &str, error: &CallError) -> Failure {
+    let kind = match &error.code {
+        ErrorCode::NotFound => Kind::NotFound,
+        ErrorCode::Unauthenticated | ErrorCode::Forbidden => Kind::Denied,
+        ErrorCode::InvalidInput => Kind::Usage,
+        ErrorCode::Timeout | ErrorCode::Overloaded | ErrorCode::Unavailable => Kind::Unavailable,
+        _ => Kind::Failed,
+    };
+    let failure = Failure::new(kind, format!("{operation}: {error}"));
+    match &error.code {
+        ErrorCode::Unauthenticated => {
+            failure.hint("that node does not know this node's key: add it there with `alknet peer add`")
+        }
+        ErrorCode::NotFound => failure.hint("`alknet services [@NODE]` lists what you may call"),
+        _ => failure,
+    }
+}

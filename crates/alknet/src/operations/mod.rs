@@ -1,0 +1,59 @@
+//! The operations that belong to no subsystem: the node itself, its peers, keys, tokens, configuration, audit and vault.
+//!
+//! One file a service; each holds the input and output types that the command line uses too.
+
+pub mod audit;
+pub mod config;
+pub mod keys;
+pub mod node;
+pub mod peers;
+pub mod tokens;
+pub mod vault;
+
+use std::sync::Arc;
+
+use alknet_call::{RegisterError, Registry};
+use alknet_core::{AccessRule, Authorizer, NodeKey, Sessions};
+use alknet_store::{Clock, Store};
+
+use crate::{control::NodeControl, identity::NodeIdentity, shared_config::SharedConfig};
+
+/// What the operations work on.
+pub struct Foundation {
+    /// The node's key.
+    pub node: NodeKey,
+    /// The unlocked identity; without it whatever needs a secret is not offered.
+    pub identity: Option<NodeIdentity>,
+    /// The database.
+    pub store: Store,
+    /// The gate.
+    pub authorizer: Authorizer,
+    /// What is alive.
+    pub sessions: Sessions,
+    /// The configuration in force.
+    pub config: SharedConfig,
+    /// The running node; `None` in a command that works on the data folder itself.
+    pub control: Option<NodeControl>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Registers everything that this node can be asked for.
+pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError> {
+    let mut registry = Registry::builder(foundation.authorizer.clone(), foundation.sessions.clone());
+    node::register(&mut registry, foundation)?;
+    peers::register(&mut registry, foundation)?;
+    keys::register(&mut registry, foundation)?;
+    tokens::register(&mut registry, foundation)?;
+    config::register(&mut registry, foundation)?;
+    audit::register(&mut registry, foundation)?;
+    if let Some(identity) = &foundation.identity {
+        vault::register(&mut registry, identity)?;
+    }
+    registry.build()
+}
+
+/// The rule of an operation that needs one scope.
+fn scoped(scope: &str) -> AccessRule {
+    AccessRule::scoped([scope.parse().expect("because the scopes of this folder are written as service:action")])
+}

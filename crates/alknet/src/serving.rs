@@ -1,0 +1,186 @@
+//! A node that serves: from the lock on its data folder to the last flush.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use alknet_core::{HostPort, Ticket};
+use alknet_net::{Endpoint, EndpointConfig, NodeCredentials};
+use alknet_ssh::SSH;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    assemble::{Node, assemble},
+    config::{Change, Config, Loaded, Sources, diff},
+    control::{NodeControl, Reloaded, Serving},
+    data_folder::{DataFolder, Lock},
+    failure::{Failure, Kind},
+    identity::NodeIdentity,
+    logging::LogLevel,
+    settings,
+    shared_config::SharedConfig,
+};
+
+/// How often rows that nobody needs any more are thrown away.
+const JANITOR_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// A node that listens.
+pub struct RunningNode {
+    node: Node,
+    endpoint: Endpoint,
+    config: SharedConfig,
+    control: NodeControl,
+    reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+    data: DataFolder,
+    log: LogLevel,
+    ticket: Ticket,
+    _lock: Lock,
+}
+
+impl RunningNode {
+    /// Starts to listen; the caller has taken the folder's lock and opened the identity.
+    pub async fn start(
+        data: &DataFolder,
+        lock: Lock,
+        identity: &NodeIdentity,
+        sources: Sources,
+        loaded: Loaded,
+        log: LogLevel,
+    ) -> Result<Self, Failure> {
+        let listen = loaded.config().node.listen.resolve().map_err(|error| {
+            Failure::caused_by(Kind::Usage, &error)
+                .while_doing(format_args!("cannot listen on {}", loaded.config().node.listen))
+        })?;
+        let endpoint_config = EndpointConfig {
+            listen,
+            plain_ssh: loaded.config().gate.plain_ssh.then_some(SSH),
+            public_url: loaded.config().gate.public_url.clone(),
+        };
+        let certificate = settings::web_certificate(loaded.config(), data)?;
+        let config = SharedConfig::new(sources, loaded);
+        let (control, reloads) = NodeControl::new();
+        let node = assemble(data, identity, &config, &control).await?;
+        let credentials = NodeCredentials::new(Arc::new(identity.clone()))?;
+        let (router, identities, sessions) = (node.router.clone(), node.identities.clone(), node.sessions.clone());
+        let endpoint = Endpoint::bind(endpoint_config, router, identities, sessions, &credentials, certificate).await?;
+        endpoint.listen_locally(&data.control_socket())?;
+        let ticket = Ticket::new(identity.node_key(), addresses(config.current().config(), &endpoint));
+        control.set_serving(Serving {
+            listens: endpoint.listens().to_vec(),
+            router: node.router.clone(),
+            ticket: ticket.to_string(),
+            udp_warning: endpoint.udp_warning().map(|warning| warning.to_string()),
+        });
+        let data = data.clone();
+        Ok(Self { node, endpoint, config, control, reloads, data, log, ticket, _lock: lock })
+    }
+
+    /// The port that was chosen.
+    pub fn port(&self) -> u16 {
+        self.endpoint.local_addr().port()
+    }
+
+    /// What another node pastes.
+    pub const fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    /// Serves until a signal or an operation says to stop; then stops in order.
+    pub async fn run(mut self) -> Result<(), Failure> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut janitor = tokio::time::interval(JANITOR_INTERVAL);
+        loop {
+            tokio::select! {
+                Some(()) = interrupt.recv() => break,
+                Some(()) = terminate.recv() => break,
+                () = self.control.stopped() => break,
+                Some(()) = hangup.recv() => self.reload_and_log(),
+                Some(answer) = self.reloads.recv() => {
+                    let _caller_left = answer.send(self.reload());
+                }
+                _ = janitor.tick() => self.tidy_up().await,
+            }
+        }
+        self.stop(&mut interrupt).await;
+        Ok(())
+    }
+
+    /// Stops: nothing new, handlers told, drained, closed, flushed. A second Ctrl-C skips the waiting.
+    async fn stop(self, interrupt: &mut Signal) {
+        let drain = self.config.current().config().node.drain_timeout;
+        tracing::info!(drain_s = drain.as_secs_f32(), "stopping");
+        tokio::select! {
+            () = self.endpoint.shutdown(drain) => {}
+            Some(()) = interrupt.recv() => self.endpoint.shutdown(Duration::ZERO).await,
+        }
+        self.node.store.close();
+        let _already_gone = std::fs::remove_file(self.data.control_socket());
+        tracing::info!("stopped");
+    }
+
+    async fn tidy_up(&self) {
+        let task = alknet_core::Maintenance::of("janitor");
+        let audit = self.node.store.audit().prune(&task).await;
+        let tokens = self.node.store.tokens().prune(&task).await;
+        for error in [audit.err(), tokens.err()].into_iter().flatten() {
+            tracing::warn!(%error, "old rows were not thrown away");
+        }
+    }
+
+    fn reload_and_log(&self) {
+        match self.reload() {
+            Ok(changes) if changes.is_empty() => tracing::info!("reload: nothing changed"),
+            Ok(changes) => {
+                for change in changes {
+                    tracing::info!("reload: {change}");
+                }
+            }
+            Err(problem) => tracing::error!(%problem, "reload refused; the old configuration stays in force"),
+        }
+    }
+
+    /// Reads the configuration again, checks all of it, and only then puts it in force.
+    fn reload(&self) -> Reloaded {
+        let loaded = self.config.read().map_err(|error| error.to_string())?;
+        let changes: Vec<Change> = diff(&self.config.current(), &loaded);
+        let roles = loaded.config().roles().map_err(|error| error.to_string())?;
+        let http = settings::http(loaded.config()).map_err(|failure| failure.to_string())?;
+        let certificate =
+            settings::web_certificate(loaded.config(), &self.data).map_err(|failure| failure.to_string())?;
+        self.node.store.set_roles(roles);
+        self.node.store.set_audit_rows(loaded.config().audit.rows());
+        self.node.http.set_config(http);
+        self.endpoint.set_web_certificate(certificate);
+        self.log.set(&loaded.config().log);
+        self.config.swap(loaded);
+        Ok(changes)
+    }
+}
+
+/// The addresses for the ticket: what is configured, else what this machine has, the wider first.
+fn addresses(config: &Config, endpoint: &Endpoint) -> Vec<HostPort> {
+    if !config.node.advertise.is_empty() {
+        return config.node.advertise.clone();
+    }
+    let bound = endpoint.local_addr();
+    let mut found: Vec<IpAddr> = if bound.ip().is_unspecified() {
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        interfaces.into_iter().map(|interface| interface.ip()).filter(|ip| reachable(*ip, bound.is_ipv4())).collect()
+    } else {
+        vec![bound.ip()]
+    };
+    found.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    found.dedup();
+    found.into_iter().filter_map(|ip| HostPort::new(&ip.to_string(), bound.port()).ok()).collect()
+}
+
+/// Link-local addresses mean nothing without their interface; a socket for IPv4 has no others.
+fn reachable(ip: IpAddr, only_v4: bool) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_link_local(),
+        IpAddr::V6(ip) => !only_v4 && !ip.is_unicast_link_local(),
+    }
+}
