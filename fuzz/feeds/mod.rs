@@ -1,0 +1,7 @@
+//! What each fuzz target feeds to its parser, and what must hold for it. `crates/*/tests/it/corpus.rs` use the same files.
+
+pub mod call;
+pub mod core;
+pub mod net;
+pub mod ssh;
+pub mod vault;
