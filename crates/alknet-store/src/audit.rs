@@ -10,7 +10,7 @@ use crate::{
     clock::{loaded, stored},
     error::StoreError,
     grant::Grant,
-    limits::{MAX_AUDIT_QUERY_ROWS, MAX_AUDIT_ROWS, MAX_COUNTER_ROWS, MAX_STRANGER_ROWS},
+    limits::{MAX_AUDIT_QUERY_ROWS, MAX_COUNTER_ROWS, MAX_STRANGER_ROWS},
     store::Store,
     writer::Touches,
 };
@@ -128,8 +128,9 @@ impl Audit {
     /// Deletes the oldest rows beyond the bounds. The writer does so by itself every now and then.
     pub async fn prune(&self, task: &Maintenance) -> Result<(), StoreError> {
         tracing::debug!(task = task.task(), "pruning the audit");
-        let prune = |sql: &Connection| {
-            prune_rows(sql, MAX_AUDIT_ROWS, MAX_STRANGER_ROWS, MAX_COUNTER_ROWS).map_err(StoreError::from)
+        let keep = self.store.ledger().max_rows();
+        let prune = move |sql: &Connection| {
+            prune_rows(sql, keep, MAX_STRANGER_ROWS, MAX_COUNTER_ROWS).map_err(StoreError::from)
         };
         self.store.writer().write(Touches::Nothing, prune).await
     }
@@ -243,4 +244,30 @@ pub(crate) const fn outcome_text(outcome: AuditOutcome) -> &'static str {
 
 fn outcome_of(text: &str) -> Option<AuditOutcome> {
     [AuditOutcome::Allowed, AuditOutcome::Denied].into_iter().find(|outcome| outcome_text(*outcome) == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pruning_keeps_the_newest_of_each_sort() {
+        // STORE-45
+        let mut sql = Connection::open_in_memory().unwrap();
+        crate::migrations::migrate(&mut sql, crate::migrations::STEPS).unwrap();
+        for number in 0..10 {
+            let row = "INSERT INTO audit (at, kind, outcome, action, addr, count, sum_of)
+                       VALUES (?1, 'query', 'denied', 'a', '', 1, ?2)";
+            sql.execute(row, (number, None::<String>)).unwrap();
+            sql.execute(row, (number, Some(number.to_string()))).unwrap();
+            sql.execute("INSERT INTO audit_counters VALUES ('', ?1, 1, ?2)", (number.to_string(), number)).unwrap();
+        }
+        prune_rows(&sql, 3, 5, 2).unwrap();
+        let lowest = |text: &str| sql.query_row(text, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(lowest("SELECT count(*), min(at) FROM audit WHERE sum_of IS NULL"), (3, 7));
+        assert_eq!(lowest("SELECT count(*), min(at) FROM audit WHERE sum_of IS NOT NULL"), (5, 5));
+        assert_eq!(lowest("SELECT count(*), min(last_at) FROM audit_counters"), (2, 8));
+        prune_rows(&sql, 3, 5, 2).unwrap();
+        assert_eq!(lowest("SELECT count(*), min(at) FROM audit"), (8, 5));
+    }
 }

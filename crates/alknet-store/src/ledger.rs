@@ -2,7 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError, mpsc::Sender},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::Sender,
+    },
 };
 
 use alknet_core::{AuditEvent, AuditKind, AuditLog, AuditOutcome};
@@ -12,7 +16,7 @@ use crate::{
     audit::{kind_text, outcome_text, prune_rows},
     clock::{Clock, stored},
     limits::{
-        MAX_AUDIT_ROWS, MAX_AUDIT_TEXT_BYTES, MAX_COUNTER_ROWS, MAX_PENDING_COUNTERS, MAX_QUEUED_AUDIT_ROWS,
+        DEFAULT_AUDIT_ROWS, MAX_AUDIT_TEXT_BYTES, MAX_COUNTER_ROWS, MAX_PENDING_COUNTERS, MAX_QUEUED_AUDIT_ROWS,
         MAX_STRANGER_ROWS, PRUNE_AFTER_ROWS,
     },
     strangers::{Strangers, Sum},
@@ -24,6 +28,7 @@ pub(crate) struct Ledger {
     clock: Clock,
     wake: Sender<Message>,
     pending: Mutex<Pending>,
+    max_rows: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -52,12 +57,22 @@ pub(crate) struct Entries {
     counters: HashMap<(String, String), Counted>,
     sums: Vec<(Sum, u64)>,
     used: HashMap<String, u64>,
-    prune: bool,
+    /// How many rows the audit keeps, when it is time to prune.
+    prune_to: Option<usize>,
 }
 
 impl Ledger {
     pub fn new(clock: Clock, wake: Sender<Message>) -> Self {
-        Self { clock, wake, pending: Mutex::default() }
+        Self { clock, wake, pending: Mutex::default(), max_rows: AtomicUsize::new(DEFAULT_AUDIT_ROWS) }
+    }
+
+    /// Rows of known callers that the audit keeps.
+    pub fn max_rows(&self) -> usize {
+        self.max_rows.load(Ordering::Relaxed)
+    }
+
+    pub fn set_max_rows(&self, rows: usize) {
+        self.max_rows.store(rows, Ordering::Relaxed);
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -100,8 +115,8 @@ impl Ledger {
             entries.used = std::mem::take(&mut pending.used);
         }
         pending.unpruned += entries.rows.len() + entries.sums.len() + entries.counters.len();
-        entries.prune = pending.unpruned >= PRUNE_AFTER_ROWS;
-        if entries.prune {
+        if pending.unpruned >= PRUNE_AFTER_ROWS {
+            entries.prune_to = Some(self.max_rows());
             pending.unpruned = 0;
         }
         entries
@@ -201,8 +216,8 @@ impl Entries {
         for (id, at) in &self.used {
             used.execute(params![id, stored(*at)])?;
         }
-        if self.prune {
-            prune_rows(sql, MAX_AUDIT_ROWS, MAX_STRANGER_ROWS, MAX_COUNTER_ROWS)?;
+        if let Some(keep) = self.prune_to {
+            prune_rows(sql, keep, MAX_STRANGER_ROWS, MAX_COUNTER_ROWS)?;
         }
         Ok(())
     }

@@ -34,8 +34,8 @@ pub const MAX_PENDING_COUNTERS: usize = 4096;
 pub const MAX_STRANGER_SUMS: usize = 256;
 /// How often counters reach the disk.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-/// Audit rows about known identities that are kept.
-pub const MAX_AUDIT_ROWS: usize = 100_000;
+/// Audit rows about known identities that are kept, unless the configuration says otherwise.
+pub const DEFAULT_AUDIT_ROWS: usize = 100_000;
 /// Audit rows about strangers that are kept.
 pub const MAX_STRANGER_ROWS: usize = 20_000;
 /// Counters that are kept.

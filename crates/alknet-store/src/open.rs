@@ -163,3 +163,19 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     sql.pragma_update(None, "trusted_schema", false)?;
     Ok(sql)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_whoever_notices_it() {
+        // STORE-14
+        let path = Path::new("/data/alknet.db");
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let sqlite = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
+        for error in [OpenError::from_io(path, full), OpenError::from_sqlite(path, sqlite)] {
+            assert_eq!(error.to_string(), "no space is left for /data/alknet.db; free some and start again");
+        }
+    }
+}

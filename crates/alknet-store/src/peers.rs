@@ -193,9 +193,25 @@ impl Peers {
         self.store.directory().peer(name).ok_or_else(|| PeerError::Unknown(name.clone()))
     }
 
+    /// Adds peers, all of them or none. Needs `peers:write`, and an owner for another owner.
+    pub async fn add_all(&self, permit: &Permit, new: Vec<NewPeer>) -> Result<Vec<PeerRecord>, PeerError> {
+        new.iter().try_for_each(check_bounds)?;
+        let (directory, clock) = (self.store.directory(), self.store.clock().clone());
+        self.store
+            .mutate(permit, WRITE, Touches::Directory, move |sql, grant| {
+                new.into_iter().map(|peer| insert(sql, grant, peer, &directory.roles(), &clock)).collect()
+            })
+            .await
+    }
+
     /// As [`crate::Directory::dial_target`].
     pub fn dial_target(&self, name: &PeerName) -> Option<DialTarget> {
         self.store.directory().dial_target(name)
+    }
+
+    /// The role of a peer, from memory.
+    pub fn role_of(&self, name: &PeerName) -> Option<String> {
+        self.store.directory().peer(name).map(|peer| peer.role)
     }
 
     /// As [`crate::Directory::name_of`].

@@ -94,6 +94,11 @@ impl Store {
         self.0.directory.set_roles(roles);
     }
 
+    /// Keeps so many audit rows about known identities; the oldest go first. Holds until the database is closed.
+    pub fn set_audit_rows(&self, rows: usize) {
+        self.0.ledger.set_max_rows(rows);
+    }
+
     /// Waits until everything that was recorded so far is on disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.0.writer.flush().await
@@ -110,6 +115,9 @@ impl Store {
     }
     pub(crate) fn readers(&self) -> &Readers {
         &self.0.readers
+    }
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
     }
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock

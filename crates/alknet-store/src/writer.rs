@@ -262,7 +262,7 @@ impl Work {
         if !entries.is_empty() {
             *recorded = in_savepoint(&self.sql, |sql| Ok(entries.write(sql)?));
             if self.sql.is_autocommit() {
-                return Err(StoreError::RolledBack);
+                return Err(recorded.clone().err().unwrap_or(StoreError::RolledBack));
             }
         }
         // Read before the commit: afterwards nothing may fail any more.
@@ -299,3 +299,6 @@ fn in_savepoint(sql: &Connection, body: impl FnOnce(&Connection) -> Result<(), S
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests;

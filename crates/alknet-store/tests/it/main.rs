@@ -1,0 +1,12 @@
+//! The store as its users see it; every test has a database of its own.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod api_keys;
+mod audit;
+mod backup;
+mod durability;
+mod fixture;
+mod opening;
+mod peers;
+mod roles;
+mod tokens;
