@@ -19,8 +19,8 @@ pub struct Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |value| if value == "" { "nothing" } else { value };
-        write!(f, "{}: {} becomes {}", self.key, shown(self.old.as_str()), shown(self.new.as_str()))?;
+        let shown = |value: &String| if value.is_empty() { "nothing".to_owned() } else { value.clone() };
+        write!(f, "{}: {} becomes {}", self.key, shown(&self.old), shown(&self.new))?;
         f.write_str(if self.needs_restart { " after a restart" } else { "" })
     }
 }

@@ -104,21 +104,6 @@ impl Loaded {
         let (value, origin) = self.values.get(key)?.clone();
         Some(Entry { key: key.to_owned(), value, origin })
     }
-    /// The whole configuration as a file that would say the same.
-    pub fn show(&self) -> String {
-        let mut text = String::new();
-        let mut section = String::new();
-        for entry in self.entries() {
-            let (within, name) = entry.key.rsplit_once('.').unwrap_or(("", &entry.key));
-            if within != section {
-                let gap = if section.is_empty() { "" } else { "\n" };
-                text.push_str(&format!("{gap}[{within}]\n"));
-                within.clone_into(&mut section);
-            }
-            text.push_str(&format!("{name} = {}\n", entry.value));
-        }
-        text
-    }
     pub(super) const fn values(&self) -> &Values {
         &self.values
     }
