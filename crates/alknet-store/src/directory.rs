@@ -36,9 +36,12 @@ pub struct Directory {
     ledger: Arc<Ledger>,
 }
 
+#[derive(Clone)]
 struct Source {
     records: Arc<Records>,
     roles: Arc<Roles>,
+    /// The node's own key: whoever has it has the keystore, and is the owner.
+    own_key: Option<Fingerprint>,
 }
 
 /// Everything at one moment; never changed.
@@ -46,6 +49,7 @@ struct Snapshot {
     records: Arc<Records>,
     roles: Arc<Roles>,
     peers: HashMap<PeerName, Arc<Holder>>,
+    own: Option<Arc<Holder>>,
     by_key: HashMap<Fingerprint, Arc<Holder>>,
     api_keys: HashMap<String, ApiKeyEntry>,
     denied_tokens: HashSet<TokenId>,
@@ -93,8 +97,9 @@ struct Ended {
 impl Directory {
     pub(crate) fn new(records: Records, roles: Roles, sessions: Sessions, clock: Clock, ledger: Arc<Ledger>) -> Self {
         let (records, roles) = (Arc::new(records), Arc::new(roles));
-        let source = Mutex::new(Source { records: records.clone(), roles: roles.clone() });
-        let now = ArcSwap::from_pointee(Snapshot::build(records, roles, None));
+        let source = Source { records, roles, own_key: None };
+        let now = ArcSwap::from_pointee(Snapshot::build(&source, None));
+        let source = Mutex::new(source);
         let local_owner = Arc::new(Identity::owner(LOCAL_OWNER));
         Self { now, local_owner, source, tokens: Mutex::default(), sessions, clock, ledger }
     }
@@ -135,6 +140,13 @@ impl Directory {
         self.swap(&source);
     }
 
+    /// Makes the bearer of the node's own key its owner: for tokens that the node signs, and for dialling itself.
+    pub(crate) fn set_own_key(&self, key: Fingerprint) {
+        let mut source = self.source();
+        source.own_key = Some(key);
+        self.swap(&source);
+    }
+
     fn source(&self) -> MutexGuard<'_, Source> {
         // Each half is replaced in one step, so it is whole whoever panicked while holding it.
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
@@ -146,7 +158,7 @@ impl Directory {
     /// First nobody gets the old rights any more, then those who have them lose them, then what they do ends.
     fn swap(&self, source: &Source) {
         let before = self.now.load_full();
-        let after = Arc::new(Snapshot::build(source.records.clone(), source.roles.clone(), Some(&before)));
+        let after = Arc::new(Snapshot::build(source, Some(&before)));
         self.now.store(after.clone());
         let mut ended = after.end_what_changed_since(&before);
         self.tokens().end(&after, &mut ended);
@@ -206,9 +218,11 @@ impl IdentityProvider for Directory {
 }
 
 impl Snapshot {
-    fn build(records: Arc<Records>, roles: Arc<Roles>, before: Option<&Self>) -> Self {
+    fn build(source: &Source, before: Option<&Self>) -> Self {
+        let Source { records, roles, own_key } = source.clone();
         let mut new = Self {
             peers: HashMap::new(),
+            own: None,
             by_key: HashMap::new(),
             api_keys: HashMap::new(),
             denied_tokens: records.denied_tokens.iter().copied().collect(),
@@ -221,6 +235,12 @@ impl Snapshot {
             let holder = Holder::keep_or_make(old, &peer.name, new.rights(&peer.role));
             new.by_key.extend(peer.keys.iter().map(|key| (key.clone(), holder.clone())));
             new.peers.insert(peer.name.clone(), holder);
+        }
+        if let (Some(key), Ok(name)) = (own_key, LOCAL_OWNER.parse()) {
+            let old = before.and_then(|before| before.own.as_ref());
+            let holder = Holder::keep_or_make(old, &name, Rights::Owner);
+            new.by_key.insert(key, holder.clone());
+            new.own = Some(holder);
         }
         for key in &records.api_keys {
             let old = before.and_then(|before| before.api_keys.get(&key.id));

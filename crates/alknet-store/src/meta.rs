@@ -38,7 +38,7 @@ impl Store {
         self.readers().read(|sql| Ok(bound_key(sql)?)).await
     }
 
-    /// Makes the database this node's, or fails when it is another's.
+    /// Makes the database this node's, or fails when it is another's. From then on the bearer of that key is the owner.
     pub async fn bind_node_key(&self, task: &Maintenance, wanted: NodeKey) -> Result<(), BindError> {
         tracing::debug!(task = task.task(), node = %wanted, "binding the database");
         self.writer()
@@ -47,7 +47,9 @@ impl Store {
                 Some(_) => Ok(()),
                 None => Ok(write(sql, NODE_KEY, &wanted.node_id())?),
             })
-            .await
+            .await?;
+        self.directory().set_own_key(wanted.into());
+        Ok(())
     }
 }
 

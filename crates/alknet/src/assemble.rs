@@ -54,6 +54,8 @@ pub async fn assemble(
     let identities: Arc<dyn IdentityProvider> = store.directory();
     let authorizer = Authorizer::new(store.audit_log());
 
+    let tickets = ByteTickets::default();
+
     // Capabilities: the one registry behind every door.
     let registry = operations::registry(&Foundation {
         node,
@@ -62,6 +64,8 @@ pub async fn assemble(
         authorizer: authorizer.clone(),
         sessions: sessions.clone(),
         config: config.clone(),
+        tickets: tickets.clone(),
+        data: data.clone(),
         control: Some(control.clone()),
         clock,
     })?;
@@ -69,7 +73,7 @@ pub async fn assemble(
     // Doors: each a handler of one ALPN or two.
     let authenticator = Authenticator::new(identities.clone(), node, token_bounds(config), unix_seconds);
     let call = Arc::new(CallHandler::new(registry, authenticator.clone()));
-    let bytes = BytesHandler::new(ByteTickets::default(), authenticator, sessions.clone());
+    let bytes = BytesHandler::new(tickets, authenticator, sessions.clone());
     let bytes = Arc::new(PerStream(Arc::new(bytes)));
     let ssh_config = settings::ssh(current.config(), identity)?;
     let ssh = SshServer::new(ssh_config, identities.clone(), authorizer.clone(), sessions.clone());

@@ -1,7 +1,7 @@
 //! The same operations as a running node's, on the data folder itself, while none runs.
 
-use alknet_call::{Client, LocalClient};
-use alknet_core::{Authorizer, Caller, Credential, IdentityProvider, NodeKey, PeerAddr, Sessions};
+use alknet_call::{ByteTickets, Client, LocalClient};
+use alknet_core::{Authorizer, Caller, Credential, IdentityProvider, Maintenance, NodeKey, PeerAddr, Sessions};
 use alknet_store::{Clock, Store};
 
 use crate::{
@@ -24,7 +24,7 @@ pub struct InProcess {
 impl InProcess {
     /// Takes the folder's lock and assembles the registry. Without a passphrase at hand, and unless somebody may be
     /// asked for it, what needs a secret is not offered.
-    pub fn open(place: &Place, ask: Ask) -> Result<Self, Failure> {
+    pub async fn open(place: &Place, ask: Ask) -> Result<Self, Failure> {
         let node = NodeKey::from_bytes(NodeIdentity::keystore(&place.data)?.node_key())?;
         let lock = place.data.lock()?;
         let opens = NodeIdentity::opens_unattended(&place.data) || place.passphrase.is_given() || ask == Ask::May;
@@ -33,6 +33,7 @@ impl InProcess {
         let loaded = place.config(Vec::new())?;
         let sessions = Sessions::default();
         let store = Store::open(&place.data.database(), loaded.config().roles()?, sessions.clone())?;
+        store.bind_node_key(&Maintenance::of("command"), node).await?;
         let registry = operations::registry(&Foundation {
             node,
             identity,
@@ -41,6 +42,8 @@ impl InProcess {
             sessions,
             config: SharedConfig::new(sources, loaded),
             control: None,
+            tickets: ByteTickets::default(),
+            data: place.data.clone(),
             clock: Clock::system(),
         })?;
         // Whoever can take the lock runs under the folder's own uid, as whoever can open the control socket.

@@ -56,7 +56,7 @@ impl<'a> NodeClient<'a> {
         match Self::running(place).await {
             Ok(client) => Ok(client),
             Err(failure) if failure.kind() == Kind::Unavailable => {
-                let in_process = InProcess::open(place, ask)?;
+                let in_process = InProcess::open(place, ask).await?;
                 let client = in_process.client();
                 Ok(Self { client, _in_process: Some(in_process), dialling: None })
             }

@@ -1,6 +1,7 @@
 //! The command line: one file per verb, whose doc comment is its help.
 
 mod audit;
+mod backup;
 mod call;
 mod completions;
 mod config;
@@ -101,6 +102,7 @@ enum Verb {
     SshConfig(ssh_config::SshConfig),
     Config(config::Config),
     Audit(audit::Audit),
+    Backup(backup::Backup),
     Vault(vault::Vault),
     Completions(completions::Completions),
 }
@@ -126,6 +128,7 @@ impl Cli {
             Verb::SshConfig(verb) => verb.run(&place).await,
             Verb::Config(verb) => verb.run(&place).await,
             Verb::Audit(verb) => verb.run(&place).await,
+            Verb::Backup(verb) => verb.run(&place).await,
             Verb::Vault(verb) => verb.run(&place).await,
             Verb::Completions(verb) => verb.run(),
         }

@@ -3,6 +3,7 @@
 //! One file a service; each holds the input and output types that the command line uses too.
 
 pub mod audit;
+pub mod backup;
 pub mod config;
 pub mod keys;
 pub mod node;
@@ -12,11 +13,11 @@ pub mod vault;
 
 use std::sync::Arc;
 
-use alknet_call::{RegisterError, Registry};
+use alknet_call::{ByteTickets, RegisterError, Registry};
 use alknet_core::{AccessRule, Authorizer, NodeKey, Sessions};
 use alknet_store::{Clock, Store};
 
-use crate::{control::NodeControl, identity::NodeIdentity, shared_config::SharedConfig};
+use crate::{control::NodeControl, data_folder::DataFolder, identity::NodeIdentity, shared_config::SharedConfig};
 
 /// What the operations work on.
 pub struct Foundation {
@@ -32,6 +33,10 @@ pub struct Foundation {
     pub sessions: Sessions,
     /// The configuration in force.
     pub config: SharedConfig,
+    /// Where operations leave bytes to be fetched.
+    pub tickets: ByteTickets,
+    /// The data folder.
+    pub data: DataFolder,
     /// The running node; `None` in a command that works on the data folder itself.
     pub control: Option<NodeControl>,
     /// The time.
@@ -42,6 +47,9 @@ pub struct Foundation {
 pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError> {
     let mut registry = Registry::builder(foundation.authorizer.clone(), foundation.sessions.clone());
     node::register(&mut registry, foundation)?;
+    if foundation.control.is_some() {
+        backup::register(&mut registry, foundation)?;
+    }
     peers::register(&mut registry, foundation)?;
     keys::register(&mut registry, foundation)?;
     tokens::register(&mut registry, foundation)?;

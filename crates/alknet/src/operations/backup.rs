@@ -1,0 +1,61 @@
+//! `node/backup`: a consistent copy of the database, as bytes.
+
+use std::{fs, io, path::PathBuf};
+
+use alknet_call::{ByteSource, ByteTicket, CallError, Nothing, Operation, RegisterError, RegistryBuilder};
+use alknet_core::Maintenance;
+use data_encoding::HEXLOWER;
+use tokio::fs::File;
+
+use super::{Foundation, scoped};
+
+/// Registers `node/backup`.
+pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Result<(), RegisterError> {
+    let (store, tickets, data) = (foundation.store.clone(), foundation.tickets.clone(), foundation.data.clone());
+    registry.register(
+        Operation::query("node/backup")
+            .title("Copy the database")
+            .description("The bytes are an SQLite file with everything that was committed when the copy was made.")
+            .access(scoped("node:backup"))
+            .byte_output()
+            .handler(move |context, _: Nothing| {
+                let (store, tickets, data) = (store.clone(), tickets.clone(), data.clone());
+                async move {
+                    let copy = Copy::name(data.root().join("backup")).map_err(CallError::internal)?;
+                    let task = Maintenance::of("backup");
+                    store.backup_to(&task, &copy.0).await.map_err(CallError::internal)?;
+                    let source = copy.open().await.map_err(CallError::internal)?;
+                    tickets.issue_download(&context.caller, source)
+                }
+            }),
+    )?;
+    Ok(())
+}
+
+/// A copy on disk that nobody else names; removed as soon as it is open.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn name(folder: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        Ok(Self(folder.join(HEXLOWER.encode(&random))))
+    }
+
+    /// The file lives on, nameless, until its last reader closes it.
+    async fn open(&self) -> io::Result<ByteSource> {
+        let file = File::open(&self.0).await?;
+        let size = file.metadata().await?.len();
+        Ok(ByteSource { size: Some(size), ..ByteSource::new(file) })
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _never_made = fs::remove_file(&self.0);
+    }
+}
+
+/// What `node/backup` answers.
+pub type Backup = ByteTicket;
