@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    inbox::{Budget, Drain, Drained, Inbox, inbox},
+    inbox::{Drain, Drained, Inbox, inbox},
+    pressure::{OpenChannel, Pressure},
     process::{Exit, Launch, LaunchError, Pipes, Process, SignalTarget},
     pty::Pty,
     relay::{Ends, STDERR, feed, send_output},
@@ -33,7 +34,8 @@ pub(crate) struct Work {
 /// What the task needs from its connection.
 pub(crate) struct Surroundings {
     pub(crate) life: CancellationToken,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) stall_timeout: Duration,
     pub(crate) hangup_grace: Duration,
 }
 
@@ -43,23 +45,6 @@ enum Ended {
     Finished(Exit),
     /// The channel or the connection ended first, or this process must.
     Cut(Option<Drained>),
-}
-
-/// Counts an open channel for as long as it lives.
-pub(crate) struct OpenChannel(Arc<Budget>);
-
-impl OpenChannel {
-    /// One more, unless `max` are open.
-    pub(crate) fn enter(budget: &Arc<Budget>, max: usize) -> Option<Self> {
-        let open = Self(budget.clone());
-        (budget.channels.fetch_add(1, Ordering::Relaxed) < max).then_some(open)
-    }
-}
-
-impl Drop for OpenChannel {
-    fn drop(&mut self) {
-        self.0.channels.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Serves a channel to its end.
@@ -72,7 +57,7 @@ pub(crate) async fn serve(
     open: OpenChannel,
 ) {
     let (queue, writer) = channel.split();
-    let (mut drain, input) = inbox(queue, around.budget.clone());
+    let (mut drain, input) = inbox(queue, around.pressure.clone(), around.stall_timeout);
     let work = tokio::select! {
         work = start => work.ok(),
         _ = drain.run() => None,
@@ -89,7 +74,7 @@ pub(crate) async fn serve(
         Ok(Err(error)) => return refuse(&writer, &error.to_string()).await,
         Err(error) => return refuse(&writer, &error.to_string()).await,
     };
-    match relay(&process, ends, &mut drain, input, &writer, &around.life).await {
+    match relay(&process, ends, &mut drain, input, &writer, &around).await {
         Ended::Finished(exit) => {
             process.reap();
             finish(&writer, &handle, exit).await;
@@ -128,7 +113,7 @@ async fn relay(
     drain: &mut Drain,
     input: Inbox,
     writer: &ChannelWriteHalf<Msg>,
-    life: &CancellationToken,
+    around: &Surroundings,
 ) -> Ended {
     let feeding = async {
         feed(input, ends.stdin).await;
@@ -136,18 +121,19 @@ async fn relay(
     };
     let errors = async {
         if let Some(stderr) = ends.stderr {
-            send_output(stderr, writer, Some(STDERR)).await;
+            send_output(stderr, writer, Some(STDERR), &around.pressure).await;
         }
     };
     let ending = async {
-        let (exit, (), ()) = tokio::join!(process.exited(), send_output(ends.stdout, writer, None), errors);
+        let output = send_output(ends.stdout, writer, None, &around.pressure);
+        let (exit, (), ()) = tokio::join!(process.exited(), output, errors);
         exit
     };
     tokio::select! {
         () = feeding => Ended::Cut(None),
         exit = ending => exit.map_or(Ended::Cut(None), Ended::Finished),
         why = drain.run() => Ended::Cut(Some(why)),
-        () = life.cancelled() => Ended::Cut(None),
+        () = around.life.cancelled() => Ended::Cut(None),
     }
 }
 

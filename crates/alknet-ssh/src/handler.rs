@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     SshConfig,
     config::library_config,
-    inbox::Budget,
     login::LoginGate,
+    pressure::Pressure,
     session::{ClientSession, Parts},
     waiting_room::{Place, WaitingRoom},
     wire::Wire,
@@ -82,16 +82,16 @@ impl StreamHandler for Door {
         // Whatever ends this future ends everything that hangs on the connection.
         let life = CancellationToken::new();
         let _ends = life.clone().drop_guard();
-        let budget = Budget::new(self.config.limits.stall_timeout);
+        let pressure = Arc::new(Pressure::default());
         let (session, proven) = ClientSession::new(Parts {
             config: self.config.clone(),
             gate: self.gate.clone(),
             addr: peer.addr,
             life: life.clone(),
             stopping: self.stopping.clone(),
-            budget: budget.clone(),
+            pressure: pressure.clone(),
         });
-        let wire = KillSwitch::new(Wire::new(stream, life.clone()), &life);
+        let wire = KillSwitch::new(Wire::new(stream, life.clone(), pressure.clone()), &life);
         let serving = async {
             let running = server::run_stream(self.library.clone(), wire, session).await?;
             running.await
@@ -106,7 +106,7 @@ impl StreamHandler for Door {
                 tracing::info!(addr = %peer.addr, "ssh session ended: its rights were taken away");
                 Ok(())
             }
-            () = self.stopped(&budget) => Ok(()),
+            () = self.stopped(&pressure) => Ok(()),
         }
     }
 
@@ -135,9 +135,9 @@ impl Door {
     }
 
     /// Waits until the node is stopping and the connection has no channel.
-    async fn stopped(&self, budget: &Budget) {
+    async fn stopped(&self, pressure: &Pressure) {
         self.stopping.cancelled().await;
-        while budget.channels.load(Ordering::Relaxed) > 0 {
+        while pressure.channels() > 0 {
             sleep(STOP_TICK).await;
         }
     }

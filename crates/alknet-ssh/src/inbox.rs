@@ -1,42 +1,26 @@
-//! What came for a channel and its process has not taken yet: bounded per channel and per connection.
+//! What came for a channel and its process has not taken yet.
 //!
-//! The SSH library opens the window again as soon as data *arrives* and waits when a channel's queue is full. So every channel's queue is
-//! emptied into here at once, and only when here is full the connection waits; a consumer that takes nothing for too long, while others
-//! wait for it, loses its channel.
+//! A channel's queue in the SSH library is emptied into here at once, whatever the process does; [`Pressure`] bounds how much comes. A
+//! consumer that takes nothing for too long, while nothing is read because of it and others wait, loses its channel.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{sync::mpsc, time::sleep};
 
-use crate::limits::{MAX_CHANNEL_INPUT_BYTES, MAX_CONNECTION_INPUT_BYTES};
+use crate::pressure::{Held, Pressure};
 
-/// What all channels of a connection share.
-pub(crate) struct Budget {
-    bytes: Arc<Semaphore>,
-    /// Channels that are open.
-    pub(crate) channels: AtomicUsize,
-    pub(crate) stall_timeout: Duration,
-}
-
-impl Budget {
-    pub(crate) fn new(stall_timeout: Duration) -> Arc<Self> {
-        let bytes = Arc::new(Semaphore::new(MAX_CONNECTION_INPUT_BYTES));
-        Arc::new(Self { bytes, channels: AtomicUsize::new(0), stall_timeout })
-    }
-}
-
-/// A piece of input; its share of both budgets goes back when it is dropped.
+/// A piece of input.
 pub(crate) struct Piece {
     pub(crate) data: Bytes,
-    _shares: [OwnedSemaphorePermit; 2],
+    _held: Held,
 }
 
 /// The consumer's end.
@@ -64,11 +48,9 @@ impl Inbox {
 pub(crate) struct Drain {
     queue: ChannelReadHalf,
     pieces: Option<mpsc::UnboundedSender<Piece>>,
-    /// Taken out of the queue, not in the inbox yet.
-    held: Option<Bytes>,
     taken: Arc<AtomicU64>,
-    room: Arc<Semaphore>,
-    budget: Arc<Budget>,
+    pressure: Arc<Pressure>,
+    stall_timeout: Duration,
 }
 
 /// Why nothing more comes from a channel.
@@ -81,26 +63,23 @@ pub(crate) enum Drained {
 }
 
 /// Joins a channel's queue to an inbox.
-pub(crate) fn inbox(queue: ChannelReadHalf, budget: Arc<Budget>) -> (Drain, Inbox) {
-    // Bounded in bytes by the two semaphores.
+pub(crate) fn inbox(queue: ChannelReadHalf, pressure: Arc<Pressure>, stall_timeout: Duration) -> (Drain, Inbox) {
+    // Bounded in bytes: nothing is read from the connection while too much is held.
     let (sender, pieces) = mpsc::unbounded_channel();
     let taken = Arc::new(AtomicU64::new(0));
-    let room = Arc::new(Semaphore::new(MAX_CHANNEL_INPUT_BYTES));
-    (Drain { queue, pieces: Some(sender), held: None, taken: taken.clone(), room, budget }, Inbox { pieces, taken })
+    (Drain { queue, pieces: Some(sender), taken: taken.clone(), pressure, stall_timeout }, Inbox { pieces, taken })
 }
 
 impl Drain {
     /// Moves what comes into the inbox until the channel closes. Cancel safe.
     pub(crate) async fn run(&mut self) -> Drained {
         loop {
-            if let Some(data) = self.held.clone() {
-                if !self.keep(data).await {
-                    return Drained::Stalled;
-                }
-                self.held = None;
-            }
-            match self.queue.wait().await {
-                Some(ChannelMsg::Data { data }) => self.held = Some(data),
+            let message = tokio::select! {
+                message = self.queue.wait() => message,
+                () = stalled(&self.taken, &self.pressure, self.stall_timeout) => return Drained::Stalled,
+            };
+            match message {
+                Some(ChannelMsg::Data { data }) => self.keep(data),
                 Some(ChannelMsg::Eof) => self.pieces = None,
                 Some(ChannelMsg::Close) | None => return Drained::Closed,
                 // Requests are answered where they arrive; a client has no extended data to send.
@@ -109,39 +88,23 @@ impl Drain {
         }
     }
 
-    /// Keeps one piece; answers `false` when there was no room for too long.
-    async fn keep(&self, data: Bytes) -> bool {
-        // Without a consumer there is nothing to keep it for.
-        let Some(pieces) = self.pieces.as_ref().filter(|pieces| !pieces.is_closed()) else { return true };
-        tokio::select! {
-            biased;
-            shares = self.shares(data.len()) => {
-                // A consumer that has just gone wants nothing more.
-                let _ = pieces.send(Piece { data, _shares: shares });
-                true
-            }
-            () = pieces.closed() => true,
-            () = self.stalled() => false,
+    fn keep(&self, data: Bytes) {
+        if let Some(pieces) = &self.pieces {
+            let held = self.pressure.hold(data.len());
+            // A consumer that has gone wants nothing more.
+            let _ = pieces.send(Piece { data, _held: held });
         }
     }
+}
 
-    async fn shares(&self, bytes: usize) -> [OwnedSemaphorePermit; 2] {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let take = |from: &Arc<Semaphore>| from.clone().acquire_many_owned(bytes);
-        let own = take(&self.room).await.expect("because the semaphore is never closed");
-        let shared = take(&self.budget.bytes).await.expect("because the semaphore is never closed");
-        [own, shared]
-    }
-
-    /// Waits until the consumer has taken nothing for the whole timeout and other channels are there to suffer from it.
-    async fn stalled(&self) {
-        loop {
-            let before = self.taken.load(Ordering::Relaxed);
-            tokio::time::sleep(self.budget.stall_timeout).await;
-            let others = self.budget.channels.load(Ordering::Relaxed) > 1;
-            if others && self.taken.load(Ordering::Relaxed) == before {
-                return;
-            }
+/// Waits until nothing is read from the connection and this channel's consumer has taken nothing for the whole timeout, while other
+/// channels suffer from it.
+async fn stalled(taken: &AtomicU64, pressure: &Pressure, timeout: Duration) {
+    loop {
+        let before = taken.load(Ordering::Relaxed);
+        sleep(timeout).await;
+        if pressure.is_full() && pressure.channels() > 1 && taken.load(Ordering::Relaxed) == before {
+            return;
         }
     }
 }

@@ -25,6 +25,7 @@ mod host_key;
 mod inbox;
 pub mod limits;
 mod login;
+mod pressure;
 mod process;
 mod pty;
 mod relay;

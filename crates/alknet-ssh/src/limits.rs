@@ -15,20 +15,26 @@ pub const MAX_CHANNELS: usize = 64;
 /// Channels over the life of one connection: each leaves about 3 KB behind until it ends (docs/upstream/russh-closed-channel-leak.md).
 pub const MAX_CHANNELS_EVER: usize = 16 * 1024;
 
-/// Bytes that a client may send on a channel before the window is opened again. Twice this bounds what may be under way during a rekey,
-/// over all channels (docs/upstream/russh-rekey-window.md), which is why it is wide.
-pub const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Bytes that a client may send on a channel before the window is opened again. It is never opened wider than this: twice this bounds what
+/// may be under way during a rekey, over all channels (docs/upstream/russh-rekey-window.md).
+pub const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// The same while more than [`CALM_INPUT_BYTES`] are held: two packets of a stock client.
+pub const SMALL_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same while more than [`FULL_INPUT_BYTES`] are held: less than any client lets its server send.
+pub const TINY_WINDOW_BYTES: u32 = 4 * 1024;
 /// Largest packet a client may send, in bytes of channel data.
 pub const MAX_PACKET_BYTES: u32 = 64 * 1024;
 /// Packets of one channel that the SSH library holds before its loop waits.
 pub const CHANNEL_QUEUE_PACKETS: usize = 16;
 /// Packets from all channels that wait to be encrypted.
 pub const OUTGOING_QUEUE_PACKETS: usize = 64;
-/// Input of one channel that its process has not taken yet, in bytes; beyond that the whole connection waits.
-pub const MAX_CHANNEL_INPUT_BYTES: usize = 4 * 1024 * 1024;
-/// Input of all channels of a connection that their processes have not taken yet, in bytes.
-pub const MAX_CONNECTION_INPUT_BYTES: usize = 16 * 1024 * 1024;
-/// How long a full channel whose process takes nothing may hold up the other channels of its connection.
+/// Input of a connection that its processes have not taken yet, in bytes, above which its windows are made small.
+pub const CALM_INPUT_BYTES: usize = 1024 * 1024;
+/// The same, above which nothing more is read from the connection.
+pub const FULL_INPUT_BYTES: usize = 8 * 1024 * 1024;
+/// The same while output waits for the client, whose permission to send it may stand behind more input.
+pub const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
+/// How long a channel whose process takes nothing may hold up the other channels of its connection.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes read ahead of the SSH library while it keeps up.

@@ -12,6 +12,7 @@ use tokio::{
 use crate::{
     inbox::{Inbox, Piece},
     limits::{BUSY_PIPE_BYTES, READ_CHUNK_BYTES},
+    pressure::Pressure,
     process::Pipes,
     pty::{Pty, PtyIo},
 };
@@ -154,7 +155,7 @@ async fn end_terminal_input(pty: &mut PtyIo, last: Option<u8>) {
 }
 
 /// Sends a process's output on a channel until it ends, or until the channel does.
-pub(crate) async fn send_output(mut output: Output, channel: &ChannelWriteHalf<Msg>, stream: Option<u32>) {
+pub(crate) async fn send_output(mut output: Output, channel: &ChannelWriteHalf<Msg>, stream: Option<u32>, pressure: &Pressure) {
     let mut buffer = BytesMut::new();
     let mut moved: usize = 0;
     loop {
@@ -163,10 +164,12 @@ pub(crate) async fn send_output(mut output: Output, channel: &ChannelWriteHalf<M
         }
         let Ok(read @ 1..) = output.stream().read_buf(&mut buffer).await else { return };
         let data = buffer.split().freeze();
+        let waiting = pressure.sending();
         let sent = match stream {
             None => channel.data_bytes(data).await,
             Some(stream) => channel.extended_data_bytes(stream, data).await,
         };
+        drop(waiting);
         if sent.is_err() {
             return;
         }

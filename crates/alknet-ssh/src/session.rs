@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     SshConfig,
-    channel::{self, OpenChannel, Surroundings, Work},
+    channel::{self, Surroundings, Work},
     environment::{self, ClientEnv, Terminal},
-    inbox::Budget,
     limits::{MAX_CHANNELS_EVER, MAX_TERM_BYTES},
     login::{Login, LoginGate, Right},
+    pressure::{OpenChannel, Pressure},
     process::{Launch, SignalTarget},
     pty::{Pty, TerminalRequest},
 };
@@ -33,7 +33,7 @@ pub(crate) struct ClientSession {
     proven: Option<oneshot::Sender<SessionGuard>>,
     channels: HashMap<ChannelId, OpenedChannel>,
     opened: usize,
-    budget: Arc<Budget>,
+    pressure: Arc<Pressure>,
 }
 
 /// What is known of a channel here; the rest is its task's.
@@ -53,18 +53,18 @@ pub(crate) struct Parts {
     pub(crate) addr: PeerAddr,
     pub(crate) life: CancellationToken,
     pub(crate) stopping: CancellationToken,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) pressure: Arc<Pressure>,
 }
 
 impl ClientSession {
     /// Makes the session; the guard comes out of the receiver once a key is proven.
     pub(crate) fn new(parts: Parts) -> (Self, oneshot::Receiver<SessionGuard>) {
         let (proven, guard) = oneshot::channel();
-        let Parts { config, gate, addr, life, stopping, budget } = parts;
+        let Parts { config, gate, addr, life, stopping, pressure } = parts;
         let login = Login::new(gate, addr);
         let channels = HashMap::new();
         let session =
-            Self { config, login, addr, life, stopping, proven: Some(proven), channels, opened: 0, budget };
+            Self { config, login, addr, life, stopping, proven: Some(proven), channels, opened: 0, pressure };
         (session, guard)
     }
 
@@ -75,7 +75,7 @@ impl ClientSession {
         if self.opened >= MAX_CHANNELS_EVER || self.stopping.is_cancelled() {
             return None;
         }
-        OpenChannel::enter(&self.budget, self.config.limits.max_channels)
+        self.pressure.open_channel(self.config.limits.max_channels)
     }
 
     /// Starts a process on a channel; answers whether it was allowed to.
@@ -175,13 +175,21 @@ impl Handler for ClientSession {
         self.opened += 1;
         let (id, (start, work)) = (channel.id(), oneshot::channel());
         let signals = SignalTarget::default();
-        let (life, budget) = (self.life.clone(), self.budget.clone());
-        let around = Surroundings { life, budget, hangup_grace: self.config.limits.hangup_grace };
+        let around = Surroundings {
+            life: self.life.clone(),
+            pressure: self.pressure.clone(),
+            stall_timeout: self.config.limits.stall_timeout,
+            hangup_grace: self.config.limits.hangup_grace,
+        };
         reply.accept().await;
         let task = tokio::spawn(channel::serve(channel, session.handle(), work, signals.clone(), around, open));
         let (env, start) = (ClientEnv::default(), Some(start));
         self.channels.insert(id, OpenedChannel { env, pty: None, slave: None, start, signals, task });
         Ok(())
+    }
+
+    fn adjust_window(&mut self, _id: ChannelId, _current: u32) -> u32 {
+        self.pressure.window()
     }
 
     async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {

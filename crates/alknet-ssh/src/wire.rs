@@ -1,16 +1,16 @@
 //! The stream under the SSH library.
 //!
-//! The library's loop does not read while it writes, and reads nothing while one channel's queue is full. So a task of ours reads ahead, up
-//! to a window's worth when the loop is held up: the peer can always get rid of what its windows allow, both ends writing at once cannot
-//! wait for each other, and the end of the stream is seen whatever state the loop is in. Reading in large pieces also saves the library's
-//! two reads per packet from being two system calls.
+//! The library's loop does not read while it writes, and is given nothing to read while too much input is held. So a task of ours reads
+//! ahead, up to a window's worth when nothing is taken: the peer can always get rid of what its window allows, both ends writing at once
+//! cannot wait for each other, and the end of the stream is seen in any case. Reading in large pieces also saves the library's two reads
+//! per packet from being two system calls.
 
 use std::{
     collections::VecDeque,
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -24,7 +24,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{HELD_UP_AFTER, MAX_READ_AHEAD_BYTES, READ_AHEAD_BYTES, READ_CHUNK_BYTES};
+use crate::{
+    limits::{HELD_UP_AFTER, MAX_READ_AHEAD_BYTES, READ_AHEAD_BYTES, READ_CHUNK_BYTES},
+    pressure::Pressure,
+};
 
 /// Below so many free bytes a new buffer is taken for the next read.
 const MIN_READ_BYTES: usize = 4 * 1024;
@@ -36,14 +39,15 @@ pub(crate) struct Wire {
     send: SendStream,
     ahead: Arc<ReadAhead>,
     reader: AbortHandle,
+    pressure: Arc<Pressure>,
 }
 
 impl Wire {
     /// Starts reading ahead. When the stream has ended and nobody cares, `life` is cancelled.
-    pub(crate) fn new(stream: Stream, life: CancellationToken) -> Self {
+    pub(crate) fn new(stream: Stream, life: CancellationToken, pressure: Arc<Pressure>) -> Self {
         let ahead = Arc::new(ReadAhead::default());
         let reader = tokio::spawn(read_ahead(stream.recv, ahead.clone(), life)).abort_handle();
-        Self { send: stream.send, ahead, reader }
+        Self { send: stream.send, ahead, reader, pressure }
     }
 }
 
@@ -136,7 +140,7 @@ async fn read_ahead(mut recv: RecvStream, ahead: Arc<ReadAhead>, life: Cancellat
         }
     };
     ahead.finish(end);
-    // A loop that is held up by a full channel will not come for the end: then end it.
+    // While too much is held nobody comes for the end.
     if timeout(END_GRACE, ahead.drained()).await.is_err() {
         life.cancel();
     }
@@ -144,6 +148,7 @@ async fn read_ahead(mut recv: RecvStream, ahead: Arc<ReadAhead>, life: Cancellat
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.pressure.poll_relief(cx));
         let mut state = self.ahead.state();
         if state.chunks.is_empty() {
             return poll_end(state, cx, &self.ahead.taken);

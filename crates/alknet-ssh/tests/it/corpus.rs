@@ -1,0 +1,11 @@
+//! The corpora of the fuzz targets, replayed: no panic, bounded time.
+
+#[path = "../../../../fuzz/feeds/ssh.rs"]
+mod feeds;
+#[path = "../../../../fuzz/feeds/replay.rs"]
+mod replay;
+
+#[test]
+fn authorized_keys() {
+    replay::replay("authorized_keys", feeds::authorized_keys);
+}
