@@ -7,13 +7,13 @@ use bytes::BytesMut;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
     Authenticator, ByteSource, ByteTickets, CallError, TicketId,
     envelope::ErrorPayload,
-    limits::{BYTES_CHUNK_BYTES, BYTES_STALL_TIMEOUT, TICKET_TIMEOUT},
+    limits::{BYTES_CHUNK_BYTES, BYTES_STALL_TIMEOUT, DELIVERY_TIMEOUT, TICKET_TIMEOUT},
     tickets::{Transfer, Upload},
     trailer::TrailedBytes,
     wire::encode_frame,
@@ -40,7 +40,7 @@ impl BytesHandler {
     async fn transfer(&self, identity: &Identity, stream: &mut Stream) -> Result<(), TransferError> {
         let mut id = [0; 16];
         within(TICKET_TIMEOUT, stream.recv.read_exact(&mut id)).await?;
-        match self.tickets.redeem(TicketId(id), identity).ok_or(TransferError::Ticket)? {
+        match self.tickets.redeem(TicketId(id), identity, Instant::now()).ok_or(TransferError::Ticket)? {
             Transfer::Download(source) => send(source, stream).await,
             Transfer::Upload(upload) => receive(upload, stream).await,
         }
@@ -117,7 +117,14 @@ async fn send(mut source: ByteSource, stream: &mut Stream) -> Result<(), Transfe
         return Err(TransferError::SourceChanged);
     }
     within(BYTES_STALL_TIMEOUT, stream.send.write_all(&hash)).await?;
+    finish(stream).await
+}
+
+/// Ends what leaves, and waits a while until it was delivered: a connection that goes away takes it along.
+async fn finish(stream: &mut Stream) -> Result<(), TransferError> {
     within(BYTES_STALL_TIMEOUT, stream.send.shutdown()).await?;
+    // Delivered, refused or late: there is nothing more to do for it.
+    let _ = timeout(DELIVERY_TIMEOUT, stream.send.stopped()).await;
     Ok(())
 }
 
@@ -131,8 +138,7 @@ async fn receive(upload: Upload, stream: &mut Stream) -> Result<(), TransferErro
     };
     encode_frame(&answer, &mut frame).map_err(|error| TransferError::Source(io::Error::other(error)))?;
     within(BYTES_STALL_TIMEOUT, stream.send.write_all(&frame)).await?;
-    within(BYTES_STALL_TIMEOUT, stream.send.shutdown()).await?;
-    Ok(())
+    finish(stream).await
 }
 
 async fn store(upload: Upload, stream: &mut Stream) -> Result<Result<Value, CallError>, TransferError> {

@@ -59,7 +59,7 @@ pub(crate) async fn drive(connection: Connection, stream: Stream, commands: mpsc
     let outcome = poll_fn(|cx| driver.poll(cx)).await;
     match outcome {
         Ok(()) => {
-            if let Err(error) = poll_fn(|cx| driver.frames.poll_shutdown(cx)).await {
+            if let Err(error) = driver.frames.finish().await {
                 tracing::debug!(%error, "a call stream ended while closing");
             }
         }
@@ -74,6 +74,7 @@ pub(crate) async fn drive(connection: Connection, stream: Stream, commands: mpsc
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         loop {
+            let was_congested = self.frames.is_congested();
             let mut progress = self.poll_commands(cx);
             progress |= self.poll_input(cx)?;
             if progress && self.frames.leaving().len() < COALESCED_BYTES {
@@ -83,7 +84,8 @@ impl Driver {
             if all_written && self.clients_gone {
                 return Poll::Ready(Ok(()));
             }
-            if !progress || (!all_written && self.frames.is_congested()) {
+            let relieved = was_congested && !self.frames.is_congested();
+            if self.frames.is_congested() || !(progress || relieved) {
                 return Poll::Pending;
             }
         }

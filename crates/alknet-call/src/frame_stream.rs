@@ -10,13 +10,13 @@ use std::{
 use alknet_core::{RecvStream, SendStream, Stream};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
-    io::AsyncWrite,
-    time::{Sleep, sleep},
+    io::{AsyncWrite, AsyncWriteExt},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_util::io::poll_read_buf;
 
 use crate::{
-    limits::{MAX_QUEUED_BYTES, READ_BYTES, WRITE_STALL_TIMEOUT},
+    limits::{DELIVERY_TIMEOUT, MAX_QUEUED_BYTES, READ_BYTES, WRITE_STALL_TIMEOUT},
     wire::{FrameDecoder, FrameError},
 };
 
@@ -104,9 +104,12 @@ impl FrameStream {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
     }
 
-    /// Ends what leaves, cleanly.
-    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.send).poll_shutdown(cx)
+    /// Ends what leaves, cleanly, and waits a while until it was delivered: a connection that goes away takes it along.
+    pub(crate) async fn finish(&mut self) -> io::Result<()> {
+        self.send.shutdown().await?;
+        // Delivered, refused or late: there is nothing more to do for it.
+        let _ = timeout(DELIVERY_TIMEOUT, self.send.stopped()).await;
+        Ok(())
     }
     /// Abandons both directions.
     pub(crate) fn abort(&mut self, code: u64) {

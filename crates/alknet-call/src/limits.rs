@@ -60,3 +60,5 @@ pub const BYTES_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub const BYTES_CHUNK_BYTES: usize = 64 * 1024;
 /// Longest answer to an upload, in bytes of JSON.
 pub const MAX_UPLOAD_ANSWER_BYTES: usize = MAX_UNIDENTIFIED_FRAME_BYTES;
+/// How long the last bytes of a stream may take to be delivered after it ended.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);

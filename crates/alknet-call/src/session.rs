@@ -119,7 +119,7 @@ impl Session {
     pub(crate) async fn serve(mut self) -> Result<(), SessionError> {
         let outcome = std::future::poll_fn(|cx| self.poll(cx)).await;
         match &outcome {
-            Ok(()) => std::future::poll_fn(|cx| self.frames.poll_shutdown(cx)).await?,
+            Ok(()) => self.frames.finish().await?,
             Err(_) => self.frames.abort(PROTOCOL_ERROR),
         }
         outcome
@@ -128,6 +128,7 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         self.poll_draining(cx);
         loop {
+            let was_congested = self.frames.is_congested();
             let mut progress = self.poll_running(cx);
             progress |= self.take_frames()?;
             if self.poll_input(cx)? {
@@ -140,10 +141,8 @@ impl Session {
             if all_written && self.is_over() {
                 return Poll::Ready(Ok(()));
             }
-            if !progress {
-                return Poll::Pending;
-            }
-            if !all_written && self.frames.is_congested() {
+            let relieved = was_congested && !self.frames.is_congested();
+            if self.frames.is_congested() || !(progress || relieved) {
                 return Poll::Pending;
             }
         }

@@ -165,13 +165,13 @@ impl ByteTickets {
     }
 
     /// Uses a ticket up, if it is this identity's, in time, and the rights it was given under still stand.
-    pub(crate) fn redeem(&self, id: TicketId, identity: &Identity) -> Option<Transfer> {
+    pub(crate) fn redeem(&self, id: TicketId, identity: &Identity, now: Instant) -> Option<Transfer> {
         let mut waiting = self.waiting();
         if waiting.get(&id)?.identity.id() != identity.id() {
             return None;
         }
         let entry = waiting.remove(&id)?;
-        let good = entry.expires > Instant::now() && entry.identity.standing().is_current();
+        let good = entry.expires > now && entry.identity.standing().is_current();
         good.then_some(entry.transfer)
     }
 
@@ -189,7 +189,67 @@ impl fmt::Debug for ByteTickets {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        time::Duration,
+    };
+
+    use alknet_core::{PeerAddr, Standing};
+
     use super::*;
+    use crate::ErrorCode;
+
+    fn caller(name: &str) -> Caller {
+        Caller {
+            identity: Some(Arc::new(Identity::owner(name))),
+            credential: None,
+            addr: PeerAddr::LocalOwner { pid: 1 },
+        }
+    }
+
+    fn issue(tickets: &ByteTickets, caller: &Caller) -> Result<TicketId, CallError> {
+        let ticket = tickets.issue_download(caller, ByteSource::new(&b"x"[..]))?;
+        Ok(ticket.stream.parse().unwrap())
+    }
+
+    // CALL-32: once, within 30 s, by the same identity while its rights stand.
+    #[tokio::test]
+    async fn a_ticket_is_good_once_in_time_for_its_identity() {
+        let (tickets, alice) = (ByteTickets::default(), caller("alice"));
+        let now = Instant::now();
+        let late = now + BYTE_TICKET_LIFETIME + Duration::from_secs(1);
+        let id = issue(&tickets, &alice).unwrap();
+        assert!(tickets.redeem(id, &Identity::owner("bob"), now).is_none());
+        assert!(tickets.redeem(id, &Identity::owner("alice"), now).is_some(), "a stranger's try costs alice nothing");
+        assert!(tickets.redeem(id, &Identity::owner("alice"), now).is_none(), "used");
+        let id = issue(&tickets, &alice).unwrap();
+        assert!(tickets.redeem(id, &Identity::owner("alice"), late).is_none(), "late");
+        let counter = Arc::new(AtomicU64::new(0));
+        let revoked = Identity::owner("carol").with_standing(Standing::at_present(&counter));
+        let carol = Caller { identity: Some(Arc::new(revoked)), ..alice.clone() };
+        let id = issue(&tickets, &carol).unwrap();
+        counter.fetch_add(1, Ordering::AcqRel);
+        assert!(tickets.redeem(id, &Identity::owner("carol"), now).is_none(), "revoked");
+        assert_eq!(tickets.outstanding(), 0);
+    }
+
+    // CALL-33
+    #[tokio::test]
+    async fn waiting_tickets_are_bounded_for_one_and_for_all() {
+        let tickets = ByteTickets::default();
+        for _ in 0..MAX_TICKETS_PER_IDENTITY {
+            issue(&tickets, &caller("alice")).unwrap();
+        }
+        assert_eq!(issue(&tickets, &caller("alice")).unwrap_err().code, ErrorCode::Overloaded);
+        for name in 1..MAX_TICKETS / MAX_TICKETS_PER_IDENTITY {
+            for _ in 0..MAX_TICKETS_PER_IDENTITY {
+                issue(&tickets, &caller(&name.to_string())).unwrap();
+            }
+        }
+        assert_eq!(issue(&tickets, &caller("last")).unwrap_err().code, ErrorCode::Overloaded);
+        let nobody = Caller { identity: None, ..caller("x") };
+        assert_eq!(issue(&tickets, &nobody).unwrap_err().code, ErrorCode::Unauthenticated);
+    }
 
     #[test]
     fn other_texts_are_no_ticket() {

@@ -1,0 +1,145 @@
+//! A node with one operation and a bare echo, on every carrier, behind the gate and audit that the product has.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use alknet_call::{Authenticator, CALL, CallClient, CallError, CallHandler, Operation, Registry};
+use alknet_core::{
+    AccessRule, Alpn, Authorizer, Carrier, Connection, Credential, DialTarget, Dialer, HostPort, Identity,
+    IdentityProvider, KeyPurpose, KeySigner, NodeKey, Peer, PerStream, Router, ServeError, Service, Sessions, Stream,
+    StreamHandler, TokenBounds,
+};
+use alknet_net::{
+    CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate, connect_local,
+    generate_self_signed,
+};
+use alknet_store::{Roles, Store};
+use alknet_testkit::identities::{TestIdentities, TestKeys};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Runtime,
+};
+
+/// The operation: a number in, the next one out.
+pub const OPERATION: &str = "bench/next";
+/// The bare echo.
+pub const ECHO: Alpn = Alpn::from_static(b"alknet/bench-echo");
+
+const NODE_SEED: u8 = 1;
+const CALLER_SEED: u8 = 2;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub struct Number {
+    pub n: u64,
+}
+
+/// Writes back what it reads.
+struct Echo;
+
+impl StreamHandler for Echo {
+    async fn serve_stream(&self, _peer: &Arc<Peer>, mut stream: Stream) -> Result<(), ServeError> {
+        let mut byte = [0; 1];
+        while stream.read_exact(&mut byte).await.is_ok() {
+            let echoed = async { stream.write_all(&byte).await.and(stream.flush().await) };
+            echoed.await.map_err(ServeError::internal)?;
+        }
+        Ok(())
+    }
+}
+
+/// A node on threads of its own.
+pub struct Node {
+    endpoint: Endpoint,
+    folder: TempDir,
+    store: Store,
+    runtime: Option<Runtime>,
+}
+
+impl Node {
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (endpoint, store) = runtime.block_on(serve(&folder));
+        Self { endpoint, folder, store, runtime: Some(runtime) }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.endpoint.local_addr()
+    }
+
+    /// A connection over one carrier, by a peer that the node knows.
+    pub async fn dial(&self, carrier: Carrier, alpn: &Alpn) -> Connection {
+        let policy = match carrier {
+            Carrier::Local => return connect_local(&self.folder.path().join("sock"), alpn).await.unwrap(),
+            Carrier::Quic => CarrierPolicy::QuicOnly,
+            _ => CarrierPolicy::TcpOnly,
+        };
+        let dialer = NetDialer::new(credentials(CALLER_SEED), policy);
+        let address = HostPort::new(&self.addr().ip().to_string(), self.addr().port()).unwrap();
+        let target = DialTarget { key: Some(public(NODE_SEED)), addresses: vec![address] };
+        dialer.dial(&target, alpn).await.unwrap()
+    }
+
+    /// A client of the operation.
+    pub async fn client(&self, carrier: Carrier) -> CallClient {
+        CallClient::connect(self.dial(carrier, &CALL).await).await.unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let runtime = self.runtime.take().unwrap();
+        runtime.block_on(self.endpoint.shutdown(Duration::from_secs(1)));
+        self.store.close();
+    }
+}
+
+async fn serve(folder: &TempDir) -> (Endpoint, Store) {
+    let sessions = Sessions::default();
+    let store = Store::open(&folder.path().join("db"), Roles::default(), sessions.clone()).unwrap();
+    let identities = TestIdentities::default();
+    identities.know(&Credential::NodeKey(public(CALLER_SEED)), Identity::owner("caller"));
+    let identities: Arc<dyn IdentityProvider> = Arc::new(identities);
+
+    let mut registry = Registry::builder(Authorizer::new(store.audit_log()), sessions.clone());
+    registry.register(next()).unwrap();
+    let authenticator = Authenticator::new(identities.clone(), public(NODE_SEED), TokenBounds::default(), || 0);
+    let calls = Arc::new(CallHandler::new(registry.build().unwrap(), authenticator));
+    let router = Router::builder(identities.clone())
+        .service(CALL, Service::node().on_control_socket(), calls)
+        .unwrap()
+        .service(ECHO, Service::node().on_control_socket(), Arc::new(PerStream(Arc::new(Echo))))
+        .unwrap()
+        .build();
+
+    let config = EndpointConfig { listen: ([127, 0, 0, 1], 0).into(), plain_ssh: None, public_url: None };
+    let endpoint =
+        Endpoint::bind(config, router, identities, sessions, &credentials(NODE_SEED), web(folder)).await.unwrap();
+    endpoint.listen_locally(&folder.path().join("sock")).unwrap();
+    (endpoint, store)
+}
+
+fn next() -> Operation {
+    Operation::query(OPERATION)
+        .title("Count")
+        .access(AccessRule::scoped(["bench:count".parse().unwrap()]))
+        .handler(|_context, Number { n }| async move { Ok::<_, CallError>(Number { n: n + 1 }) })
+}
+
+fn credentials(seed: u8) -> NodeCredentials {
+    NodeCredentials::new(Arc::new(TestKeys::new(seed))).unwrap()
+}
+
+fn public(seed: u8) -> NodeKey {
+    TestKeys::new(seed).public_key(KeyPurpose::Node)
+}
+
+fn web(folder: &TempDir) -> WebCertificate {
+    let made = generate_self_signed(&["localhost".to_owned()]).unwrap();
+    let (chain, key) = (folder.path().join("web.pem"), folder.path().join("web.key"));
+    std::fs::write(&chain, &made.certificate).unwrap();
+    std::fs::write(&key, made.key.as_bytes()).unwrap();
+    WebCertificate::from_pem_files(&chain, &key).unwrap()
+}

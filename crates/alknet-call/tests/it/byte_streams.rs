@@ -1,0 +1,270 @@
+//! Tickets and the bytes that go with them.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use alknet_call::{
+    BYTES, ByteSource, ByteTicket, ByteTickets, BytesHandler, CallError, CallOptions, ErrorCode, Nothing, Operation,
+    UploadSink, download, upload,
+};
+use alknet_core::{BoxFuture, Carrier, Connection, Identity, Peer, PerStream, ProtocolHandler};
+use alknet_testkit::{identities::peer_with_key, memory};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+
+use crate::node::{NODE, Node, alices, anonymous, credential, soon, until};
+
+const BOB: u8 = 5;
+const CONTENT: &[u8] = b"some bytes that are worth a stream of their own";
+
+/// What uploads left behind.
+#[derive(Default)]
+struct Shelf {
+    kept: Mutex<Vec<Vec<u8>>>,
+    dropped: AtomicUsize,
+}
+
+struct ShelfSink {
+    shelf: Arc<Shelf>,
+    written: Vec<u8>,
+    kept: bool,
+}
+
+impl UploadSink for ShelfSink {
+    fn write<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), CallError>> {
+        self.written.extend_from_slice(bytes);
+        let full = self.written.starts_with(b"FULL");
+        Box::pin(async move { if full { Err(CallError::declared("DISK_FULL", "no room")) } else { Ok(()) } })
+    }
+    fn commit(mut self: Box<Self>, size: u64, hash: [u8; 32]) -> BoxFuture<'static, Result<Value, CallError>> {
+        assert_eq!(hash, *blake3::hash(&self.written).as_bytes());
+        self.kept = true;
+        self.shelf.kept.lock().unwrap().push(std::mem::take(&mut self.written));
+        Box::pin(async move { Ok(json!({ "size": size })) })
+    }
+}
+
+impl Drop for ShelfSink {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.shelf.dropped.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+struct Library {
+    node: Node,
+    tickets: ByteTickets,
+    shelf: Arc<Shelf>,
+}
+
+impl Library {
+    fn new() -> Self {
+        let (tickets, shelf) = (ByteTickets::default(), Arc::new(Shelf::default()));
+        let node = Node::with(vec![reading(&tickets), failing(&tickets), writing(&tickets, &shelf)]);
+        node.identities.know(&credential(BOB), Identity::owner("bob"));
+        Self { node, tickets, shelf }
+    }
+
+    fn bytes_over(&self, peer: Peer, carrier: Carrier) -> Connection {
+        let (near, far) = memory::pair_over(&BYTES, peer, peer_with_key(NODE), carrier);
+        let handler =
+            BytesHandler::new(self.tickets.clone(), self.node.authenticator.clone(), self.node.sessions.clone());
+        tokio::spawn(async move { PerStream(Arc::new(handler)).serve(far).await });
+        near
+    }
+
+    fn bytes(&self, peer: Peer) -> Connection {
+        self.bytes_over(peer, Carrier::Quic)
+    }
+
+    async fn ticket(&self, operation: &str) -> ByteTicket {
+        let client = self.node.client(alices()).await;
+        let output = client.call(operation, json!({}), CallOptions::default()).await.unwrap();
+        serde_json::from_value(output).unwrap()
+    }
+}
+
+fn reading(tickets: &ByteTickets) -> Operation {
+    let tickets = tickets.clone();
+    Operation::query("shelf/read").access(crate::node::scoped()).byte_output().handler(move |context, _: Nothing| {
+        let tickets = tickets.clone();
+        async move {
+            let (size, hash) = (Some(CONTENT.len() as u64), Some(*blake3::hash(CONTENT).as_bytes()));
+            tickets.issue_download(&context.caller, ByteSource { size, hash, ..ByteSource::new(CONTENT) })
+        }
+    })
+}
+
+/// Gives some bytes, then an error.
+struct Breaks(bool);
+
+impl AsyncRead for Breaks {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.0 {
+            return Poll::Ready(Err(io::Error::other("as the test wants")));
+        }
+        self.0 = true;
+        buf.put_slice(CONTENT);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Gives an error once the ticket was used.
+struct BreaksLater(ByteTickets);
+
+impl AsyncRead for BreaksLater {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.0.outstanding() > 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(io::Error::other("as the test wants")))
+    }
+}
+
+fn failing(tickets: &ByteTickets) -> Operation {
+    let tickets = tickets.clone();
+    Operation::query("shelf/broken").access(crate::node::scoped()).byte_output().handler(move |context, _: Nothing| {
+        let tickets = tickets.clone();
+        async move { tickets.issue_download(&context.caller, ByteSource::new(Breaks(false))) }
+    })
+}
+
+fn writing(tickets: &ByteTickets, shelf: &Arc<Shelf>) -> Operation {
+    let (tickets, shelf) = (tickets.clone(), shelf.clone());
+    Operation::mutation("shelf/write").access(crate::node::scoped()).byte_input().handler(move |context, _: Nothing| {
+        let (tickets, shelf) = (tickets.clone(), shelf.clone());
+        async move {
+            let sink = ShelfSink { shelf, written: Vec::new(), kept: false };
+            tickets.issue_upload(&context.caller, sink, 1_000_000)
+        }
+    })
+}
+
+// CALL-32 CALL-34 CALL-35: on carriers with many streams and with one.
+#[tokio::test]
+async fn bytes_go_both_ways_on_every_carrier() {
+    let library = Library::new();
+    for carrier in [Carrier::Quic, Carrier::Tls, Carrier::Local] {
+        let ticket = library.ticket("shelf/read").await;
+        assert_eq!(ticket.size, Some(CONTENT.len() as u64));
+        let mut got = Vec::new();
+        let verified = soon(download(&library.bytes_over(alices(), carrier), &ticket, &mut got)).await.unwrap();
+        assert_eq!((got.as_slice(), verified.hash), (CONTENT, *blake3::hash(CONTENT).as_bytes()));
+        for content in [vec![], vec![7], vec![8; 500_000]] {
+            let ticket = library.ticket("shelf/write").await;
+            let connection = library.bytes_over(alices(), carrier);
+            let answer = soon(upload(&connection, &ticket, &mut content.as_slice())).await.unwrap();
+            assert_eq!(answer, json!({"size": content.len()}));
+            assert_eq!(library.shelf.kept.lock().unwrap().pop(), Some(content));
+        }
+    }
+}
+
+// CALL-32
+#[tokio::test]
+async fn a_ticket_is_refused_twice_to_others_to_strangers_and_the_wrong_way() {
+    let library = Library::new();
+    let ticket = library.ticket("shelf/read").await;
+    for other in [peer_with_key(BOB), anonymous(), peer_with_key(77)] {
+        let refused = soon(download(&library.bytes(other), &ticket, &mut Vec::new())).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Unavailable);
+    }
+    assert!(soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.is_ok());
+    let mut got = Vec::new();
+    assert!(soon(download(&library.bytes(alices()), &ticket, &mut got)).await.is_err(), "used");
+    assert!(got.is_empty());
+    let ticket = library.ticket("shelf/read").await;
+    assert!(soon(upload(&library.bytes(alices()), &ticket, &mut &b"no"[..])).await.is_err());
+    let ticket = library.ticket("shelf/write").await;
+    assert!(soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.is_err());
+    until(|| library.shelf.dropped.load(Ordering::Acquire) == 1).await;
+    assert!(library.shelf.kept.lock().unwrap().is_empty());
+    let guessed = ByteTicket { stream: "00".repeat(16), size: None, hash: None };
+    assert!(soon(download(&library.bytes(alices()), &guessed, &mut Vec::new())).await.is_err());
+}
+
+/// Opens a byte stream for a fresh upload ticket and writes these bytes after it.
+async fn raw_upload(library: &Library, bytes: &[u8]) -> (Connection, alknet_core::Stream) {
+    let ticket = library.ticket("shelf/write").await;
+    let connection = library.bytes(alices());
+    let mut stream = connection.open_stream().await.unwrap();
+    stream.send.write_all(&data_encoding::HEXLOWER.decode(ticket.stream.as_bytes()).unwrap()).await.unwrap();
+    until(|| library.tickets.outstanding() == 0).await;
+    stream.send.write_all(bytes).await.unwrap();
+    (connection, stream)
+}
+
+// CALL-34: nothing is kept whose hash does not match.
+#[tokio::test]
+async fn an_upload_with_a_wrong_hash_is_not_kept() {
+    let library = Library::new();
+    let whole = [CONTENT, blake3::hash(CONTENT).as_bytes()].concat();
+    let mut wrong = whole.clone();
+    wrong[0] ^= 1;
+    for bytes in [&wrong[..], &whole[..whole.len() - 1], &whole[1..], CONTENT, b"", b"short"] {
+        let (_connection, mut stream) = raw_upload(&library, bytes).await;
+        stream.send.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        soon(stream.recv.read_to_end(&mut answer)).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer[4..]).unwrap();
+        assert_eq!(answer["error"]["code"], "INVALID_INPUT", "{}", bytes.escape_ascii());
+    }
+    assert!(library.shelf.kept.lock().unwrap().is_empty());
+    assert_eq!(library.shelf.dropped.load(Ordering::Acquire), 6);
+}
+
+// CALL-36: a cut stream keeps nothing, whoever cut it.
+#[tokio::test]
+async fn a_cut_stream_keeps_nothing() {
+    let library = Library::new();
+    let (connection, mut stream) = raw_upload(&library, CONTENT).await;
+    stream.send.reset(9);
+    until(|| library.shelf.dropped.load(Ordering::Acquire) == 1).await;
+    drop((connection, stream));
+    let (connection, stream) = raw_upload(&library, CONTENT).await;
+    drop((stream, connection));
+    until(|| library.shelf.dropped.load(Ordering::Acquire) == 2).await;
+    let ticket = library.ticket("shelf/write").await;
+    let mut breaking = BreaksLater(library.tickets.clone());
+    let error = soon(upload(&library.bytes(alices()), &ticket, &mut breaking)).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Internal);
+    until(|| library.shelf.dropped.load(Ordering::Acquire) == 3).await;
+    assert!(library.shelf.kept.lock().unwrap().is_empty());
+    let ticket = library.ticket("shelf/broken").await;
+    let error = soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable);
+}
+
+// CALL-36: so does a peer that loses its rights.
+#[tokio::test]
+async fn a_transfer_ends_with_the_rights() {
+    let library = Library::new();
+    let (_connection, mut stream) = raw_upload(&library, CONTENT).await;
+    until(|| library.node.sessions.list().iter().any(|s| s.kind == alknet_core::SessionKind::Handle)).await;
+    library.node.sessions.cancel_identity("alice");
+    until(|| library.shelf.dropped.load(Ordering::Acquire) == 1).await;
+    assert!(!matches!(soon(stream.recv.read(&mut [0])).await, Ok(1)));
+}
+
+// CALL-35: a sink's own words reach the caller, and a bound is a bound.
+#[tokio::test]
+async fn a_refused_upload_says_why() {
+    let library = Library::new();
+    let ticket = library.ticket("shelf/write").await;
+    let mut content = &b"FULL of content that is longer than thirty-two bytes"[..];
+    let error = soon(upload(&library.bytes(alices()), &ticket, &mut content)).await.unwrap_err();
+    assert_eq!(error.code.as_str(), "DISK_FULL");
+    let ticket = library.ticket("shelf/write").await;
+    let mut long = io::Cursor::new(vec![0; 1_000_001]);
+    assert!(soon(upload(&library.bytes(alices()), &ticket, &mut long)).await.is_err());
+    assert!(library.shelf.kept.lock().unwrap().is_empty());
+}

@@ -1,0 +1,175 @@
+//! The rules of frames and envelopes.
+
+use alknet_call::limits::{MAX_CALLS_IN_FLIGHT, MAX_FRAME_BYTES, MAX_UNIDENTIFIED_FRAME_BYTES};
+use alknet_core::{Carrier, ServeError};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::node::{Node, RawPeer, alices, anonymous, requested, soon, until};
+
+// CALL-01 CALL-06: one frame in, one frame out, on every carrier.
+#[tokio::test]
+async fn a_request_is_answered_on_every_carrier() {
+    let node = Node::new();
+    for carrier in [Carrier::Quic, Carrier::Tls, Carrier::Local] {
+        let (connection, _) = node.connect_over(anonymous(), carrier);
+        let mut peer = RawPeer::open(connection).await;
+        peer.request("a-1", "/test/echo", json!({"text": "ä"})).await;
+        assert_eq!(peer.output("a-1").await, json!({"text": "ä"}));
+    }
+}
+
+// CALL-02: 64 KiB until identified, 4 MiB after.
+#[tokio::test]
+async fn a_stranger_gets_small_frames_only() {
+    let node = Node::new();
+    let text = "x".repeat(MAX_UNIDENTIFIED_FRAME_BYTES);
+    let mut stranger = node.raw(anonymous()).await;
+    let announced = u32::try_from(MAX_UNIDENTIFIED_FRAME_BYTES + 1).unwrap();
+    stranger.bytes(&announced.to_be_bytes()).await;
+    assert_eq!(stranger.next().await, None, "refused by the length alone");
+    let mut known = node.raw(alices()).await;
+    known.request("1", "/test/echo", json!({ "text": text })).await;
+    assert_eq!(known.output("1").await["text"].as_str().unwrap().len(), text.len());
+    known.bytes(&u32::try_from(MAX_FRAME_BYTES + 1).unwrap().to_be_bytes()).await;
+    assert_eq!(known.next().await, None);
+}
+
+// CALL-04 CALL-05 CALL-06 CALL-08 CALL-13 CALL-37: each ends its stream and nothing else.
+#[tokio::test]
+async fn a_broken_rule_ends_its_stream_and_leaves_the_others() {
+    let node = Node::new();
+    let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
+    let double =
+        r#"{"type":"call.requested","id":"1","payload":{"operationId":"/test/echo","input":{"text":"a","text":"b"}}}"#;
+    let bad: Vec<Vec<u8>> = vec![
+        vec![0, 0, 0, 0],
+        vec![0xff; 4],
+        framed(b"{"),
+        framed(b"\xff\xfe"),
+        framed(b"null"),
+        framed(br#"["call.requested","1",{}]"#),
+        framed(deep.as_bytes()),
+        framed(double.as_bytes()),
+        framed(json!({"type": "call.unknown", "id": "1", "payload": {}}).to_string().as_bytes()),
+        framed(requested("", "/test/echo", json!({})).to_string().as_bytes()),
+        framed(requested("a b", "/test/echo", json!({})).to_string().as_bytes()),
+        framed(json!({"type": "call.requested", "id": 7, "payload": {}}).to_string().as_bytes()),
+        framed(json!({"type": "call.requested", "id": "1"}).to_string().as_bytes()),
+        framed(json!({"type": "call.requested", "id": "1", "payload": []}).to_string().as_bytes()),
+        framed(json!({"type": "call.responded", "id": "1", "payload": {"output": 1}}).to_string().as_bytes()),
+        framed(json!({"type": "call.error", "id": "1", "payload": {"code": "X"}}).to_string().as_bytes()),
+        [requested("1", "/test/wait", json!({})), requested("1", "/test/wait", json!({}))]
+            .iter()
+            .flat_map(|frame| framed(frame.to_string().as_bytes()))
+            .collect(),
+    ];
+    let connection = node.connect(alices());
+    let mut good = RawPeer::open(connection.clone()).await;
+    assert!(good.is_alive().await);
+    for bytes in bad {
+        let mut peer = RawPeer::open(connection.clone()).await;
+        peer.bytes(&bytes).await;
+        assert_eq!(peer.next().await, None, "{}", bytes.escape_ascii());
+        assert!(good.is_alive().await, "{}", bytes.escape_ascii());
+    }
+    until(|| node.waits.running.load(std::sync::atomic::Ordering::Acquire) == 0).await;
+}
+
+fn framed(content: &[u8]) -> Vec<u8> {
+    [&u32::try_from(content.len()).unwrap().to_be_bytes(), content].concat()
+}
+
+// CALL-08: the fault is reported as the peer's.
+#[tokio::test]
+async fn a_misbehaving_peer_is_named_as_such() {
+    let node = Node::new();
+    let (connection, served) = node.connect_over(anonymous(), Carrier::Tls);
+    let mut peer = RawPeer::open(connection).await;
+    peer.bytes(b"GET / HTTP/1.1\r\n\r\n").await;
+    assert!(matches!(soon(served).await.unwrap(), Err(ServeError::PeerMisbehaved(_))));
+}
+
+// CALL-07
+#[tokio::test]
+async fn named_types_that_are_not_done_are_answered() {
+    let node = Node::new();
+    let mut peer = node.raw(anonymous()).await;
+    for kind in ["call.batch", "call.completed", "call.hello", "call.credit"] {
+        peer.send(json!({"type": kind, "id": "9", "payload": {"requests": [], "n": 5}})).await;
+        assert_eq!(peer.code("9").await, "INVALID_OPERATION_TYPE", "{kind}");
+    }
+    assert!(peer.is_alive().await);
+}
+
+// CALL-13: an id is free again after its answer, and taken on every stream of the connection before.
+#[tokio::test]
+async fn an_id_is_unique_while_it_is_open() {
+    let node = Node::new();
+    let connection = node.connect(alices());
+    let mut first = RawPeer::open(connection.clone()).await;
+    for _ in 0..3 {
+        first.request("same", "/test/echo", json!({"text": "a"})).await;
+        first.output("same").await;
+    }
+    first.request("same", "/test/wait", json!({})).await;
+    until(|| node.waits.running.load(std::sync::atomic::Ordering::Acquire) == 1).await;
+    let mut second = RawPeer::open(connection).await;
+    second.send(json!({"type": "call.aborted", "id": "same"})).await;
+    second.request("same", "/test/echo", json!({"text": "a"})).await;
+    assert_eq!(second.next().await, None, "a second use ends the second stream");
+    assert!(first.is_alive().await, "an abort on another stream is nobody's");
+}
+
+// CALL-18: what is too much is refused at once; what runs goes on.
+#[tokio::test]
+async fn ten_thousand_requests_at_once_are_mostly_refused() {
+    let node = Node::new();
+    let RawPeer { connection, stream, .. } = node.raw(alices()).await;
+    let alknet_core::Stream { mut send, recv } = stream;
+    let writer = tokio::spawn(async move {
+        for n in 0..10_000 {
+            let frame = framed(requested(&n.to_string(), "/test/wait", json!({})).to_string().as_bytes());
+            send.write_all(&frame).await.unwrap();
+        }
+        send.flush().await.unwrap();
+        send
+    });
+    let reader = tokio::spawn(async move {
+        let mut recv = recv;
+        let mut decoder = alknet_call::FrameDecoder::new(MAX_FRAME_BYTES);
+        let mut refused = 0;
+        loop {
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                let frame: Value = serde_json::from_slice(&frame).unwrap();
+                assert_eq!(frame["payload"]["code"], "OVERLOADED");
+                assert_eq!(frame["payload"]["retryable"], true);
+                refused += 1;
+            }
+            if refused == 10_000 - MAX_CALLS_IN_FLIGHT {
+                return recv;
+            }
+            tokio::io::AsyncReadExt::read_buf(&mut recv, decoder.buffer()).await.unwrap();
+        }
+    });
+    let (send, recv) = (soon(writer).await.unwrap(), soon(reader).await.unwrap());
+    assert_eq!(node.waits.running.load(std::sync::atomic::Ordering::Acquire), MAX_CALLS_IN_FLIGHT);
+    drop((send, recv, connection));
+    until(|| node.waits.running.load(std::sync::atomic::Ordering::Acquire) == 0).await;
+}
+
+// CALL-19: a peer that asks and never reads is bounded, and its streams beside are served.
+#[tokio::test]
+async fn a_peer_that_does_not_read_stops_only_its_stream() {
+    let node = Node::new();
+    let connection = node.connect(alices());
+    let mut deaf = RawPeer::open(connection.clone()).await;
+    let stuck = tokio::time::timeout(std::time::Duration::from_millis(300), async {
+        for n in 0..100_000 {
+            deaf.request(&n.to_string(), "/test/bytes", json!({"bytes": 50_000})).await;
+        }
+    });
+    assert!(stuck.await.is_err(), "the node stops reading what it cannot answer");
+    let mut other = RawPeer::open(connection).await;
+    assert!(other.is_alive().await);
+}
