@@ -55,7 +55,7 @@ impl Up {
         let identity = open_or_make(place, self.key_file)?;
         if self.detach {
             drop(lock);
-            return self.detach(place, &identity).await;
+            return self.detach(place, &identity, first).await;
         }
         let log = logging::start(&loaded.config().log);
         let node = RunningNode::start(&place.data, lock, &identity, place.sources(flags)?, loaded, log).await?;
@@ -64,7 +64,7 @@ impl Up {
     }
 
     /// Starts `alknet serve` in the background and waits until it serves.
-    async fn detach(&self, place: &Place, identity: &NodeIdentity) -> Result<(), Failure> {
+    async fn detach(&self, place: &Place, identity: &NodeIdentity, first: bool) -> Result<(), Failure> {
         let mut log = open_log(place)?;
         let from = log.seek(SeekFrom::End(0))?;
         let mut child = self.spawn(place, &log)?;
@@ -84,7 +84,7 @@ impl Up {
         let node = crate::node_client::NodeClient::running(place).await?;
         let status: crate::operations::node::NodeStatus = node.call("node/status", &serde_json::json!({})).await?;
         let port = answer["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
-        output::note(paste(identity, port, &status.ticket, false));
+        output::note(paste(identity, port, &status.ticket, first));
         output::note(format!("It serves as process {}; its log is {}.", status.pid, place.data.log().display()));
         Ok(())
     }
