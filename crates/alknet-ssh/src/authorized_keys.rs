@@ -93,13 +93,14 @@ pub fn parse_public_key(line: &str) -> Result<PublicKeyLine, PublicKeyError> {
         return Err(PublicKeyError::Empty);
     }
     check_type(first, line)?;
-    let key = PublicKey::from_openssh(line).map_err(|_| PublicKeyError::Damaged)?;
+    // Tabs and several spaces are as good as one.
+    let (data, comment) = split_word(line.strip_prefix(first).unwrap_or_default());
+    let key = PublicKey::from_openssh(&format!("{first} {data}")).map_err(|_| PublicKeyError::Damaged)?;
     let fingerprint = fingerprint(&key).map_err(|refused| match refused {
         RefusedKey::ShortRsa(bits) => PublicKeyError::ShortRsa(bits),
         RefusedKey::WeakPoint => PublicKeyError::WeakEd25519,
         RefusedKey::Type => PublicKeyError::UnknownType(shown(first)),
     })?;
-    let comment = line.splitn(3, [' ', '\t']).nth(2).unwrap_or_default();
     let comment = comment.trim().chars().filter(|c| !c.is_control()).take(MAX_COMMENT_CHARS).collect();
     Ok(PublicKeyLine { fingerprint, comment })
 }
@@ -140,6 +141,12 @@ fn check_type(first: &str, line: &str) -> Result<(), PublicKeyError> {
     let has_key = line.split_ascii_whitespace().skip(1).any(|word| KEY_TYPES.contains(&word));
     let name = first.split(['=', ',', '"']).next().unwrap_or_default();
     if has_key { Err(PublicKeyError::Option(shown(name))) } else { Err(PublicKeyError::UnknownType(shown(first))) }
+}
+
+/// The first word and what follows it.
+fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((text, ""))
 }
 
 fn shown(text: &str) -> String {

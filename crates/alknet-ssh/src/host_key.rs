@@ -33,6 +33,7 @@ impl fmt::Debug for HostKey {
 mod tests {
     use super::*;
 
+    /// SSH-01.
     #[test]
     fn a_seed_gives_the_key_of_rfc_8032() {
         // RFC 8032, 7.1, test 1.

@@ -30,9 +30,16 @@ pub const CHANNEL_QUEUE_PACKETS: usize = 16;
 pub const OUTGOING_QUEUE_PACKETS: usize = 64;
 /// Input of a connection that its processes have not taken yet, in bytes, above which its windows are made small.
 pub const CALM_INPUT_BYTES: usize = 1024 * 1024;
-/// The same, above which nothing more is read from the connection.
+/// The same, above which the connection is read slowly.
 pub const FULL_INPUT_BYTES: usize = 8 * 1024 * 1024;
-/// The same while output waits for the client, whose permission to send it may stand behind more input.
+/// Between two slow reads.
+pub const PACE_TICK: Duration = Duration::from_millis(20);
+/// Bytes of a slow read, until a whole window has come: then whatever stood behind it has been seen.
+pub const SLOW_READ_BYTES: usize = 32 * 1024;
+/// Bytes of a slow read after that.
+pub const SLOWEST_READ_BYTES: usize = 512;
+/// Input above which nothing is read, in bytes. While output waits for the client reading is not slow before: the client's permission to
+/// send it may stand behind more input.
 pub const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
 /// How long a channel whose process takes nothing may hold up the other channels of its connection.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -51,34 +51,31 @@ pub(crate) struct Login {
     gate: Arc<LoginGate>,
     addr: PeerAddr,
     caller: Option<Caller>,
-    refused: Option<String>,
+    tried: Option<String>,
 }
 
 impl Login {
     pub(crate) fn new(gate: Arc<LoginGate>, addr: PeerAddr) -> Self {
-        Self { gate, addr, caller: None, refused: None }
+        Self { gate, addr, caller: None, tried: None }
     }
 
-    /// Whether it is worth the client's while to sign with this key. Says nothing about who the client is and leaves no trace of it.
+    /// Whether it is worth the client's while to sign with this key. Says nothing about who the client is.
     pub(crate) fn would_accept(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> bool {
-        let known = self.owner_of(user, key, algorithm).is_some();
-        if !known {
-            self.refuse(user, key);
-        }
-        known
+        self.note(user, key);
+        self.owner_of(user, key, algorithm).is_some()
     }
 
     /// Binds the identity, now that a signature with `key` verified, and enters the session.
     pub(crate) fn prove(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<SessionGuard> {
         let Some((identity, credential)) = self.owner_of(user, key, algorithm) else {
-            self.refuse(user, key);
+            self.note(user, key);
             return None;
         };
         let caller = Caller { identity: Some(identity.clone()), credential: Some(credential.label()), addr: self.addr };
         let guard = self.gate.sessions.register(&caller, SessionKind::Ssh);
         // Removed in the moment between: whoever removed it did not see this session.
         if !identity.standing().is_current() {
-            self.refuse(user, key);
+            self.note(user, key);
             return None;
         }
         self.gate.authorizer.authenticated(&caller, DOOR, AuditOutcome::Allowed, None);
@@ -109,20 +106,21 @@ impl Login {
         fits.then_some((identity, credential))
     }
 
-    fn refuse(&mut self, user: &str, key: &PublicKey) {
+    /// Remembers the last key that was tried, for the case that none is proven.
+    fn note(&mut self, user: &str, key: &PublicKey) {
         let key = fingerprint(key).as_ref().map_or("unacceptable", Fingerprint::as_str).to_owned();
         let user: String = user.chars().take(MAX_LOGGED_CHARS).flat_map(char::escape_debug).collect();
-        self.refused = Some(format!("user {user}, key {key}"));
+        self.tried = Some(format!("user {user}, key {key}"));
     }
 }
 
 impl Drop for Login {
     /// A failure is a connection that ends without a proven key, written down once: agents offer many keys, and an offer proves nothing.
     fn drop(&mut self) {
-        if let (None, Some(refused)) = (&self.caller, self.refused.take()) {
+        if let (None, Some(tried)) = (&self.caller, self.tried.take()) {
             let stranger = Caller { identity: None, credential: None, addr: self.addr };
-            tracing::warn!(door = DOOR, addr = %self.addr, "authentication failed: {refused}");
-            self.gate.authorizer.authenticated(&stranger, DOOR, AuditOutcome::Denied, Some(refused));
+            tracing::warn!(door = DOOR, addr = %self.addr, "authentication failed: {tried}");
+            self.gate.authorizer.authenticated(&stranger, DOOR, AuditOutcome::Denied, Some(tried));
         }
     }
 }

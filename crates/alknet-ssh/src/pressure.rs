@@ -2,22 +2,23 @@
 //!
 //! The SSH library opens a channel's window again as soon as data *arrives*, and its loop stops for all channels when one channel's queue is
 //! full. So every queue is emptied at once, and the pressure is put on elsewhere: first the windows are made small, which the library lets
-//! us do for the connection as a whole; then nothing more is read from the connection, while its loop keeps sending. A process that must
-//! get rid of output before it can take input is why reading goes on, up to another bound, while output waits: the client's permission to
-//! send it may stand behind the very input that fills the buffer.
+//! us do for the connection as a whole; then the connection is read slowly, behind what is under way there may be a new channel, while its
+//! loop keeps sending; and at last not at all. A process that must get rid of output before it can take input is why reading goes on at full
+//! speed while output waits: the client's permission to send it may stand behind the very input that fills the buffer.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll},
+    task::Context,
 };
 
 use futures_util::task::AtomicWaker;
 
 use crate::limits::{
-    CALM_INPUT_BYTES, FULL_INPUT_BYTES, MAX_INPUT_BYTES, SMALL_WINDOW_BYTES, TINY_WINDOW_BYTES, WINDOW_BYTES,
+    CALM_INPUT_BYTES, FULL_INPUT_BYTES, MAX_INPUT_BYTES, SLOW_READ_BYTES, SLOWEST_READ_BYTES, SMALL_WINDOW_BYTES,
+    TINY_WINDOW_BYTES, WINDOW_BYTES,
 };
 
 /// One connection's account.
@@ -55,20 +56,28 @@ impl Pressure {
         self.channels.load(SeqCst)
     }
 
-    /// Whether nothing more is read for now.
+    /// Whether so much is held that little or nothing is read.
     pub(crate) fn is_full(&self) -> bool {
-        let held = self.held.load(SeqCst);
-        held >= MAX_INPUT_BYTES || held >= FULL_INPUT_BYTES && self.sending.load(SeqCst) == 0
+        self.held.load(SeqCst) >= FULL_INPUT_BYTES
     }
 
-    /// Ready when more may be read.
-    pub(crate) fn poll_relief(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.is_full() {
-            return Poll::Ready(());
+    /// How much may be read now.
+    pub(crate) fn intake(&self) -> Intake {
+        let held = self.held.load(SeqCst);
+        if held >= MAX_INPUT_BYTES {
+            Intake::Stopped
+        } else if held < FULL_INPUT_BYTES || self.sending.load(SeqCst) > 0 {
+            Intake::Free
+        } else if held < FULL_INPUT_BYTES + WINDOW_BYTES as usize {
+            Intake::Paced(SLOW_READ_BYTES)
+        } else {
+            Intake::Paced(SLOWEST_READ_BYTES)
         }
+    }
+
+    /// Has `cx` woken when it becomes lighter.
+    pub(crate) fn on_relief(&self, cx: &Context<'_>) {
         self.reader.register(cx.waker());
-        // It may have become lighter just before the waker was there.
-        if self.is_full() { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// How far the windows are to be opened from now on, in bytes.
@@ -79,6 +88,17 @@ impl Pressure {
             _ => WINDOW_BYTES,
         }
     }
+}
+
+/// How much may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intake {
+    /// Whatever comes.
+    Free,
+    /// So many bytes a tick ([`crate::limits::PACE_TICK`]).
+    Paced(usize),
+    /// Nothing.
+    Stopped,
 }
 
 /// A share of what is held.
@@ -116,34 +136,33 @@ impl Drop for OpenChannel {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use super::*;
 
     #[test]
-    fn the_windows_shrink_before_reading_stops() {
+    fn the_windows_shrink_before_reading_slows_down_and_stops() {
         let pressure = Arc::new(Pressure::default());
-        assert_eq!(pressure.window(), WINDOW_BYTES);
+        assert_eq!((pressure.window(), pressure.intake()), (WINDOW_BYTES, Intake::Free));
         let _calm = pressure.hold(CALM_INPUT_BYTES);
-        assert_eq!((pressure.window(), pressure.is_full()), (SMALL_WINDOW_BYTES, false));
-        let more = pressure.hold(FULL_INPUT_BYTES);
-        assert_eq!((pressure.window(), pressure.is_full()), (TINY_WINDOW_BYTES, true));
-        drop(more);
-        assert_eq!((pressure.window(), pressure.is_full()), (SMALL_WINDOW_BYTES, false));
+        assert_eq!((pressure.window(), pressure.intake()), (SMALL_WINDOW_BYTES, Intake::Free));
+        let full = pressure.hold(FULL_INPUT_BYTES);
+        assert_eq!((pressure.window(), pressure.intake()), (TINY_WINDOW_BYTES, Intake::Paced(SLOW_READ_BYTES)));
+        let _window = pressure.hold(WINDOW_BYTES as usize);
+        assert_eq!(pressure.intake(), Intake::Paced(SLOWEST_READ_BYTES));
+        let last = pressure.hold(MAX_INPUT_BYTES);
+        assert_eq!(pressure.intake(), Intake::Stopped);
+        drop((full, last));
+        assert_eq!((pressure.window(), pressure.intake()), (SMALL_WINDOW_BYTES, Intake::Free));
     }
 
     #[test]
     fn waiting_output_keeps_reading_alive_up_to_the_last_bound() {
         let pressure = Arc::new(Pressure::default());
-        let cx = Context::from_waker(Waker::noop());
         let _full = pressure.hold(FULL_INPUT_BYTES);
-        assert!(pressure.poll_relief(&cx).is_pending());
         let sending = pressure.sending();
-        assert!(pressure.poll_relief(&cx).is_ready());
-        let last = pressure.hold(MAX_INPUT_BYTES);
-        assert!(pressure.poll_relief(&cx).is_pending());
-        drop((sending, last));
-        assert!(pressure.poll_relief(&cx).is_pending());
+        assert_eq!(pressure.intake(), Intake::Free);
+        let _last = pressure.hold(MAX_INPUT_BYTES);
+        assert_eq!(pressure.intake(), Intake::Stopped);
+        drop(sending);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{BorrowedFd, OwnedFd},
         unix::{ffi::OsStrExt, process::CommandExt},
     },
     path::{Path, PathBuf},
@@ -14,6 +14,7 @@ use std::{
 };
 
 use alknet_core::{Permit, PermitError};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, ioctl_tiocsctty, kill_process_group, pidfd_open, setsid, waitid,
 };
@@ -195,17 +196,29 @@ fn command(launch: &Launch) -> Command {
 }
 
 /// Makes the child the leader of a new session (so it loses the node's own terminal) and of a new process group; its standard input becomes
-/// its controlling terminal when it is one.
+/// its controlling terminal when it is one; and every other descriptor closes on exec.
 #[allow(unsafe_code, reason = "there is no safe way to run code between fork and exec")]
 fn own_session(command: &mut Command, has_terminal: bool) {
-    // SAFETY: between fork and exec only async-signal-safe calls are made: setsid(2) and ioctl(2), directly, without allocation or locks.
+    let highest = highest_descriptor();
+    // SAFETY: between fork and exec only async-signal-safe calls are made: setsid(2), ioctl(2) and fcntl(2), directly, without allocation or
+    // locks. A number that is borrowed without being open only makes fcntl(2) fail.
     unsafe {
         command.pre_exec(move || {
             setsid()?;
+            for fd in 3..=highest {
+                let _ = fcntl_setfd(BorrowedFd::borrow_raw(fd), FdFlags::CLOEXEC);
+            }
             if has_terminal {
                 ioctl_tiocsctty(rustix::stdio::stdin())?;
             }
             Ok(())
         });
     }
+}
+
+/// The highest number of an open descriptor. Those that this program opens close on exec by themselves; those that it was started with
+/// may not.
+fn highest_descriptor() -> i32 {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max().unwrap_or(2)
 }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,13 +21,13 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     sync::Notify,
     task::AbortHandle,
-    time::timeout,
+    time::{Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    limits::{HELD_UP_AFTER, MAX_READ_AHEAD_BYTES, READ_AHEAD_BYTES, READ_CHUNK_BYTES},
-    pressure::Pressure,
+    limits::{HELD_UP_AFTER, MAX_READ_AHEAD_BYTES, PACE_TICK, READ_AHEAD_BYTES, READ_CHUNK_BYTES},
+    pressure::{Intake, Pressure},
 };
 
 /// Below so many free bytes a new buffer is taken for the next read.
@@ -40,6 +41,14 @@ pub(crate) struct Wire {
     ahead: Arc<ReadAhead>,
     reader: AbortHandle,
     pressure: Arc<Pressure>,
+    pace: Pace,
+}
+
+/// Slow reading.
+#[derive(Default)]
+struct Pace {
+    tick: Option<Pin<Box<Sleep>>>,
+    allowance: usize,
 }
 
 impl Wire {
@@ -47,7 +56,7 @@ impl Wire {
     pub(crate) fn new(stream: Stream, life: CancellationToken, pressure: Arc<Pressure>) -> Self {
         let ahead = Arc::new(ReadAhead::default());
         let reader = tokio::spawn(read_ahead(stream.recv, ahead.clone(), life)).abort_handle();
-        Self { send: stream.send, ahead, reader, pressure }
+        Self { send: stream.send, ahead, reader, pressure, pace: Pace::default() }
     }
 }
 
@@ -147,31 +156,55 @@ async fn read_ahead(mut recv: RecvStream, ahead: Arc<ReadAhead>, life: Cancellat
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(self.pressure.poll_relief(cx));
-        let mut state = self.ahead.state();
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let wire = &mut *self;
+        let mut left = ready!(wire.pace.poll_allowance(&wire.pressure, cx));
+        let mut state = wire.ahead.state();
         if state.chunks.is_empty() {
-            return poll_end(state, cx, &self.ahead.taken);
+            return poll_end(state, cx, &wire.ahead.taken);
         }
         let before = state.bytes;
         while let Some(chunk) = state.chunks.front_mut() {
-            let taken = chunk.len().min(buf.remaining());
-            buf.put_slice(&chunk[..taken]);
-            chunk.advance(taken);
+            let part = chunk.len().min(buf.remaining()).min(left);
+            left -= part;
+            buf.put_slice(&chunk[..part]);
+            chunk.advance(part);
             let emptied = chunk.is_empty();
-            state.bytes -= taken;
+            state.bytes -= part;
             if !emptied {
                 break;
             }
             state.chunks.pop_front();
         }
         state.takes += 1;
-        let makes_room = before >= READ_AHEAD_BYTES && state.bytes < before;
+        let taken = before - state.bytes;
         drop(state);
-        if makes_room {
-            self.ahead.taken.notify_one();
+        wire.pace.allowance = wire.pace.allowance.saturating_sub(taken);
+        if before >= READ_AHEAD_BYTES && taken > 0 {
+            wire.ahead.taken.notify_one();
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Pace {
+    /// How many bytes may be read now, once any may.
+    fn poll_allowance(&mut self, pressure: &Pressure, cx: &mut Context<'_>) -> Poll<usize> {
+        pressure.on_relief(cx);
+        match pressure.intake() {
+            Intake::Free => {
+                *self = Self::default();
+                Poll::Ready(usize::MAX)
+            }
+            Intake::Stopped => Poll::Pending,
+            Intake::Paced(bytes) => {
+                if self.allowance == 0 {
+                    ready!(self.tick.get_or_insert_with(|| Box::pin(sleep(PACE_TICK))).as_mut().poll(cx));
+                    *self = Self { tick: None, allowance: bytes };
+                }
+                Poll::Ready(self.allowance)
+            }
+        }
     }
 }
 

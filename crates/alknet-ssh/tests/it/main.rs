@@ -1,0 +1,12 @@
+//! The server against the stock OpenSSH client.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod authorized_keys;
+mod exec;
+mod flow;
+mod hostile;
+mod login;
+mod node;
+mod revoked;
+mod tcp_link;
+mod terminal;

@@ -1,0 +1,165 @@
+//! A node that serves nothing but SSH, and the client's key.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use alknet_core::{
+    AuditKind, AuditOutcome, Authorizer, Credential, Identity, ProtocolHandler, Sessions, Standing,
+};
+use alknet_ssh::{HostKey, SshConfig, SshServer, parse_public_key};
+use alknet_testkit::identities::{KeptAudit, TestIdentities};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use crate::tcp_link::plain_connection;
+
+/// Longer than anything here takes.
+const PATIENCE_SECONDS: &str = "60";
+
+pub struct Node {
+    pub port: u16,
+    pub dir: tempfile::TempDir,
+    pub identities: Arc<TestIdentities>,
+    pub audit: Arc<KeptAudit>,
+    pub sessions: Sessions,
+    pub server: Arc<SshServer>,
+    pub runtime: Runtime,
+    rights: Arc<AtomicU64>,
+}
+
+/// What the node's own environment holds and no session may see.
+pub const SECRET: (&str, &str) = ("CARGO_PKG_NAME", "alknet-ssh");
+
+impl Node {
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut SshConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = SshConfig::new(HostKey::from_seed([7; 32].into()), "nodeuser", "/bin/sh", dir.path());
+        change(&mut config);
+        let identities = Arc::new(TestIdentities::default());
+        let (audit, sessions) = (Arc::new(KeptAudit::default()), Sessions::default());
+        let server = SshServer::new(config, identities.clone(), Authorizer::new(audit.clone()), sessions.clone());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = server.clone();
+        runtime.spawn(async move {
+            while let Ok((socket, addr)) = listener.accept().await {
+                let serving = serving.clone();
+                tokio::spawn(async move { serving.serve(plain_connection(socket, addr)).await });
+            }
+        });
+        let node = Self { port, dir, identities, audit, sessions, server, runtime, rights: Arc::default() };
+        node.make_key("me", "ed25519", &[]);
+        node.know("me", Identity::owner("alice"));
+        node
+    }
+
+    pub fn make_key(&self, name: &str, kind: &str, more: &[&str]) {
+        let mut command = Command::new("ssh-keygen");
+        let made = command.args(["-q", "-N", "", "-t", kind, "-f"]).arg(self.path(name)).args(more).status().unwrap();
+        assert!(made.success());
+    }
+
+    pub fn credential(&self, name: &str) -> Credential {
+        let line = std::fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
+        Credential::SshKey(parse_public_key(&line).unwrap().fingerprint)
+    }
+
+    /// Makes the bearer of a key somebody, until [`Self::remove`].
+    pub fn know(&self, name: &str, identity: Identity) {
+        let identity = identity.with_standing(Standing::at_present(&self.rights));
+        self.identities.know(&self.credential(name), identity);
+    }
+
+    /// Takes a peer's rights away, as the store does.
+    pub fn remove(&self, name: &str, identity: &str) -> usize {
+        self.identities.forget(&self.credential(name));
+        self.rights.fetch_add(1, Ordering::AcqRel);
+        self.sessions.cancel_identity(identity)
+    }
+
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// `ssh` with these options and no configuration but ours, bounded in time.
+    pub fn ssh_as(&self, user: &str, key: &Path, options: &[&str], command: &str) -> Command {
+        let mut ssh = Command::new("timeout");
+        ssh.args([PATIENCE_SECONDS, "ssh", "-F", "none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
+        ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        ssh.args(["-o", "LogLevel=ERROR", "-i"]).arg(key).args(options);
+        ssh.args(["-p", &self.port.to_string(), &format!("{user}@127.0.0.1")]);
+        if !command.is_empty() {
+            ssh.arg(command);
+        }
+        ssh.stdin(Stdio::null());
+        ssh
+    }
+
+    pub fn ssh(&self, options: &[&str], command: &str) -> Command {
+        self.ssh_as("alice", &self.path("me"), options, command)
+    }
+
+    pub fn run(&self, options: &[&str], command: &str) -> Output {
+        self.ssh(options, command).output().unwrap()
+    }
+
+    /// Runs a command that is expected to succeed; answers with what it printed.
+    pub fn text(&self, options: &[&str], command: &str) -> String {
+        let output = self.run(options, command);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Opens a connection that further commands share; answers with the client and the option that joins it.
+    pub fn master(&self) -> (Client, String) {
+        let socket = format!("ControlPath={}", self.path("control").display());
+        let master = self.ssh(&["-M", "-N", "-o", &socket], "").spawn().unwrap();
+        wait_for("the shared connection", || self.path("control").exists());
+        (Client(master), socket)
+    }
+
+    pub fn logins(&self, outcome: AuditOutcome) -> usize {
+        let events = self.audit.events();
+        events.iter().filter(|e| e.kind == AuditKind::Authentication && e.outcome == outcome).count()
+    }
+}
+
+/// A client process that does not outlive its test.
+pub struct Client(pub Child);
+
+impl Client {
+    /// Ends the client: what stands between it and us passes the signal on.
+    pub fn end(&self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.end();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process (not a zombie) has this number.
+pub fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
