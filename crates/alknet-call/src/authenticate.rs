@@ -5,30 +5,25 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use alknet_core::{ApiKey, AuditOutcome, AuthToken, Caller, Credential, IdentityProvider, NodeKey, Peer, TokenBounds};
+use alknet_core::{AuditOutcome, Caller, Credential, CredentialVerifier, IdentityProvider, Peer};
 
 use crate::{
     CallError, Registry,
     envelope::PresentedCredential,
-    limits::{MAX_CREDENTIAL_BYTES, MAX_REMEMBERED_CREDENTIALS},
+    limits::MAX_REMEMBERED_CREDENTIALS,
 };
-
-/// Seconds since 1970.
-pub type Clock = fn() -> u64;
 
 /// Verifies what callers present, for every door to the registry.
 #[derive(Clone)]
 pub struct Authenticator {
     identities: Arc<dyn IdentityProvider>,
-    node: NodeKey,
-    bounds: TokenBounds,
-    clock: Clock,
+    verifier: CredentialVerifier,
 }
 
 impl Authenticator {
-    /// Verifies tokens made for `node`, within `bounds`, by `clock`; `identities` says whose credentials they are.
-    pub fn new(identities: Arc<dyn IdentityProvider>, node: NodeKey, bounds: TokenBounds, clock: Clock) -> Self {
-        Self { identities, node, bounds, clock }
+    /// Proves with `verifier`; `identities` says whose credentials they are.
+    pub fn new(identities: Arc<dyn IdentityProvider>, verifier: CredentialVerifier) -> Self {
+        Self { identities, verifier }
     }
 
     /// The caller that a connection itself proves; anonymous where it proves nothing, or nobody known.
@@ -38,28 +33,6 @@ impl Authenticator {
             identity: proven.as_ref().and_then(|credential| self.identities.identify(credential)),
             credential: proven.as_ref().map(Credential::label),
             addr: peer.addr,
-        }
-    }
-
-    /// Verifies an auth token or an API key. The error says why not, for the audit and not for the peer.
-    pub fn verify(&self, presented: &PresentedCredential) -> Result<Credential, String> {
-        let text = presented.reveal();
-        if text.len() > MAX_CREDENTIAL_BYTES {
-            return Err("the credential is too long".to_owned());
-        }
-        if let Ok(key) = text.parse::<ApiKey>() {
-            return Ok(Credential::ApiKey(key.digest()));
-        }
-        let token = text.parse::<AuthToken>().map_err(|error| error.to_string())?;
-        let verified = token.verify(&self.node, (self.clock)(), &self.bounds).map_err(|error| error.to_string())?;
-        Ok(Credential::AuthToken(verified))
-    }
-
-    /// Whether a credential that verified earlier has not run out since.
-    fn still_valid(&self, credential: &Credential) -> bool {
-        match credential {
-            Credential::AuthToken(token) => token.expires().saturating_add(self.bounds.skew.as_secs()) > (self.clock)(),
-            _ => true,
         }
     }
 }
@@ -96,7 +69,7 @@ impl ConnectionCallers {
         let known = self.remembered(&digest);
         let verified = match &known {
             Some(credential) => Ok(credential.clone()),
-            None => self.authenticator.verify(presented),
+            None => self.authenticator.verifier.verify(presented.reveal()).map_err(|error| error.to_string()),
         };
         let label = verified.as_ref().ok().map(Credential::label);
         let found = verified.and_then(|credential| match self.authenticator.identities.identify(&credential) {
@@ -123,7 +96,7 @@ impl ConnectionCallers {
 
     fn remembered(&self, digest: &[u8; 32]) -> Option<Credential> {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(digest).filter(|credential| self.authenticator.still_valid(credential)).cloned()
+        remembered.get(digest).filter(|credential| self.authenticator.verifier.still_holds(credential)).cloned()
     }
 
     fn remember(&self, digest: [u8; 32], credential: Credential) {

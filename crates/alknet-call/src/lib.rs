@@ -41,7 +41,7 @@ mod transfer;
 mod wire;
 
 pub use alpn::{BYTES, CALL};
-pub use authenticate::{Authenticator, Clock};
+pub use authenticate::Authenticator;
 pub use builtin::{ListInput, ListOutput, ListedOperation, SchemaInput, SchemaOutput};
 pub use byte_handler::BytesHandler;
 pub use client::{CallClient, CallOptions, Client, LocalClient};

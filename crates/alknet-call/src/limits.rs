@@ -38,8 +38,6 @@ pub const MAX_SCHEMA_REFERENCES: usize = 1024;
 pub const MAX_PATTERN_BYTES: usize = 1024 * 1024;
 /// Request credentials that a connection remembers as verified.
 pub const MAX_REMEMBERED_CREDENTIALS: usize = 16;
-/// Longest credential of a request, in bytes.
-pub const MAX_CREDENTIAL_BYTES: usize = 2 * 1024;
 /// Entries in one page of `services/list` unless the caller says otherwise.
 pub const DEFAULT_LIST_PAGE: u32 = 100;
 /// Most entries in one page of `services/list`.

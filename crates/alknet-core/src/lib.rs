@@ -32,6 +32,7 @@ mod signer;
 mod stream;
 mod ticket;
 mod token;
+mod verifier;
 
 pub use access::{
     AccessRule, Denial, InvalidResource, InvalidScope, ResourceDemand, ResourceGrants, ResourceId, Scope, ScopeSet,
@@ -55,3 +56,4 @@ pub use signer::{KeyPurpose, KeySigner};
 pub use stream::{RecvHalf, RecvStream, SendHalf, SendStream, Stream, StreamReset};
 pub use ticket::{InvalidTicket, Ticket};
 pub use token::{AuthToken, TokenBounds, TokenError, TokenId, VerifiedToken};
+pub use verifier::{CredentialVerifier, InvalidCredential};

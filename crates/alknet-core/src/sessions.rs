@@ -73,6 +73,10 @@ impl Sessions {
         let info =
             SessionInfo { id, kind, identity, credential: caller.credential.clone(), addr: caller.addr.to_string() };
         self.0.live().insert(id, (info, token.clone()));
+        // Rights that ended between the look-up of the identity and this entry would find nobody to end.
+        if caller.identity.as_deref().is_some_and(|identity| !identity.standing().is_current()) {
+            token.cancel();
+        }
         SessionGuard { sessions: self.0.clone(), id, token }
     }
 
@@ -150,6 +154,15 @@ mod tests {
         assert!(alice_key.token().is_cancelled() && !bob.token().is_cancelled());
         drop((alice_key, alice_token));
         assert_eq!(sessions.list().iter().map(|s| s.identity.as_deref()).collect::<Vec<_>>(), [Some("bob")]);
+    }
+
+    #[test]
+    fn a_session_of_rights_that_ended_meanwhile_begins_cancelled() {
+        let counter = Arc::new(AtomicU64::new(0));
+        let identity = Identity::owner("a").with_standing(crate::Standing::at_present(&counter));
+        let stale = Caller { identity: Some(Arc::new(identity)), ..caller("a", "k") };
+        counter.fetch_add(1, Ordering::AcqRel);
+        assert!(Sessions::default().register(&stale, SessionKind::Ssh).token().is_cancelled());
     }
 
     #[test]

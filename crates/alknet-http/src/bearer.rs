@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alknet_core::{
-    ApiKey, AuditOutcome, AuthToken, Authorizer, Caller, Credential, IdentityProvider, InvalidApiKey, NodeKey, Peer,
-    TokenBounds, TokenError,
+    AuditOutcome, Authorizer, Caller, Credential, CredentialVerifier, IdentityProvider, InvalidCredential, Peer,
 };
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,8 +12,6 @@ use crate::problem::problem;
 
 /// What the audit calls this way in.
 const DOOR: &str = "http/bearer";
-/// What every API key begins with. A token of version 1 begins with `A`.
-const API_KEY_PREFIX: &str = "alk_";
 
 /// Why a presented credential does not count.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +21,7 @@ pub(crate) enum BearerError {
     #[error("only Authorization: Bearer is understood here")]
     Scheme,
     #[error(transparent)]
-    Token(#[from] TokenError),
-    #[error(transparent)]
-    ApiKey(#[from] InvalidApiKey),
+    Invalid(#[from] InvalidCredential),
     #[error("the credential is unknown, expired or revoked")]
     Unknown,
 }
@@ -60,16 +55,13 @@ impl Visitor {
 }
 
 /// Verifies credentials for one node.
-pub(crate) struct Verifier {
+pub(crate) struct BearerGate {
     pub(crate) identities: Arc<dyn IdentityProvider>,
     pub(crate) authorizer: Authorizer,
-    /// The audience that tokens must name.
-    pub(crate) node: NodeKey,
-    /// Seconds since 1970.
-    pub(crate) now: fn() -> u64,
+    pub(crate) verifier: CredentialVerifier,
 }
 
-impl Verifier {
+impl BearerGate {
     /// Who asks. A credential that was presented decides, whatever the connection proved.
     pub(crate) fn caller(&self, visitor: &Visitor, request: &HeaderMap) -> Result<Caller, BearerError> {
         let addr = visitor.peer.addr;
@@ -113,12 +105,6 @@ impl Verifier {
             return Err(BearerError::Scheme);
         }
         let secret = secret.trim();
-        if secret.starts_with(API_KEY_PREFIX) {
-            let key: ApiKey = secret.parse()?;
-            return Ok(Some(Credential::ApiKey(key.digest())));
-        }
-        let token: AuthToken = secret.parse()?;
-        let verified = token.verify(&self.node, (self.now)(), &TokenBounds::default())?;
-        Ok(Some(Credential::AuthToken(verified)))
+        Ok(Some(self.verifier.verify(secret)?))
     }
 }

@@ -10,7 +10,7 @@ use http_body_util::Limited;
 
 use crate::{
     HttpConfig,
-    bearer::{Verifier, Visitor},
+    bearer::{BearerGate, Visitor},
     framing::TwoLengths,
     host,
     limits::MAX_BODY_BYTES,
@@ -20,7 +20,7 @@ use crate::{
 /// What every request of a handler shares.
 pub(crate) struct Shared {
     pub(crate) config: ArcSwap<HttpConfig>,
-    pub(crate) verifier: Verifier,
+    pub(crate) bearer: BearerGate,
 }
 
 /// What a request's connection contributes; put into its extensions.
@@ -57,7 +57,7 @@ fn admit(shared: &Shared, request: Request<Body>) -> Result<Request<Body>, Box<R
         return Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")));
     }
     let caller: Caller =
-        shared.verifier.caller(&arrival.visitor, &parts.headers).map_err(|error| Box::new(error.response()))?;
+        shared.bearer.caller(&arrival.visitor, &parts.headers).map_err(|error| Box::new(error.response()))?;
     parts.extensions.insert(caller);
     Ok(Request::from_parts(parts, Body::new(Limited::new(body, MAX_BODY_BYTES))))
 }

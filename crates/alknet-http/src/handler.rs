@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use alknet_core::{Authorizer, Connection, IdentityProvider, NodeKey, ProtocolHandler, ServeError};
+use alknet_core::{Authorizer, Connection, CredentialVerifier, IdentityProvider, ProtocolHandler, ServeError};
 use arc_swap::ArcSwap;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
-use crate::{HttpConfig, bearer::Verifier, door::Shared, routes, session, session::Pace};
+use crate::{HttpConfig, bearer::BearerGate, door::Shared, routes, session, session::Pace};
 
 /// Serves HTTP/2 on connections made for `h2`, and HTTP/1.1 on all others.
 pub struct HttpHandler {
@@ -17,17 +17,16 @@ pub struct HttpHandler {
 }
 
 impl HttpHandler {
-    /// Makes a handler that asks `identities` who bears a token or key, audits through `authorizer`, takes tokens made
-    /// for `node`, and reads the time from `now` (seconds since 1970).
+    /// Makes a handler that asks `identities` who bears a token or key, audits through `authorizer`, and
+    /// takes what `verifier` proves.
     pub fn new(
         config: HttpConfig,
         identities: Arc<dyn IdentityProvider>,
         authorizer: Authorizer,
-        node: NodeKey,
-        now: fn() -> u64,
+        verifier: CredentialVerifier,
     ) -> Arc<Self> {
-        let verifier = Verifier { identities, authorizer, node, now };
-        let shared = Arc::new(Shared { config: ArcSwap::from_pointee(config), verifier });
+        let bearer = BearerGate { identities, authorizer, verifier };
+        let shared = Arc::new(Shared { config: ArcSwap::from_pointee(config), bearer });
         let router = routes::router(&shared);
         Arc::new(Self { shared, router, stopping: CancellationToken::new() })
     }

@@ -65,7 +65,7 @@ fn front(method: &Method) -> Response {
 mod tests {
     use alknet_core::{
         ApiKey, AuditOutcome, AuthToken, Authorizer, Caller, Credential, Identity, IdentityProvider, KeyPurpose,
-        KeySigner, Peer, ResourceGrants, ScopeSet, TokenBounds, TokenId,
+        CredentialVerifier, KeySigner, Peer, ResourceGrants, ScopeSet, TokenBounds, TokenId,
     };
     use alknet_testkit::identities::{KeptAudit, TestIdentities, TestKeys, peer_with_key, stranger};
     use arc_swap::ArcSwap;
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::{
         HttpConfig,
-        bearer::{Verifier, Visitor},
+        bearer::{BearerGate, Visitor},
         door::Arrival,
         framing::TwoLengths,
         limits::MAX_BODY_BYTES,
@@ -115,13 +115,12 @@ mod tests {
             identities.know(&Credential::NodeKey(TestKeys::new(9).public_key(KeyPurpose::Node)), identity("nine"));
             let known = token(9, node(), NOW).verify(&node(), NOW, &TokenBounds::default()).unwrap();
             identities.know(&Credential::AuthToken(known), identity("nine-by-token"));
-            let verifier = Verifier {
+            let bearer = BearerGate {
                 identities: identities as Arc<dyn IdentityProvider>,
                 authorizer: Authorizer::new(audit.clone()),
-                node: node(),
-                now: || NOW,
+                verifier: CredentialVerifier::new(node(), || NOW),
             };
-            let shared = Arc::new(Shared { config: ArcSwap::from_pointee(HttpConfig::default()), verifier });
+            let shared = Arc::new(Shared { config: ArcSwap::from_pointee(HttpConfig::default()), bearer });
             let who = |Extension(caller): Extension<Caller>| async move {
                 format!(
                     "{:?} {:?}",

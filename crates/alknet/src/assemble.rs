@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alknet_call::{Authenticator, BYTES, ByteTickets, BytesHandler, CALL, CallHandler};
-use alknet_core::{Alpn, Authorizer, Carriers, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions};
+use alknet_core::{Alpn, Authorizer, Carriers, CredentialVerifier, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions};
 use alknet_http::HttpHandler;
 use alknet_ssh::{SSH, SSH_ALIAS, SshServer};
 use alknet_store::{Clock, Store};
@@ -14,7 +14,7 @@ use crate::{
     data_folder::DataFolder,
     failure::Failure,
     identity::NodeIdentity,
-    operations::{self, Foundation, tokens::token_bounds},
+    operations::{self, Foundation},
     settings,
     shared_config::SharedConfig,
 };
@@ -34,6 +34,8 @@ pub struct Node {
     pub sessions: Sessions,
     /// The web's handler: its configuration can be changed.
     pub http: Arc<HttpHandler>,
+    /// What is accepted of a token: its bound can be changed.
+    pub verifier: CredentialVerifier,
 }
 
 /// Puts a node together.
@@ -70,15 +72,18 @@ pub async fn assemble(
         clock,
     })?;
 
+    let verifier = CredentialVerifier::new(node, unix_seconds);
+    verifier.set_max_lifetime(current.config().tokens.max_lifetime);
+
     // Doors: each a handler of one ALPN or two.
-    let authenticator = Authenticator::new(identities.clone(), node, token_bounds(config), unix_seconds);
+    let authenticator = Authenticator::new(identities.clone(), verifier.clone());
     let call = Arc::new(CallHandler::new(registry, authenticator.clone()));
     let bytes = BytesHandler::new(tickets, authenticator, sessions.clone());
     let bytes = Arc::new(PerStream(Arc::new(bytes)));
     let ssh_config = settings::ssh(current.config(), identity)?;
     let ssh = SshServer::new(ssh_config, identities.clone(), authorizer.clone(), sessions.clone());
     let http_config = settings::http(current.config())?;
-    let http = HttpHandler::new(http_config, identities.clone(), authorizer, node, unix_seconds);
+    let http = HttpHandler::new(http_config, identities.clone(), authorizer, verifier.clone());
 
     // Services: what each door is called, whose face it shows, and on which carriers.
     let router = Router::builder(identities.clone())
@@ -90,5 +95,5 @@ pub async fn assemble(
         .service(HTTP_1_1, Service::web(Carriers::Tcp), http.clone())?
         .build();
 
-    Ok(Node { router, store, identities, sessions, http })
+    Ok(Node { router, store, identities, sessions, http, verifier })
 }

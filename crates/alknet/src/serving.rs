@@ -153,6 +153,7 @@ impl RunningNode {
         self.node.store.set_roles(roles);
         self.node.store.set_audit_rows(loaded.config().audit.rows());
         self.node.http.set_config(http);
+        self.node.verifier.set_max_lifetime(loaded.config().tokens.max_lifetime);
         self.endpoint.set_web_certificate(certificate);
         self.log.set(&loaded.config().log);
         self.config.swap(loaded);

@@ -7,6 +7,7 @@ use std::sync::{
 
 use alknet_call::{Authenticator, CALL, CallHandler, CallOptions, ErrorCode, PresentedCredential};
 use alknet_core::{
+    CredentialVerifier,
     ApiKey, AuditKind, AuditOutcome, AuthToken, Credential, KeyPurpose, KeySigner, ProtocolHandler, ScopeSet,
     TokenBounds, TokenId,
 };
@@ -103,7 +104,7 @@ async fn a_revoked_or_expired_token_stops_at_its_next_use() {
     static TIME: AtomicU64 = AtomicU64::new(NOW);
     let node = Node::new();
     let clock = || TIME.load(Ordering::Acquire);
-    let authenticator = Authenticator::new(node.identities.clone(), key(NODE), TokenBounds::default(), clock);
+    let authenticator = Authenticator::new(node.identities.clone(), CredentialVerifier::new(key(NODE), clock));
     let handler = Arc::new(CallHandler::new(node.registry.clone(), authenticator));
     let (near, far) = memory::pair(&CALL, anonymous(), peer_with_key(NODE));
     let served = tokio::spawn(async move { handler.serve(far).await });

@@ -12,8 +12,9 @@ use alknet_call::{
     Authenticator, CALL, CallClient, CallError, CallHandler, FrameDecoder, LocalClient, Nothing, Operation, Registry,
 };
 use alknet_core::{
+    CredentialVerifier,
     AccessRule, Authorizer, Caller, Carrier, Connection, Credential, Identity, KeyPurpose, KeySigner, NodeKey, Peer,
-    PeerAddr, ProtocolHandler, ResourceDemand, ResourceGrants, ServeError, Sessions, Stream, TokenBounds,
+    PeerAddr, ProtocolHandler, ResourceDemand, ResourceGrants, ServeError, Sessions, Stream,
 };
 use alknet_testkit::{
     identities::{KeptAudit, TestIdentities, TestKeys, peer_with_key, stranger},
@@ -132,7 +133,7 @@ impl Node {
             builder.register(operation).unwrap();
         }
         let registry = builder.build().unwrap();
-        let authenticator = Authenticator::new(identities.clone(), key(NODE), TokenBounds::default(), || NOW);
+        let authenticator = Authenticator::new(identities.clone(), CredentialVerifier::new(key(NODE), || NOW));
         let handler = Arc::new(CallHandler::new(registry.clone(), authenticator.clone()));
         Self { registry, handler, identities, audit, sessions, waits, authenticator }
     }
