@@ -55,11 +55,14 @@ impl<'a> NodeClient<'a> {
     async fn local_with(place: &'a Place, ask: Ask) -> Result<Self, Failure> {
         match Self::running(place).await {
             Ok(client) => Ok(client),
-            Err(failure) if failure.kind() == Kind::Unavailable => {
-                let in_process = InProcess::open(place, ask).await?;
-                let client = in_process.client();
-                Ok(Self { client, _in_process: Some(in_process), dialling: None })
-            }
+            Err(failure) if failure.kind() == Kind::Unavailable => match InProcess::open(place, ask).await {
+                Ok(in_process) => {
+                    Ok(Self { client: in_process.client(), _in_process: Some(in_process), dialling: None })
+                }
+                // A node that was just starting held the folder: it answers now.
+                Err(_) if place.data.is_serving() => Self::running(place).await,
+                Err(failure) => Err(failure),
+            },
             Err(failure) => Err(failure),
         }
     }

@@ -5,7 +5,10 @@ use std::io;
 use alknet_core::Alpn;
 use alknet_net::CarrierPolicy;
 use clap::{Args, ValueEnum};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    signal::unix::{SignalKind, signal},
+};
 
 use super::Place;
 use crate::{
@@ -79,11 +82,26 @@ impl Connect {
             }
             copied
         });
-        let received = copy(&mut recv, &mut tokio::io::stdout()).await;
+        let received = tokio::select! {
+            received = copy(&mut recv, &mut tokio::io::stdout()) => received,
+            told = told_to_end() => told,
+        };
         upwards.abort();
         connection.close(0, b"");
         dialling.finish().await;
         received.map_err(|error| Failure::from(error).while_doing("the connection broke off"))
+    }
+}
+
+/// Waits for a signal to end. `ssh` hangs up on its ProxyCommand when it is done; a QUIC connection that ends without a farewell
+/// would look alive at the node until its idle timeout.
+async fn told_to_end() -> io::Result<()> {
+    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = hangup.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
     }
 }
 

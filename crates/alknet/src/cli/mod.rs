@@ -154,7 +154,7 @@ impl Place {
         };
         Ok(Self {
             data: DataFolder::at(root),
-            passphrase: PassphraseSource { file: global.passphrase_file, fd: global.passphrase_fd },
+            passphrase: PassphraseSource::new(global.passphrase_file, global.passphrase_fd),
             json: global.json,
             config_file: global.config,
         })
@@ -172,23 +172,18 @@ impl Place {
 
     /// Where the configuration comes from.
     pub fn sources(&self, flags: Vec<(String, toml::Value)>) -> Result<Sources, Failure> {
-        let user = match &self.config_file {
-            Some(file) if !file.exists() => {
-                return Err(Failure::new(Kind::NotFound, format!("there is no configuration file {}", file.display())));
-            }
-            Some(file) => Some(file.clone()),
-            None => {
-                let beside = self.data.config();
-                let home = xdg("XDG_CONFIG_HOME", ".config").map(|home| home.join("alknet/alknet.toml"));
-                [Some(beside), home.ok()].into_iter().flatten().find(|file| file.exists())
-            }
-        };
-        let system = Some(PathBuf::from("/etc/alknet/alknet.toml")).filter(|file| file.exists());
+        let user = self.config_file.clone();
+        if let Some(file) = user.as_ref().filter(|file| !file.exists()) {
+            return Err(Failure::new(Kind::NotFound, format!("there is no configuration file {}", file.display())));
+        }
+        let home = xdg("XDG_CONFIG_HOME", ".config").map(|home| home.join("alknet/alknet.toml"));
+        let usual = [Some(self.data.config()), home.ok()].into_iter().flatten().collect();
+        let system = Some(PathBuf::from("/etc/alknet/alknet.toml"));
         let env = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| name.starts_with("ALKNET_"))
             .collect();
-        Ok(Sources { system, user, env, flags })
+        Ok(Sources { system, user, usual, env, flags })
     }
 }
 

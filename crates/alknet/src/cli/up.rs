@@ -52,6 +52,9 @@ impl Up {
                 .hint("`alknet status` shows the running node, `alknet stop` ends it")
         })?;
         let first = !NodeIdentity::exists(&place.data);
+        if self.detach {
+            place.passphrase.keep();
+        }
         let identity = open_or_make(place, self.key_file)?;
         if self.detach {
             drop(lock);
@@ -102,7 +105,7 @@ impl Up {
         let passphrase = if NodeIdentity::opens_unattended(&place.data) {
             None
         } else {
-            Some(place.passphrase.get("Passphrase of this node, for the background process: ")?)
+            Some(place.passphrase.get("Passphrase of this node: ")?)
         };
         if passphrase.is_some() {
             command.args(["--passphrase-fd", "0"]);

@@ -18,8 +18,11 @@ use super::{
 pub struct Sources {
     /// The system's file; it may be absent.
     pub system: Option<PathBuf>,
-    /// The user's file; it must be there.
+    /// The file that the user named; it must be there.
     pub user: Option<PathBuf>,
+    /// Where the user's file is looked for when none is named. The first that is there counts, at each loading anew: a
+    /// node takes over a file that was made after it had started.
+    pub usual: Vec<PathBuf>,
     /// Environment variables: all of them, what is not ours is left alone.
     pub env: Vec<(String, String)>,
     /// Keys that flags set, such as `node.listen`.
@@ -55,6 +58,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         settings.extend(file::read(path, false, &mut problems));
     }
     if let Some(path) = &sources.user {
+        settings.extend(file::read(path, true, &mut problems));
+    } else if let Some(path) = sources.usual.iter().find(|path| path.exists()) {
         settings.extend(file::read(path, true, &mut problems));
     }
     settings.extend(environment::read(&sources.env, &mut problems));

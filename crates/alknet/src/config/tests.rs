@@ -108,6 +108,7 @@ fn later_layers_win_key_by_key_and_say_so() {
         user: Some(user.clone()),
         env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         flags: vec![("node.listen".into(), Value::from("4.4.4.4:4"))],
+        ..Sources::default()
     };
     let loaded = load(&sources).unwrap();
     let config = loaded.config();
@@ -174,7 +175,7 @@ fn every_problem_of_every_layer_is_reported_at_once() {
     fs::write(&system, "[node]\nlisten = 3\n").unwrap();
     fs::write(&user, "[node]\nlisten = \"x:1\"\nlisen = 1\n").unwrap();
     let env = vec![("ALKNET_LOG_FORMAT".to_owned(), "xml".to_owned())];
-    let error = load(&Sources { system: Some(system), user: Some(user), env, flags: vec![] }).unwrap_err();
+    let error = load(&Sources { system: Some(system), user: Some(user), env, ..Sources::default() }).unwrap_err();
     assert_eq!(error.problems.len(), 3, "{error}");
     assert!(error.to_string().starts_with("the configuration has 3 problems\n  "), "{error}");
 }
@@ -216,4 +217,19 @@ fn the_difference_names_what_waits_for_a_restart() {
             "roles.a.scopes: [\"x:y\"] becomes nothing",
         ]
     );
+}
+
+#[test]
+fn the_usual_places_are_looked_at_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first.toml"), folder.path().join("second.toml"));
+    let sources = Sources { usual: vec![first.clone(), second.clone()], ..Sources::default() };
+    let level = || load(&sources).unwrap().config().log.level().to_owned();
+    assert_eq!(level(), "info");
+    fs::write(&second, "[log]\nlevel = \"warn\"\n").unwrap();
+    assert_eq!(level(), "warn");
+    fs::write(&first, "[log]\nlevel = \"debug\"\n").unwrap();
+    assert_eq!(level(), "debug");
+    fs::remove_file(&first).unwrap();
+    assert_eq!(level(), "warn");
 }
