@@ -7,11 +7,7 @@ use std::{
 
 use alknet_core::{AuditOutcome, Caller, Credential, CredentialVerifier, IdentityProvider, Peer};
 
-use crate::{
-    CallError, Registry,
-    envelope::PresentedCredential,
-    limits::MAX_REMEMBERED_CREDENTIALS,
-};
+use crate::{CallError, Registry, envelope::PresentedCredential, limits::MAX_REMEMBERED_CREDENTIALS};
 
 /// Verifies what callers present, for every door to the registry.
 #[derive(Clone)]

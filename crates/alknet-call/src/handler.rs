@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alknet_core::{Connection, ConnectionError, ProtocolHandler, ServeError, SessionGuard, SessionKind, Stream};
+use alknet_core::{Connection, ConnectionError, ProtocolHandler, ServeError, Stream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,7 @@ use crate::{
     Authenticator, Registry,
     authenticate::ConnectionCallers,
     limits::MAX_STREAMS,
-    session::{CallConnection, REVOKED, Session, SessionError},
+    session::{CallConnection, Session, SessionError},
 };
 
 /// Serves calls on whole connections.
@@ -25,28 +25,14 @@ impl CallHandler {
     pub fn new(registry: Arc<Registry>, authenticator: Authenticator) -> Self {
         Self { registry, authenticator, draining: CancellationToken::new() }
     }
-
-    /// A connection that proved something ends when the rights of who proved it do.
-    fn enter(&self, connection: &CallConnection) -> Option<SessionGuard> {
-        let caller = connection.callers.of_connection();
-        caller.credential.is_some().then(|| self.registry.sessions().register(&caller, SessionKind::Connection))
-    }
 }
 
 impl ProtocolHandler for CallHandler {
     async fn serve(&self, connection: Connection) -> Result<(), ServeError> {
         let callers = ConnectionCallers::new(self.authenticator.clone(), connection.peer().clone());
         let shared = Arc::new(CallConnection::new(self.registry.clone(), callers, self.draining.clone()));
-        let entered = self.enter(&shared);
-        let revoked = entered.as_ref().map_or_else(CancellationToken::new, |guard| guard.token().clone());
         let mut streams = Streams { shared, sessions: JoinSet::new(), begun: 0, fault: None };
-        tokio::select! {
-            outcome = streams.serve(&connection) => outcome,
-            () = revoked.cancelled() => {
-                connection.close(REVOKED, b"rights revoked");
-                Ok(())
-            }
-        }
+        streams.serve(&connection).await
     }
 
     async fn shutdown(&self) {

@@ -30,8 +30,6 @@ use crate::{
 
 /// Code with which a stream is abandoned after its peer broke the protocol.
 pub(crate) const PROTOCOL_ERROR: u64 = 1;
-/// Code with which a connection is closed whose peer lost its rights.
-pub(crate) const REVOKED: u64 = 2;
 
 /// Why a stream ended early.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,8 @@ use std::{
     time::Instant,
 };
 
-use alknet_core::{Carrier, NodeKey, Router, Sessions};
+use alknet_core::{Carrier, NodeKey, Router, SessionKind, Sessions, Ticket};
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ struct Inner {
     stop: CancellationToken,
     reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
     serving: OnceLock<Serving>,
+    ticket: ArcSwap<String>,
 }
 
 /// What is known once the node serves.
@@ -38,8 +40,6 @@ pub struct Serving {
     pub listens: Vec<(Carrier, SocketAddr)>,
     /// The services.
     pub router: Router,
-    /// The ticket for other nodes.
-    pub ticket: String,
     /// What the kernel withholds.
     pub udp_warning: Option<String>,
 }
@@ -48,13 +48,22 @@ impl NodeControl {
     /// Makes the handle, and the end on which the node hears of reloads.
     pub fn new() -> (Self, mpsc::Receiver<oneshot::Sender<Reloaded>>) {
         let (reloads, asked) = mpsc::channel(RELOAD_BACKLOG);
-        let inner =
-            Inner { started: Instant::now(), stop: CancellationToken::new(), reloads, serving: OnceLock::new() };
+        let inner = Inner {
+            started: Instant::now(),
+            stop: CancellationToken::new(),
+            reloads,
+            serving: OnceLock::new(),
+            ticket: ArcSwap::default(),
+        };
         (Self(Arc::new(inner)), asked)
     }
     /// Says that the node serves; the first word stands.
     pub fn set_serving(&self, serving: Serving) {
         let _first_stands = self.0.serving.set(serving);
+    }
+    /// Sets the ticket that other nodes are given.
+    pub fn set_ticket(&self, ticket: &Ticket) {
+        self.0.ticket.store(Arc::new(ticket.to_string()));
     }
     /// Asks the node to stop.
     pub fn stop(&self) {
@@ -87,11 +96,11 @@ impl NodeControl {
                 .flat_map(|serving| serving.router.services())
                 .map(|(alpn, _)| alpn.to_string())
                 .collect(),
-            sessions: sessions.list().len(),
+            sessions: sessions.list().iter().filter(|session| session.kind != SessionKind::Call).count(),
             pid: std::process::id(),
             panics: serving.map_or(0, |serving| serving.router.panics()),
             udp_warning: serving.and_then(|serving| serving.udp_warning.clone()),
-            ticket: serving.map_or_else(String::new, |serving| serving.ticket.clone()),
+            ticket: self.0.ticket.load().to_string(),
         }
     }
 }

@@ -69,9 +69,9 @@ impl RunningNode {
         control.set_serving(Serving {
             listens: endpoint.listens().to_vec(),
             router: node.router.clone(),
-            ticket: ticket.to_string(),
             udp_warning: endpoint.udp_warning().map(|warning| warning.to_string()),
         });
+        control.set_ticket(&ticket);
         let data = data.clone();
         Ok(Self { node, endpoint, config, control, reloads, data, log, ticket, _lock: lock })
     }
@@ -156,6 +156,8 @@ impl RunningNode {
         self.node.verifier.set_max_lifetime(loaded.config().tokens.max_lifetime);
         self.endpoint.set_web_certificate(certificate);
         self.log.set(&loaded.config().log);
+        let reachable = addresses(loaded.config(), &self.endpoint);
+        self.control.set_ticket(&Ticket::new(self.ticket.key(), reachable));
         self.config.swap(loaded);
         Ok(changes)
     }

@@ -7,9 +7,8 @@ use std::sync::{
 
 use alknet_call::{Authenticator, CALL, CallHandler, CallOptions, ErrorCode, PresentedCredential};
 use alknet_core::{
-    CredentialVerifier,
-    ApiKey, AuditKind, AuditOutcome, AuthToken, Credential, KeyPurpose, KeySigner, ProtocolHandler, ScopeSet,
-    TokenBounds, TokenId,
+    ApiKey, AuditKind, AuditOutcome, AuthToken, Credential, CredentialVerifier, KeyPurpose, KeySigner, ProtocolHandler,
+    ScopeSet, TokenBounds, TokenId,
 };
 use alknet_testkit::{
     identities::{TestKeys, peer_with_key},

@@ -12,9 +12,8 @@ use alknet_call::{
     Authenticator, CALL, CallClient, CallError, CallHandler, FrameDecoder, LocalClient, Nothing, Operation, Registry,
 };
 use alknet_core::{
-    CredentialVerifier,
-    AccessRule, Authorizer, Caller, Carrier, Connection, Credential, Identity, KeyPurpose, KeySigner, NodeKey, Peer,
-    PeerAddr, ProtocolHandler, ResourceDemand, ResourceGrants, ServeError, Sessions, Stream,
+    AccessRule, Authorizer, Caller, Carrier, Connection, Credential, CredentialVerifier, Identity, KeyPurpose,
+    KeySigner, NodeKey, Peer, PeerAddr, ProtocolHandler, ResourceDemand, ResourceGrants, ServeError, Sessions, Stream,
 };
 use alknet_testkit::{
     identities::{KeptAudit, TestIdentities, TestKeys, peer_with_key, stranger},

@@ -136,3 +136,18 @@ async fn a_stranger_with_a_good_signature_is_nobody() {
     let node = node();
     assert!(node.identify(&token(1, NOW, &[])).is_none());
 }
+
+#[tokio::test]
+async fn the_nodes_own_key_is_its_owner_and_its_tokens_can_be_denied() {
+    // STORE-46
+    let node = with_alice().await;
+    node.store.bind_node_key(&Maintenance::of("test"), signer()).await.unwrap();
+    let own = node.identify(&Credential::NodeKey(signer())).unwrap();
+    assert!(own.is_owner() && own.id() == alknet_core::LOCAL_OWNER, "though alice lists the key");
+    let limited = node.identify(&token(1, NOW, &["fs:read"])).unwrap();
+    assert!(limited.holds(&"fs:read".parse().unwrap()) && !limited.holds(&"peers:write".parse().unwrap()));
+    assert!(!limited.is_owner());
+    deny(&node, TokenDenial::Token(TokenId([1; 16]))).await;
+    assert!(node.identify(&token(1, NOW, &["fs:read"])).is_none() && !limited.standing().is_current());
+    assert!(own.standing().is_current() && node.identify(&token(2, NOW, &[])).is_some());
+}

@@ -8,6 +8,8 @@ pub mod config;
 pub mod keys;
 pub mod node;
 pub mod peers;
+#[cfg(test)]
+mod specification;
 pub mod tokens;
 pub mod vault;
 

@@ -43,7 +43,7 @@ pub struct NodeStatus {
     pub uptime_ms: u64,
     /// The ALPNs it serves.
     pub services: Vec<String>,
-    /// How many authenticated sessions are open.
+    /// How many connections and SSH logins of known and proven callers are open.
     pub sessions: usize,
     /// Its process id.
     pub pid: u32,

@@ -87,14 +87,14 @@ pub struct Imported {
 /// Registers `peers/*`.
 pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Result<(), RegisterError> {
     let peers = Arc::new(foundation.store.peers());
-    let store = peers.clone();
+    let (store, own) = (peers.clone(), Fingerprint::from(foundation.node));
     registry.register(
         Operation::mutation("peers/add")
             .title("Add a peer, or another key to one that is there")
             .access(scoped("peers:write"))
             .handler(move |context, input: AddPeer| {
-                let store = store.clone();
-                async move { add(&store, &context.permit, input).await }
+                let (store, own) = (store.clone(), own.clone());
+                async move { add(&store, &own, &context.permit, input).await }
             }),
     )?;
     let store = peers.clone();
@@ -143,7 +143,12 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
     Ok(())
 }
 
-async fn add(store: &PeerStore, permit: &alknet_core::Permit, input: AddPeer) -> Result<PeerView, CallError> {
+async fn add(
+    store: &PeerStore,
+    own: &Fingerprint,
+    permit: &alknet_core::Permit,
+    input: AddPeer,
+) -> Result<PeerView, CallError> {
     let name = name(&input.name)?;
     if name.as_str() == OWN_NAME {
         return Err(CallError::invalid_input("/name", "`node` means this node; choose another name"));
@@ -157,6 +162,9 @@ async fn add(store: &PeerStore, permit: &alknet_core::Permit, input: AddPeer) ->
         }
         _ => return Err(CallError::invalid_input("", "give either a key or a ticket")),
     };
+    if fingerprint == *own {
+        return Err(CallError::invalid_input("", "this is the key of this node itself"));
+    }
     let peer = NewPeer { name, role: input.role, keys: vec![fingerprint], addresses };
     match store.add(permit, peer.clone()).await {
         // The name is there with the same role: the key is another one of that peer.
@@ -218,6 +226,10 @@ pub fn fingerprint(text: &str) -> Result<Fingerprint, CallError> {
     }
     if let Ok(fingerprint) = text.parse::<Fingerprint>() {
         return Ok(fingerprint);
+    }
+    if !text.contains(char::is_whitespace) {
+        let forms = "a line of OpenSSH's, a node id, or `ed25519:` and 64 hex digits";
+        return Err(invalid("/key", format_args!("this is no public key: it is written as {forms}")));
     }
     let line = parse_public_key(text).map_err(|error| invalid("/key", error))?;
     Ok(line.fingerprint)
