@@ -19,7 +19,8 @@ async fn main() {
     let key = parse_public_key(&line).unwrap().fingerprint;
     identities.know(&Credential::SshKey(key), Identity::owner("me"));
     let config = SshConfig::new(HostKey::from_seed([7; 32].into()), "root", "/bin/bash", "/root");
-    let server = SshServer::new(config, identities, Authorizer::new(Arc::new(KeptAudit::default())), Sessions::default());
+    let server =
+        SshServer::new(config, identities, Authorizer::new(Arc::new(KeptAudit::default())), Sessions::default());
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     println!("{}", listener.local_addr().unwrap().port());
     loop {

@@ -1,10 +1,6 @@
 //! One session channel, in a task of its own: from its opening to the end of its process.
 
-use std::{
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use alknet_core::Permit;
 use russh::{
@@ -69,12 +65,12 @@ pub(crate) async fn serve(
         return;
     };
     let started = tokio::task::spawn_blocking(move || start_process(work, signals)).await;
-    let (mut process, ends) = match started.map_err(io::Error::other) {
+    let (mut process, mut ends) = match started.map_err(io::Error::other) {
         Ok(Ok(started)) => started,
         Ok(Err(error)) => return refuse(&writer, &error.to_string()).await,
         Err(error) => return refuse(&writer, &error.to_string()).await,
     };
-    match relay(&process, ends, &mut drain, input, &writer, &around).await {
+    match relay(&process, &mut ends, &mut drain, input, &writer, &around).await {
         Ended::Finished(exit) => {
             process.reap();
             finish(&writer, &handle, exit).await;
@@ -83,12 +79,17 @@ pub(crate) async fn serve(
             // The queue goes first: the library's loop may be waiting on it.
             drop(drain);
             let stalled = why == Some(Drained::Stalled);
-            tokio::join!(process.hang_up(around.hangup_grace), async {
-                if stalled {
-                    tracing::info!("an ssh channel was closed: its process took no input while others waited");
-                }
+            if stalled {
+                tracing::info!("an ssh channel was closed: its process took no input while others waited");
+            }
+            let closing = async {
                 let _ = writer.close().await;
-            });
+                ends.discard().await;
+            };
+            tokio::select! {
+                () = process.hang_up(around.hangup_grace) => {}
+                () = closing => {}
+            }
         }
     }
     drop(open);
@@ -109,23 +110,26 @@ fn start_process(work: Work, signals: SignalTarget) -> Result<(Process, Ends), L
 
 async fn relay(
     process: &Process,
-    ends: Ends,
+    ends: &mut Ends,
     drain: &mut Drain,
     input: Inbox,
     writer: &ChannelWriteHalf<Msg>,
     around: &Surroundings,
 ) -> Ended {
+    let (stdin, stdout, stderr) = (ends.stdin.take(), &mut ends.stdout, ends.stderr.as_mut());
     let feeding = async {
-        feed(input, ends.stdin).await;
+        if let Some(stdin) = stdin {
+            feed(input, stdin).await;
+        }
         std::future::pending::<()>().await;
     };
     let errors = async {
-        if let Some(stderr) = ends.stderr {
+        if let Some(stderr) = stderr {
             send_output(stderr, writer, Some(STDERR), &around.pressure).await;
         }
     };
     let ending = async {
-        let output = send_output(ends.stdout, writer, None, &around.pressure);
+        let output = send_output(stdout, writer, None, &around.pressure);
         let (exit, (), ()) = tokio::join!(process.exited(), output, errors);
         exit
     };

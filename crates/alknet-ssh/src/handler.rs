@@ -1,11 +1,6 @@
 //! The door: each stream becomes one SSH connection, watched until it ends.
 
-use std::{
-    future::Future,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use alknet_core::{
     Alpn, Authorizer, Connection, IdentityProvider, KillSwitch, Peer, PerStream, ProtocolHandler, ServeError,

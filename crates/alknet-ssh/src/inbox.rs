@@ -4,6 +4,7 @@
 //! consumer that takes nothing for too long, while nothing is read because of it and others wait, loses its channel.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,7 +22,11 @@ use crate::pressure::{Held, Pressure};
 pub(crate) struct Piece {
     pub(crate) data: Bytes,
     _held: Held,
+    _backlog: Arc<()>,
 }
+
+/// How often the backlog's counter is held besides in pieces: by the drain, and by the watch over it.
+const OWN_COUNTS: usize = 2;
 
 /// The consumer's end.
 pub(crate) struct Inbox {
@@ -49,6 +54,8 @@ pub(crate) struct Drain {
     queue: ChannelReadHalf,
     pieces: Option<mpsc::UnboundedSender<Piece>>,
     taken: Arc<AtomicU64>,
+    /// Cloned into every piece: how many there are of it says how many were not taken yet.
+    backlog: Arc<()>,
     pressure: Arc<Pressure>,
     stall_timeout: Duration,
 }
@@ -67,16 +74,20 @@ pub(crate) fn inbox(queue: ChannelReadHalf, pressure: Arc<Pressure>, stall_timeo
     // Bounded in bytes: nothing is read from the connection while too much is held.
     let (sender, pieces) = mpsc::unbounded_channel();
     let taken = Arc::new(AtomicU64::new(0));
-    (Drain { queue, pieces: Some(sender), taken: taken.clone(), pressure, stall_timeout }, Inbox { pieces, taken })
+    let inbox = Inbox { pieces, taken: taken.clone() };
+    (Drain { queue, pieces: Some(sender), taken, backlog: Arc::default(), pressure, stall_timeout }, inbox)
 }
 
 impl Drain {
     /// Moves what comes into the inbox until the channel closes. Cancel safe.
     pub(crate) async fn run(&mut self) -> Drained {
+        let (taken, backlog, pressure) = (self.taken.clone(), self.backlog.clone(), self.pressure.clone());
+        // One for all messages: a few bytes that still come do not make a consumer that takes nothing any better.
+        let mut stalled = pin!(stalled(&taken, &backlog, &pressure, self.stall_timeout));
         loop {
             let message = tokio::select! {
                 message = self.queue.wait() => message,
-                () = stalled(&self.taken, &self.pressure, self.stall_timeout) => return Drained::Stalled,
+                () = &mut stalled => return Drained::Stalled,
             };
             match message {
                 Some(ChannelMsg::Data { data }) => self.keep(data),
@@ -92,18 +103,19 @@ impl Drain {
         if let Some(pieces) = &self.pieces {
             let held = self.pressure.hold(data.len());
             // A consumer that has gone wants nothing more.
-            let _ = pieces.send(Piece { data, _held: held });
+            let _ = pieces.send(Piece { data, _held: held, _backlog: self.backlog.clone() });
         }
     }
 }
 
-/// Waits until nothing is read from the connection and this channel's consumer has taken nothing for the whole timeout, while other
+/// Waits until the connection is full and this channel's consumer has taken nothing of what it has for the whole timeout, while other
 /// channels suffer from it.
-async fn stalled(taken: &AtomicU64, pressure: &Pressure, timeout: Duration) {
+async fn stalled(taken: &AtomicU64, backlog: &Arc<()>, pressure: &Pressure, timeout: Duration) {
     loop {
         let before = taken.load(Ordering::Relaxed);
         sleep(timeout).await;
-        if pressure.is_full() && pressure.channels() > 1 && taken.load(Ordering::Relaxed) == before {
+        let idle = Arc::strong_count(backlog) > OWN_COUNTS && taken.load(Ordering::Relaxed) == before;
+        if idle && pressure.is_full() && pressure.channels() > 1 {
             return;
         }
     }

@@ -58,7 +58,9 @@ pub(crate) struct Pipes {
 
 /// Where signals for a session go: nowhere before its process runs, and nowhere once it has been reaped (its number may be another's then).
 #[derive(Clone, Default)]
-pub(crate) struct SignalTarget(Arc<Mutex<Option<(Pid, Option<Arc<Pty>>)>>>);
+pub(crate) struct SignalTarget(Arc<Mutex<Option<Target>>>);
+
+type Target = (Pid, Option<Arc<Pty>>);
 
 impl SignalTarget {
     /// Sends `signal` to the process group, and to the terminal's foreground group.
@@ -71,7 +73,7 @@ impl SignalTarget {
             let _ = kill_process_group(group, signal);
         }
     }
-    fn set(&self, target: Option<(Pid, Option<Arc<Pty>>)>) {
+    fn set(&self, target: Option<Target>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }
 }
@@ -221,4 +223,25 @@ fn own_session(command: &mut Command, has_terminal: bool) {
 fn highest_descriptor() -> i32 {
     let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max().unwrap_or(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// SSH-29.
+    #[test]
+    fn a_signal_reaches_the_group_until_it_is_reaped() {
+        let mut child = Command::new("sh").args(["-c", "sleep 60; true"]).process_group(0).spawn().unwrap();
+        let target = SignalTarget::default();
+        target.send(Signal::TERM);
+        assert!(child.try_wait().unwrap().is_none(), "before it is known nobody is hit");
+        target.set(Some((Pid::from_child(&child), None)));
+        target.send(Signal::TERM);
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+        target.set(None);
+        target.send(Signal::KILL);
+    }
 }

@@ -28,7 +28,8 @@ const BUSY_AFTER_BYTES: usize = 256 * 1024;
 
 /// The near ends of a process's standard streams.
 pub(crate) struct Ends {
-    pub(crate) stdin: Input,
+    /// Until it is fed.
+    pub(crate) stdin: Option<Input>,
     pub(crate) stdout: Output,
     pub(crate) stderr: Option<Output>,
 }
@@ -37,14 +38,25 @@ impl Ends {
     /// Takes the ends of three pipes.
     pub(crate) fn of_pipes(pipes: Pipes) -> io::Result<Self> {
         Ok(Self {
-            stdin: Input::Pipe(pipe::Sender::from_owned_fd(pipes.stdin)?),
+            stdin: Some(Input::Pipe(pipe::Sender::from_owned_fd(pipes.stdin)?)),
             stdout: Output::pipe(pipes.stdout)?,
             stderr: Some(Output::pipe(pipes.stderr)?),
         })
     }
+    /// Takes what output still comes and forgets it, for as long as somebody waits: a process that is told to end shall not die of a broken
+    /// pipe while it tidies up.
+    pub(crate) async fn discard(&mut self) {
+        let errors = async {
+            if let Some(stderr) = &mut self.stderr {
+                discard_output(stderr).await;
+            }
+        };
+        tokio::join!(discard_output(&mut self.stdout), errors);
+        std::future::pending().await
+    }
     /// Takes both directions of a terminal.
     pub(crate) fn of_terminal(pty: &Arc<Pty>) -> Self {
-        let stdin = Input::Terminal(PtyIo(pty.clone()));
+        let stdin = Some(Input::Terminal(PtyIo(pty.clone())));
         Self { stdin, stdout: Output::Terminal(PtyIo(pty.clone())), stderr: None }
     }
 }
@@ -155,7 +167,12 @@ async fn end_terminal_input(pty: &mut PtyIo, last: Option<u8>) {
 }
 
 /// Sends a process's output on a channel until it ends, or until the channel does.
-pub(crate) async fn send_output(mut output: Output, channel: &ChannelWriteHalf<Msg>, stream: Option<u32>, pressure: &Pressure) {
+pub(crate) async fn send_output(
+    output: &mut Output,
+    channel: &ChannelWriteHalf<Msg>,
+    stream: Option<u32>,
+    pressure: &Pressure,
+) {
     let mut buffer = BytesMut::new();
     let mut moved: usize = 0;
     loop {
@@ -178,4 +195,9 @@ pub(crate) async fn send_output(mut output: Output, channel: &ChannelWriteHalf<M
         }
         moved = moved.saturating_add(read);
     }
+}
+
+async fn discard_output(output: &mut Output) {
+    // However it ends, there is nothing more to take.
+    let _ = tokio::io::copy(&mut output.stream(), &mut tokio::io::sink()).await;
 }

@@ -63,8 +63,7 @@ impl ClientSession {
         let Parts { config, gate, addr, life, stopping, pressure } = parts;
         let login = Login::new(gate, addr);
         let channels = HashMap::new();
-        let session =
-            Self { config, login, addr, life, stopping, proven: Some(proven), channels, opened: 0, pressure };
+        let session = Self { config, login, addr, life, stopping, proven: Some(proven), channels, opened: 0, pressure };
         (session, guard)
     }
 
@@ -197,7 +196,13 @@ impl Handler for ClientSession {
         Ok(())
     }
 
-    async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), Error> {
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), Error> {
         let channel = self.channels.get_mut(&id);
         let taken = channel.is_some_and(|channel| channel.env.set(&self.config.env_allow, name, value));
         answer(session, id, taken)

@@ -7,9 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alknet_core::{
-    AuditKind, AuditOutcome, Authorizer, Credential, Identity, ProtocolHandler, Sessions, Standing,
-};
+use alknet_core::{AuditKind, AuditOutcome, Authorizer, Credential, Identity, ProtocolHandler, Sessions, Standing};
 use alknet_ssh::{HostKey, SshConfig, SshServer, parse_public_key};
 use alknet_testkit::identities::{KeptAudit, TestIdentities};
 use tokio::{net::TcpListener, runtime::Runtime};

@@ -57,7 +57,10 @@ fn a_removed_peers_idle_connection_ends() {
 #[test]
 fn processes_end_with_their_connection() {
     let node = Node::start();
-    for command in ["trap 'touch tidied; exit' HUP; echo $$ > pid; while :; do sleep 0.05; done", "trap '' HUP; echo $$ > pid; while :; do sleep 1; done"] {
+    for command in [
+        "trap 'touch tidied; exit' HUP; echo $$ > pid; while :; do sleep 0.05; done",
+        "trap '' HUP; echo $$ > pid; while :; do sleep 1; done",
+    ] {
         let _ = std::fs::remove_file(node.path("pid"));
         let client = Client(node.ssh(&[], command).spawn().unwrap());
         let (pid, begin) = (pid_of(&node), Instant::now());
