@@ -1,9 +1,6 @@
 //! Reaching other nodes from the command line: whose key is presented, and what is remembered about carriers.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use alknet_core::{Alpn, Carrier, Connection, DialError, DialTarget, Dialer, KeyPurpose, KeySigner, NodeKey, Ticket};
 use alknet_net::{CarrierPolicy, LostCarrier, NetDialer, NodeCredentials};
@@ -12,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cli::Place,
+    clock::unix_seconds,
     failure::{Failure, Kind},
     identity::NodeIdentity,
 };
@@ -140,14 +138,10 @@ fn memory_file(place: &Place) -> std::path::PathBuf {
     place.data.root().join("carriers.json")
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 fn recall(place: &Place) -> Vec<LostCarrier> {
     let content = place.data.read_bounded(&memory_file(place), MAX_MEMORY_BYTES).ok().flatten();
     let notes: Vec<Remembered> = content.and_then(|content| serde_json::from_slice(&content).ok()).unwrap_or_default();
-    let now = now();
+    let now = unix_seconds();
     notes
         .into_iter()
         .filter(|note| note.retry_at > now)
@@ -166,7 +160,7 @@ fn keep(place: &Place, lost: &[LostCarrier]) {
     if !place.data.root().exists() || (lost.is_empty() && !path.exists()) {
         return;
     }
-    let now = now();
+    let now = unix_seconds();
     let notes: Vec<_> = lost
         .iter()
         .map(|lost| Remembered {

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    cli::Place,
+    cli::{Place, printable},
     dialling::{Ask, Dialling},
     failure::{Failure, Kind},
     in_process::InProcess,
@@ -223,12 +223,13 @@ fn explain(operation: &str, error: &CallError) -> Failure {
         ErrorCode::Timeout | ErrorCode::Overloaded | ErrorCode::Unavailable => Kind::Unavailable,
         _ => Kind::Failed,
     };
-    let failure = Failure::new(kind, format!("{operation}: {error}"));
-    match &error.code {
-        ErrorCode::Unauthenticated => {
-            failure.hint("that node does not know this node's key: add it there with `alknet peer add`")
-        }
-        ErrorCode::NotFound => failure.hint("`alknet services [@NODE]` lists what you may call"),
-        _ => failure,
+    let pointer = error.details.as_ref().and_then(|details| details["pointer"].as_str());
+    let place = pointer.filter(|pointer| !pointer.is_empty()).map(|pointer| format!(" at {}", printable(pointer)));
+    let message: Vec<_> = error.message.lines().map(printable).collect();
+    let said = format!("{}{}: {}", error.code, place.unwrap_or_default(), message.join("\n"));
+    let failure = Failure::new(kind, format!("{operation}: {said}"));
+    if error.code == ErrorCode::Unauthenticated {
+        return failure.hint("that node does not know this node's key: add it there with `alknet peer add`");
     }
+    failure
 }

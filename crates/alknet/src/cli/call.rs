@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Place, output};
 use crate::{
-    failure::Failure,
+    failure::{Failure, Kind},
     node_client::{NodeClient, Trust},
 };
 
@@ -57,7 +57,14 @@ impl Call {
         let client = NodeClient::reach(place, node, Trust::from_flag(self.trust_on_first_use)).await?;
         let outcome = client.call_within::<Value>(operation, &input, Duration::from_secs(self.timeout)).await;
         client.finish().await;
-        output::json(&outcome?)
+        let answer = outcome.map_err(|failure| match (failure.kind(), node) {
+            (Kind::NotFound, None) => failure.hint("`alknet services` lists what you may call"),
+            (Kind::NotFound, Some(node)) => {
+                failure.hint(format_args!("`alknet services {node}` lists what you may call there"))
+            }
+            _ => failure,
+        })?;
+        output::json(&answer)
     }
 }
 

@@ -1,11 +1,9 @@
 //! `alknet completions`.
 
-use std::io;
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::Cli;
+use super::{Cli, output};
 use crate::failure::Failure;
 
 /// Print the completions for a shell
@@ -23,7 +21,8 @@ pub struct Completions {
 impl Completions {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        clap_complete::generate(self.shell, &mut Cli::command(), "alknet", &mut io::stdout());
-        Ok(())
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "alknet", &mut script);
+        output::line(String::from_utf8_lossy(&script).trim_end())
     }
 }

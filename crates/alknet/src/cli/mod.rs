@@ -12,6 +12,8 @@ mod init;
 mod key;
 mod output;
 mod peer;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod services;
 mod ssh_config;
@@ -21,7 +23,7 @@ mod token;
 mod up;
 mod vault;
 
-pub use output::note;
+pub use output::{note, printable};
 
 use std::{env, path::PathBuf};
 

@@ -27,8 +27,15 @@ pub fn note(text: impl AsRef<str>) {
     eprintln!("{}", text.as_ref());
 }
 
+/// What another machine said, without whatever would steer the terminal.
+pub fn printable(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_debug().collect() } else { String::from(c) };
+    text.chars().map(escaped).collect()
+}
+
 /// Prints rows under a header, in columns as wide as their widest cell.
 pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([header[column].chars().count()]).max().unwrap_or_default()
@@ -102,6 +109,11 @@ mod tests {
         for (seconds, text) in table {
             assert_eq!(utc(seconds), text);
         }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped() {
+        assert_eq!(printable("a\u{1b}[31mb\n\u{9b}é"), "a\\u{1b}[31mb\\n\\u{9b}é");
     }
 
     #[test]

@@ -134,8 +134,9 @@ impl Peer {
 
 /// The key itself, or the content of the file that is named.
 fn key_text(key: &str) -> Result<String, Failure> {
-    let is_key = key.contains(' ') || key.starts_with("ed25519:") || key.starts_with("SHA256:");
-    if !is_key && (Path::new(key).exists() || key.contains('/')) {
+    let is_key = key.starts_with("ed25519:") || key.starts_with("SHA256:");
+    let looks_like_path = key.contains('/') && !key.contains(' ');
+    if !is_key && (looks_like_path || Path::new(key).exists()) {
         return read_text(key);
     }
     Ok(key.to_owned())

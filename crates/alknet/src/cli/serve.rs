@@ -26,12 +26,14 @@ impl Serve {
             rustix::process::setsid()?;
         }
         let (flags, loaded) = configure(place, self.listen.as_deref())?;
+        // Before the lock, which needs a folder to lie in.
+        NodeIdentity::keystore(&place.data)?;
         let lock = place.data.lock()?;
         let identity = NodeIdentity::open(&place.data, &place.passphrase)?;
         let log = logging::start(&loaded.config().log);
         let node = RunningNode::start(&place.data, lock, &identity, place.sources(flags)?, loaded, log).await?;
         if self.detached || place.json {
-            output::line(json!({ "node_id": identity.node_key().to_string(), "port": node.port() }).to_string())?;
+            output::line(ready(&identity, &node))?;
         } else {
             tracing::info!(node = %identity.node_key(), port = node.port(), "serving");
         }
@@ -45,4 +47,9 @@ pub fn configure(place: &Place, listen: Option<&str>) -> Result<(Vec<(String, to
         listen.map(|listen| ("node.listen".to_owned(), toml::Value::from(listen))).into_iter().collect();
     let loaded = place.config(flags.clone())?;
     Ok((flags, loaded))
+}
+
+/// What a node says, in one line, when it serves.
+pub fn ready(identity: &NodeIdentity, node: &RunningNode) -> String {
+    json!({ "node_id": identity.node_key().to_string(), "port": node.port() }).to_string()
 }

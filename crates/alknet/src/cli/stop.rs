@@ -11,8 +11,8 @@ use crate::{
     operations::node::Stopping,
 };
 
-/// Longer than any drain time: a node that is still there then is stuck.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a node may take beyond its drain time: one that is still there then is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Stop the running node: it finishes what it serves, for its drain time, and ends
 #[derive(Args)]
@@ -22,8 +22,8 @@ impl Stop {
     /// Runs the command.
     pub async fn run(self, place: &Place) -> Result<(), Failure> {
         let node = NodeClient::running(place).await?;
-        let _: Stopping = node.call("node/stop", &serde_json::json!({})).await?;
-        let give_up = Instant::now() + PATIENCE;
+        let stopping: Stopping = node.call("node/stop", &serde_json::json!({})).await?;
+        let give_up = Instant::now() + Duration::from_millis(stopping.drain_ms) + PATIENCE;
         while place.data.is_serving() || place.data.lock_is_held()? {
             if Instant::now() > give_up {
                 return Err(Failure::new(Kind::Unavailable, "the node is still draining"));

@@ -39,7 +39,7 @@ enum Action {
         #[arg(long, value_name = "TIME", default_value = "1h", value_parser = output::parse_duration)]
         lifetime: u64,
     },
-    /// List the tokens that were created here and the revocations that still matter
+    /// List the tokens that were created here and have not ended
     List,
     /// Revoke a token by its id, or every token that a key signed before a time
     Revoke {
@@ -68,7 +68,7 @@ impl Token {
             Action::List => {
                 let tokens: Tokens = node.call("tokens/list", &serde_json::json!({})).await?;
                 if place.json {
-                    return output::json(&tokens);
+                    return output::json(&tokens.tokens);
                 }
                 let rows: Vec<_> = tokens
                     .tokens

@@ -12,7 +12,12 @@ use alknet_core::HostPort;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{Place, identity::open_or_make, output, serve::configure};
+use super::{
+    Place,
+    identity::open_or_make,
+    output,
+    serve::{configure, ready},
+};
 use crate::{
     failure::{Failure, Kind},
     identity::NodeIdentity,
@@ -62,7 +67,11 @@ impl Up {
         }
         let log = logging::start(&loaded.config().log);
         let node = RunningNode::start(&place.data, lock, &identity, place.sources(flags)?, loaded, log).await?;
-        output::note(paste(&identity, node.port(), &node.ticket().to_string(), first));
+        if place.json {
+            output::line(ready(&identity, &node))?;
+        } else {
+            output::note(paste(&identity, node.port(), &node.ticket().to_string(), first));
+        }
         node.run().await
     }
 
