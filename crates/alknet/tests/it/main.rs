@@ -1,0 +1,16 @@
+//! The program as its users meet it: the real binary, on its own data folder, on a port that the system chose.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod acknowledged;
+mod configuration;
+mod faults;
+mod in_process;
+mod iroh_client;
+mod life_cycle;
+mod roles;
+mod tokens;
+mod transcripts;
+
+mod call_frames;
+mod folder;
+mod running;
