@@ -65,9 +65,7 @@ impl CredentialVerifier {
     /// Whether a credential that verified earlier has not run out since.
     pub fn still_holds(&self, credential: &Credential) -> bool {
         match credential {
-            Credential::AuthToken(token) => {
-                token.expires().saturating_add(TOKEN_CLOCK_SKEW.as_secs()) > (self.now)()
-            }
+            Credential::AuthToken(token) => token.expires().saturating_add(TOKEN_CLOCK_SKEW.as_secs()) > (self.now)(),
             _ => true,
         }
     }

@@ -64,8 +64,8 @@ fn front(method: &Method) -> Response {
 #[cfg(test)]
 mod tests {
     use alknet_core::{
-        ApiKey, AuditOutcome, AuthToken, Authorizer, Caller, Credential, Identity, IdentityProvider, KeyPurpose,
-        CredentialVerifier, KeySigner, Peer, ResourceGrants, ScopeSet, TokenBounds, TokenId,
+        ApiKey, AuditOutcome, AuthToken, Authorizer, Caller, Credential, CredentialVerifier, Identity,
+        IdentityProvider, KeyPurpose, KeySigner, Peer, ResourceGrants, ScopeSet, TokenBounds, TokenId,
     };
     use alknet_testkit::identities::{KeptAudit, TestIdentities, TestKeys, peer_with_key, stranger};
     use arc_swap::ArcSwap;

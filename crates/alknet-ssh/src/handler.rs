@@ -6,6 +6,7 @@ use alknet_core::{
     Alpn, Authorizer, Connection, IdentityProvider, KillSwitch, Peer, PerStream, ProtocolHandler, ServeError,
     SessionGuard, Sessions, Stream, StreamHandler,
 };
+use arc_swap::ArcSwap;
 use russh::server;
 use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -34,11 +35,22 @@ const STOP_TICK: Duration = Duration::from_millis(100);
 pub struct SshServer(PerStream<Door>);
 
 struct Door {
-    config: Arc<SshConfig>,
-    library: Arc<server::Config>,
+    setup: ArcSwap<Setup>,
     gate: Arc<LoginGate>,
     waiting: Arc<WaitingRoom>,
     stopping: CancellationToken,
+}
+
+/// What a connection is served by; connections keep the one they began with.
+struct Setup {
+    config: Arc<SshConfig>,
+    library: Arc<server::Config>,
+}
+
+impl Setup {
+    fn new(config: SshConfig) -> Self {
+        Self { library: Arc::new(library_config(&config)), config: Arc::new(config) }
+    }
 }
 
 impl SshServer {
@@ -49,12 +61,18 @@ impl SshServer {
         authorizer: Authorizer,
         sessions: Sessions,
     ) -> Arc<Self> {
-        let library = Arc::new(library_config(&config));
         let system_user = config.system_user.clone();
         let waiting = WaitingRoom::new(config.limits.max_unauthenticated);
         let gate = Arc::new(LoginGate { identities, authorizer, sessions, system_user });
-        let door = Door { config: Arc::new(config), library, gate, waiting, stopping: CancellationToken::new() };
+        let setup = ArcSwap::from_pointee(Setup::new(config));
+        let door = Door { setup, gate, waiting, stopping: CancellationToken::new() };
         Arc::new(Self(PerStream(Arc::new(door))))
+    }
+
+    /// Serves new connections by another configuration; those that are there go on as they are. The number of
+    /// clients that have not proven a key stays what it was, and so does the name of the system's user.
+    pub fn set_config(&self, config: SshConfig) {
+        self.0.0.setup.store(Arc::new(Setup::new(config)));
     }
 }
 
@@ -73,13 +91,14 @@ impl StreamHandler for Door {
         if self.stopping.is_cancelled() {
             return Ok(());
         }
+        let setup = self.setup.load_full();
         let place = self.waiting.enter();
         // Whatever ends this future ends everything that hangs on the connection.
         let life = CancellationToken::new();
         let _ends = life.clone().drop_guard();
         let pressure = Arc::new(Pressure::default());
         let (session, proven) = ClientSession::new(Parts {
-            config: self.config.clone(),
+            config: setup.config.clone(),
             gate: self.gate.clone(),
             addr: peer.addr,
             life: life.clone(),
@@ -88,11 +107,12 @@ impl StreamHandler for Door {
         });
         let wire = KillSwitch::new(Wire::new(stream, life.clone(), pressure.clone()), &life);
         let serving = async {
-            let running = server::run_stream(self.library.clone(), wire, session).await?;
+            let running = server::run_stream(setup.library.clone(), wire, session).await?;
             running.await
         };
         let mut serving = pin!(serving);
-        let Some(guard) = self.until_proven(serving.as_mut(), proven, &place).await? else { return Ok(()) };
+        let grace = setup.config.limits.login_grace;
+        let Some(guard) = until_proven(serving.as_mut(), proven, &place, grace).await? else { return Ok(()) };
         drop(place);
         tokio::select! {
             ended = serving => quietly(ended),
@@ -111,30 +131,30 @@ impl StreamHandler for Door {
 }
 
 impl Door {
-    /// Lets a stranger try; `None` when its time or its place is gone, or the connection has ended.
-    async fn until_proven(
-        &self,
-        serving: impl Future<Output = Result<(), russh::Error>>,
-        proven: oneshot::Receiver<SessionGuard>,
-        place: &Place,
-    ) -> Result<Option<SessionGuard>, ServeError> {
-        tokio::select! {
-            biased;
-            Ok(guard) = proven => Ok(Some(guard)),
-            ended = serving => quietly(ended).map(|()| None),
-            () = sleep(self.config.limits.login_grace) => {
-                Err(ServeError::misbehaved("no key was proven in time"))
-            }
-            () = place.displaced() => Err(ServeError::misbehaved("displaced by a newer client before a key was proven")),
-        }
-    }
-
     /// Waits until the node is stopping and the connection has no channel.
     async fn stopped(&self, pressure: &Pressure) {
         self.stopping.cancelled().await;
         while pressure.channels() > 0 {
             sleep(STOP_TICK).await;
         }
+    }
+}
+
+/// Lets a stranger try; `None` when its time or its place is gone, or the connection has ended.
+async fn until_proven(
+    serving: impl Future<Output = Result<(), russh::Error>>,
+    proven: oneshot::Receiver<SessionGuard>,
+    place: &Place,
+    grace: Duration,
+) -> Result<Option<SessionGuard>, ServeError> {
+    tokio::select! {
+        biased;
+        Ok(guard) = proven => Ok(Some(guard)),
+        ended = serving => quietly(ended).map(|()| None),
+        () = sleep(grace) => {
+            Err(ServeError::misbehaved("no key was proven in time"))
+        }
+        () = place.displaced() => Err(ServeError::misbehaved("displaced by a newer client before a key was proven")),
     }
 }
 

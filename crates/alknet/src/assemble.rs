@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use alknet_call::{Authenticator, BYTES, ByteTickets, BytesHandler, CALL, CallHandler};
-use alknet_core::{Alpn, Authorizer, Carriers, CredentialVerifier, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions};
+use alknet_core::{
+    Alpn, Authorizer, Carriers, CredentialVerifier, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions,
+};
 use alknet_http::HttpHandler;
 use alknet_ssh::{SSH, SSH_ALIAS, SshServer};
 use alknet_store::{Clock, Store};
@@ -32,6 +34,8 @@ pub struct Node {
     pub identities: Arc<dyn IdentityProvider>,
     /// What is alive.
     pub sessions: Sessions,
+    /// The SSH server: its configuration can be changed.
+    pub ssh: Arc<SshServer>,
     /// The web's handler: its configuration can be changed.
     pub http: Arc<HttpHandler>,
     /// What is accepted of a token: its bound can be changed.
@@ -89,11 +93,11 @@ pub async fn assemble(
     let router = Router::builder(identities.clone())
         .service(CALL, Service::node().on_control_socket(), call)?
         .service(BYTES, Service::node().on_control_socket(), bytes)?
-        .service(SSH, Service::node(), ssh)?
+        .service(SSH, Service::node(), ssh.clone())?
         .alias(SSH_ALIAS, &SSH)?
         .service(H2, Service::web(Carriers::Tcp), http.clone())?
         .service(HTTP_1_1, Service::web(Carriers::Tcp), http.clone())?
         .build();
 
-    Ok(Node { router, store, identities, sessions, http, verifier })
+    Ok(Node { router, store, identities, sessions, ssh, http, verifier })
 }

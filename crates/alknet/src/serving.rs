@@ -33,6 +33,7 @@ pub struct RunningNode {
     control: NodeControl,
     reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
     data: DataFolder,
+    identity: NodeIdentity,
     log: LogLevel,
     ticket: Ticket,
     _lock: Lock,
@@ -73,7 +74,18 @@ impl RunningNode {
         });
         control.set_ticket(&ticket);
         let data = data.clone();
-        Ok(Self { node, endpoint, config, control, reloads, data, log, ticket, _lock: lock })
+        Ok(Self {
+            node,
+            endpoint,
+            config,
+            control,
+            reloads,
+            data,
+            identity: identity.clone(),
+            log,
+            ticket,
+            _lock: lock,
+        })
     }
 
     /// The port that was chosen.
@@ -147,11 +159,13 @@ impl RunningNode {
         let loaded = self.config.read().map_err(|error| error.to_string())?;
         let changes: Vec<Change> = diff(&self.config.current(), &loaded);
         let roles = loaded.config().roles().map_err(|error| error.to_string())?;
+        let ssh = settings::ssh(loaded.config(), &self.identity).map_err(|failure| failure.to_string())?;
         let http = settings::http(loaded.config()).map_err(|failure| failure.to_string())?;
         let certificate =
             settings::web_certificate(loaded.config(), &self.data).map_err(|failure| failure.to_string())?;
         self.node.store.set_roles(roles);
         self.node.store.set_audit_rows(loaded.config().audit.rows());
+        self.node.ssh.set_config(ssh);
         self.node.http.set_config(http);
         self.node.verifier.set_max_lifetime(loaded.config().tokens.max_lifetime);
         self.endpoint.set_web_certificate(certificate);

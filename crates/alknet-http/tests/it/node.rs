@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use alknet_core::{Alpn, Authorizer, Carriers, CredentialVerifier, KeyPurpose, KeySigner, ProtocolHandler, Router, Service, Sessions};
+use alknet_core::{
+    Alpn, Authorizer, Carriers, CredentialVerifier, KeyPurpose, KeySigner, ProtocolHandler, Router, Service, Sessions,
+};
 use alknet_http::{HttpConfig, HttpHandler};
 use alknet_net::{Endpoint, EndpointConfig, NodeCredentials, WebCertificate, generate_self_signed};
 use alknet_testkit::identities::{KeptAudit, TestIdentities, TestKeys};
@@ -32,7 +34,8 @@ impl Node {
         let keys = Arc::new(TestKeys::new(1));
         let authorizer = Authorizer::new(Arc::new(KeptAudit::default()));
         let key = keys.public_key(KeyPurpose::Node);
-        let http = HttpHandler::new(config, identities.clone(), authorizer, CredentialVerifier::new(key, || 1_800_000_000));
+        let http =
+            HttpHandler::new(config, identities.clone(), authorizer, CredentialVerifier::new(key, || 1_800_000_000));
         let router = Router::builder(identities.clone())
             .service(H2, Service::web(Carriers::Tcp), http.clone())
             .unwrap()

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod authorized_keys;
+mod corpus;
 mod exec;
 mod flow;
 mod hostile;
