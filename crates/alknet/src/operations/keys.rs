@@ -7,7 +7,7 @@ use alknet_store::{ApiKeyError, KeyRights, NewApiKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Foundation, scoped};
+use super::{Foundation, not_stored, scoped};
 
 /// Input of `keys/create`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -135,7 +135,7 @@ fn refusal(error: ApiKeyError) -> CallError {
     match error {
         ApiKeyError::Unknown(_) => CallError::not_found(error.to_string()),
         ApiKeyError::Permit(_) | ApiKeyError::Beyond(_) => CallError::new(ErrorCode::Forbidden, error.to_string()),
-        ApiKeyError::Store(_) => CallError::internal(error),
+        ApiKeyError::Store(error) => not_stored(&error),
         _ => CallError::invalid_input("", error.to_string()),
     }
 }

@@ -15,9 +15,9 @@ pub mod vault;
 
 use std::sync::Arc;
 
-use alknet_call::{ByteTickets, RegisterError, Registry};
+use alknet_call::{ByteTickets, CallError, RegisterError, Registry};
 use alknet_core::{AccessRule, Authorizer, NodeKey, Sessions};
-use alknet_store::{Clock, Store};
+use alknet_store::{Clock, Store, StoreError};
 
 use crate::{control::NodeControl, data_folder::DataFolder, identity::NodeIdentity, shared_config::SharedConfig};
 
@@ -66,4 +66,12 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
 /// The rule of an operation that needs one scope.
 fn scoped(scope: &str) -> AccessRule {
     AccessRule::scoped([scope.parse().expect("because the scopes of this folder are written as service:action")])
+}
+
+/// What a caller learns when the database did not do it: what passes is said, the rest goes to the log.
+fn not_stored(error: &StoreError) -> CallError {
+    match error {
+        StoreError::Full | StoreError::RolledBack | StoreError::Closed => CallError::unavailable(error.to_string()),
+        StoreError::Failed(_) => CallError::internal(error),
+    }
 }

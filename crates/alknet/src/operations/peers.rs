@@ -9,7 +9,7 @@ use alknet_store::{NewPeer, PeerError, PeerRecord, Peers as PeerStore};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Foundation, scoped};
+use super::{Foundation, not_stored, scoped};
 
 /// What this node is called where a peer's name could stand.
 pub const OWN_NAME: &str = "node";
@@ -256,7 +256,7 @@ fn refusal(error: PeerError) -> CallError {
     match error {
         PeerError::Unknown(_) => CallError::not_found(error.to_string()),
         PeerError::Permit(_) | PeerError::OwnersOnly(_) => CallError::new(ErrorCode::Forbidden, error.to_string()),
-        PeerError::Store(_) => CallError::internal(error),
+        PeerError::Store(error) => not_stored(&error),
         _ => CallError::invalid_input("", error.to_string()),
     }
 }

@@ -8,7 +8,7 @@ use alknet_store::{Clock, NewToken, Store, TokenDenial, TokenStoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Foundation, peers, scoped};
+use super::{Foundation, not_stored, peers, scoped};
 use crate::{identity::NodeIdentity, shared_config::SharedConfig};
 
 /// Input of `tokens/create`.
@@ -203,6 +203,7 @@ fn denial(input: RevokeTokens) -> Result<(TokenDenial, String), CallError> {
 fn refusal(error: TokenStoreError) -> CallError {
     match error {
         TokenStoreError::Permit(_) => CallError::new(ErrorCode::Forbidden, error.to_string()),
-        _ => CallError::internal(error),
+        TokenStoreError::Store(error) => not_stored(&error),
+        TokenStoreError::Known(_) => CallError::internal(error),
     }
 }
