@@ -1,4 +1,5 @@
 //! Test support, never part of the product: connections in memory and throw-away identities.
 
 pub mod identities;
+pub mod measure;
 pub mod memory;
