@@ -4,9 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use alknet_call::{Authenticator, CALL, CallClient, CallError, CallHandler, Operation, Registry};
 use alknet_core::{
-    AccessRule, Alpn, Authorizer, Carrier, Connection, Credential, DialTarget, Dialer, HostPort, Identity,
-    IdentityProvider, KeyPurpose, KeySigner, NodeKey, Peer, PerStream, Router, ServeError, Service, Sessions, Stream,
-    StreamHandler, TokenBounds,
+    AccessRule, Alpn, Authorizer, Carrier, Connection, Credential, CredentialVerifier, DialTarget, Dialer, HostPort,
+    Identity, IdentityProvider, KeyPurpose, KeySigner, NodeKey, Peer, PerStream, Router, ServeError, Service, Sessions,
+    Stream, StreamHandler,
 };
 use alknet_net::{
     CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate, connect_local,
@@ -105,7 +105,7 @@ async fn serve(folder: &TempDir) -> (Endpoint, Store) {
 
     let mut registry = Registry::builder(Authorizer::new(store.audit_log()), sessions.clone());
     registry.register(next()).unwrap();
-    let authenticator = Authenticator::new(identities.clone(), public(NODE_SEED), TokenBounds::default(), || 0);
+    let authenticator = Authenticator::new(identities.clone(), CredentialVerifier::new(public(NODE_SEED), || 0));
     let calls = Arc::new(CallHandler::new(registry.build().unwrap(), authenticator));
     let router = Router::builder(identities.clone())
         .service(CALL, Service::node().on_control_socket(), calls)
