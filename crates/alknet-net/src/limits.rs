@@ -77,6 +77,9 @@ pub const TCP_KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Unanswered probes after which the connection is over.
 pub const TCP_KEEPALIVE_PROBES: u32 = 4;
+/// How long a dialler that ends gives the farewells of its closed QUIC connections to leave. They need only be sent: waiting for
+/// quinn to forget the connections (three probe timeouts, RFC 9000, 10.2) would hold up every command by some 180 ms.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long the farewells of closed QUIC connections may take when the endpoint stops.
 pub const WAIT_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 

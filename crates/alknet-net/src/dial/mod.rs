@@ -23,8 +23,8 @@ use race::{Finish, race};
 pub use web::{WebDialError, dial_web};
 
 use crate::limits::{
-    ADDRESS_STAGGER, ATTEMPT_TIMEOUT, MAX_DIALLED_ADDRESSES, QUIC_HEAD_START, RESOLVE_TIMEOUT, TCP_HEAD_START,
-    WAIT_IDLE_TIMEOUT,
+    ADDRESS_STAGGER, ATTEMPT_TIMEOUT, FAREWELL_TIMEOUT, MAX_DIALLED_ADDRESSES, QUIC_HEAD_START, RESOLVE_TIMEOUT,
+    TCP_HEAD_START,
 };
 use crate::socket::bind_udp;
 use crate::tls::NodeCredentials;
@@ -80,12 +80,12 @@ impl NetDialer {
         lost.into_iter().for_each(|lost| self.memory.recall(lost, now));
     }
 
-    /// Waits, for a bounded time, until the farewells of closed QUIC connections are sent. A program that ends without
-    /// it leaves its peers waiting for their idle timeout.
+    /// Waits a moment, so that the farewells of closed QUIC connections are sent. A program that ends without it leaves its
+    /// peers waiting for their idle timeout; so does, rarely, a farewell that gets lost.
     pub async fn finish(&self) {
         let socket = self.quic.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(socket) = socket {
-            let _ = timeout(WAIT_IDLE_TIMEOUT, socket.endpoint.wait_idle()).await;
+            let _ = timeout(FAREWELL_TIMEOUT, socket.endpoint.wait_idle()).await;
         }
     }
 
