@@ -20,6 +20,7 @@ mod serving;
 mod settings;
 mod shared_config;
 mod ssh_config;
+mod standard_streams;
 
 use std::process::ExitCode;
 

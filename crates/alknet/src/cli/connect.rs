@@ -15,6 +15,7 @@ use crate::{
     dialling::{Ask, Dialling},
     failure::Failure,
     node_client::{Trust, dial},
+    standard_streams::StandardStreams,
 };
 
 /// Bytes moved at a time.
@@ -72,9 +73,10 @@ impl Connect {
         let connection = dial(place, &dialling, &self.node, &alpn, trust).await?;
         let stream = connection.open_stream().await?;
         let (mut recv, mut send) = (stream.recv, stream.send);
-        // Standard input is read by a thread that cannot be interrupted, so the end of what is received ends the command.
+        let StandardStreams { mut input, mut output, restored: _restored } = StandardStreams::take()?;
+        // Standard input may be read by a thread that cannot be interrupted, so the end of what is received ends the command.
         let upwards = tokio::spawn(async move {
-            let copied = copy(&mut tokio::io::stdin(), &mut send).await;
+            let copied = copy(&mut input, &mut send).await;
             if copied.is_ok() {
                 let _gone = send.shutdown().await;
                 // Dropping the stream would reset it: stay until everything arrived.
@@ -83,7 +85,7 @@ impl Connect {
             copied
         });
         let received = tokio::select! {
-            received = copy(&mut recv, &mut tokio::io::stdout()) => received,
+            received = copy(&mut recv, &mut output) => received,
             told = told_to_end() => told,
         };
         upwards.abort();
