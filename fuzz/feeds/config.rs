@@ -10,9 +10,9 @@ pub fn config(data: &[u8]) {
     let mut file = tempfile::NamedTempFile::new().expect("a file for a moment");
     file.write_all(data).expect("a writable file");
     let sources =
-        layers::Sources { system: None, user: Some(file.path().to_owned()), env: Vec::new(), flags: Vec::new() };
+        layers::Sources { user: Some(file.path().to_owned()), ..layers::Sources::default() };
     match layers::load(&sources) {
-        Ok(loaded) => assert!(!loaded.show().is_empty()),
+        Ok(loaded) => assert!(!loaded.entries().is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
