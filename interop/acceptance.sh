@@ -163,8 +163,12 @@ check "the owner gets in again" prints again stock_ssh me@127.0.0.1 'echo again'
 check "ssh node finds the new port" prints hi installed_ssh node 'echo hi'
 kill -TERM "$DAEMON"
 check "SIGTERM drains and exits 0" ended_cleanly
-check "up --detach returns when it serves" prints "serves as process" alknet up --listen 127.0.0.1:0 --detach
+check "up --detach returns when it serves" prints "serves as process" alknet up --listen '[::]:0' --detach
 own "$(json 'it["pid"]' alknet status --json)"
+PORT=$(port)
+check "[::] serves IPv4" prints " 200" fetch "https://127.0.0.1:$PORT/healthz"
+if [ -s /proc/net/if_inet6 ]; then check "[::] serves IPv6" prints " 200" fetch "https://[::1]:$PORT/healthz"; else echo "SKIP [::] serves IPv6: this machine has none"; fi
+check "ssh node finds this port too" prints hi installed_ssh node 'echo hi'
 check "a detached node answers" prints "$NODE" alknet status
 check "a second up --detach names the process" refuses 1 "in use by process" alknet up --listen 127.0.0.1:0 --detach
 check "stop" prints stopped alknet stop

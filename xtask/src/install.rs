@@ -17,6 +17,7 @@ const TEST_PACKAGES: &[&str] = &[
     "build-essential",
     "ca-certificates",
     "curl",
+    "faketime",
     "gnutls-bin",
     "iproute2",
     "nghttp2-client",
