@@ -1,13 +1,17 @@
 //! `alknet services`.
 
+use alknet_call::{ListInput, ListOutput, ListedOperation, SchemaInput};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Place, output};
 use crate::{
-    failure::Failure,
+    failure::{Failure, Kind},
     node_client::{NodeClient, Trust},
 };
+
+/// Most pages of operations that are read: another machine says whether there is one more.
+const MAX_PAGES: usize = 100;
 
 /// The operations that you may call at a node
 ///
@@ -40,25 +44,35 @@ impl Services {
 
     async fn show(&self, place: &Place, node: &NodeClient<'_>) -> Result<(), Failure> {
         if let Some(name) = &self.schema {
-            let schema: Value = node.call("services/schema", &json!({ "names": [name] })).await?;
-            return output::json(&schema);
+            let asked = SchemaInput { names: vec![name.trim_start_matches('/').to_owned()] };
+            let answer: Value = node.call("services/schema", &asked).await?;
+            return match answer.pointer("/operations/0") {
+                Some(specification) => output::json(specification),
+                None => Err(Failure::new(Kind::NotFound, format!("there is no operation {}", output::printable(name)))
+                    .hint("without --schema this command lists what you may call")),
+            };
         }
-        let mut rows = Vec::new();
-        let mut all = Vec::new();
-        let mut cursor = None;
-        loop {
-            let input = cursor.map_or(json!({}), |cursor: Value| json!({ "cursor": cursor }));
-            let page: Value = node.call("services/list", &input).await?;
-            for operation in page["operations"].as_array().into_iter().flatten() {
-                let text = |key: &str| operation[key].as_str().unwrap_or_default().to_owned();
-                rows.push([text("name"), text("kind"), text("title")]);
-                all.push(operation.clone());
-            }
-            match page.get("cursor").filter(|cursor| !cursor.is_null()) {
-                Some(next) => cursor = Some(next.clone()),
-                None => break,
-            }
+        let operations = all(node).await?;
+        if place.json {
+            return output::json(&operations);
         }
-        if place.json { output::json(&all) } else { output::table(["OPERATION", "KIND", "TITLE"], &rows) }
+        let rows: Vec<_> =
+            operations.into_iter().map(|operation| [operation.name, operation.kind, operation.title]).collect();
+        output::table(["OPERATION", "KIND", "TITLE"], &rows)
     }
+}
+
+/// Every page of the list.
+async fn all(node: &NodeClient<'_>) -> Result<Vec<ListedOperation>, Failure> {
+    let mut operations = Vec::new();
+    let mut cursor = None;
+    for _ in 0..MAX_PAGES {
+        let page: ListOutput = node.call("services/list", &ListInput { cursor, limit: None }).await?;
+        operations.extend(page.operations);
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(operations);
+        }
+    }
+    Err(Failure::failed(format!("the list of that node does not end after {MAX_PAGES} pages")))
 }

@@ -36,6 +36,7 @@ fn a_bad_configuration_is_refused_and_the_old_one_stays_in_force() {
     let folder = Folder::with_identity();
     folder.configure("[http]\ndecoy = \"404\"\n");
     let node = folder.serve();
+    assert_eq!(front_page(&node), "404");
     folder.configure("[http]\ndecoy = \"none\"\n[audit]\nmax_rows = 0\n");
     node.signal(Signal::HUP);
     wait_until("the reload is refused", || node.log().contains("reload refused"));
