@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 /// Far more than any entry takes, even in a debug build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+#[allow(clippy::print_stdout, reason = "captured by the test runner, shown when a test fails")]
 pub fn replay(target: &str, feed: fn(&[u8])) {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
     let mut entries: Vec<_> =

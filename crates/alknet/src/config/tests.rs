@@ -233,3 +233,18 @@ fn the_usual_places_are_looked_at_each_time() {
     fs::remove_file(&first).unwrap();
     assert_eq!(level(), "warn");
 }
+
+/// The fuzzer's corpus: whatever stands in a file, loading it answers.
+#[test]
+fn the_corpus_of_the_fuzz_target_is_answered() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/config");
+    let entries: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!entries.is_empty());
+    for entry in entries {
+        let sources = Sources { user: Some(entry.clone()), ..Sources::default() };
+        match load(&sources) {
+            Ok(loaded) => assert!(!loaded.entries().is_empty(), "{}", entry.display()),
+            Err(error) => assert!(!error.to_string().is_empty(), "{}", entry.display()),
+        }
+    }
+}
