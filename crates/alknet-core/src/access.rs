@@ -312,6 +312,7 @@ mod tests {
 
     #[test]
     fn the_access_formula() {
+        // AUTH-10, AUTH-11, AUTH-12
         use Denial::{Forbidden, NotFound, Unauthenticated};
         let demand = ResourceDemand { kind: "bucket".into(), id_pointer: "/bucket".into(), action: "fs:read".into() };
         let public = AccessRule::public();

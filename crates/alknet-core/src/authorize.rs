@@ -208,6 +208,7 @@ mod tests {
 
     #[test]
     fn both_outcomes_are_audited_and_only_one_gives_a_permit() {
+        // AUTH-13
         let kept = Arc::new(Kept::default());
         let authorizer = Authorizer::new(kept.clone());
         let rule = AccessRule::scoped(["peers:write".parse().unwrap()]);
@@ -230,6 +231,7 @@ mod tests {
 
     #[test]
     fn a_permit_ends_with_the_rights_it_came_from() {
+        // AUTH-13
         let counter = Arc::new(AtomicU64::new(0));
         let authorizer = Authorizer::new(Arc::new(Kept::default()));
         let scopes = ScopeSet::from_iter(["fs:read".parse().unwrap()]);

@@ -138,6 +138,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_api_key() {
+        // AUTH-09
         let key = ApiKey::from_random(&[1; 37]).reveal().to_owned();
         let upper = key.replacen(&key[4..12], &key[4..12].to_uppercase(), 1);
         let digit = format!("alk_1{}", &key[5..]);

@@ -104,6 +104,7 @@ mod tests {
 
     #[test]
     fn a_limit_only_takes_away() {
+        // AUTH-08
         let read: Scope = "fs:read".parse().unwrap();
         let write: Scope = "fs:write".parse().unwrap();
         let reader = Identity::new("a", ScopeSet::from_iter([read.clone()]), ResourceGrants::default());

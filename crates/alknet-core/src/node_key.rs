@@ -169,6 +169,7 @@ mod tests {
 
     #[test]
     fn small_order_and_non_points_are_refused() {
+        // AUTH-01
         let mut identity = [0; 32];
         identity[0] = 1;
         assert_eq!(NodeKey::from_bytes(identity), Err(InvalidNodeKey::Point));
@@ -180,6 +181,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_node_id() {
+        // AUTH-02
         let id = NodeKey::from_bytes(BASEPOINT).unwrap().node_id();
         // The last character carries four unused bits: all but one of its values must be refused.
         let trailing_bits = format!("{}9", &id[..51]);
@@ -190,6 +192,7 @@ mod tests {
 
     #[test]
     fn a_fingerprint_has_one_of_two_forms() {
+        // AUTH-03
         let key = NodeKey::from_bytes(BASEPOINT).unwrap();
         let print = Fingerprint::from(key);
         assert_eq!(print.node_key(), Some(key));

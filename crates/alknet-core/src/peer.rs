@@ -87,6 +87,7 @@ mod tests {
 
     #[test]
     fn a_peer_name_is_lower_cased_and_bounded() {
+        // AUTH-04
         assert_eq!("Box-1.lan".parse::<PeerName>().unwrap().as_str(), "box-1.lan");
         for bad in ["", "-a", ".a", "a_b", "a/b", "ä", "a b", &"a".repeat(65)] {
             assert_eq!(bad.parse::<PeerName>(), Err(InvalidPeerName::Grammar), "{bad}");
@@ -96,6 +97,7 @@ mod tests {
 
     #[test]
     fn a_node_id_is_no_peer_name() {
+        // AUTH-04
         let mut bytes = [0x66; 32];
         bytes[0] = 0x58;
         let id = NodeKey::from_bytes(bytes).unwrap().node_id();

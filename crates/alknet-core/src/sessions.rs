@@ -144,6 +144,7 @@ mod tests {
 
     #[test]
     fn removing_a_peer_or_credential_ends_its_sessions_only() {
+        // AUTH-14
         let sessions = Sessions::default();
         let alice_key = sessions.register(&caller("alice", "k1"), SessionKind::Connection);
         let alice_token = sessions.register(&caller("alice", "t1"), SessionKind::Call);
@@ -158,6 +159,7 @@ mod tests {
 
     #[test]
     fn a_session_of_rights_that_ended_meanwhile_begins_cancelled() {
+        // AUTH-14
         let counter = Arc::new(AtomicU64::new(0));
         let identity = Identity::owner("a").with_standing(crate::Standing::at_present(&counter));
         let stale = Caller { identity: Some(Arc::new(identity)), ..caller("a", "k") };

@@ -1,4 +1,4 @@
-//! Node tickets: a node's key and where to find it, as one line to paste (`docs/spec/net.md`).
+//! Node tickets: a node's key and where to find it, as one line to paste (`docs/spec/auth.md`).
 
 use std::{fmt, str::FromStr};
 
@@ -131,6 +131,7 @@ mod tests {
 
     #[test]
     fn a_cut_or_mistyped_ticket_is_refused() {
+        // AUTH-05
         let text = ticket().to_string();
         for end in 0..text.len() {
             assert!(text[..end].parse::<Ticket>().is_err(), "cut at {end}");
@@ -144,6 +145,7 @@ mod tests {
 
     #[test]
     fn a_ticket_that_lies_about_lengths_is_refused() {
+        // AUTH-05
         let key = *ticket().key.as_bytes();
         let sealed = |body: &[u8]| {
             let body = [&[VERSION], &key[..], body].concat();

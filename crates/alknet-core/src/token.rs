@@ -291,6 +291,7 @@ mod tests {
 
     #[test]
     fn dates_and_audience_are_checked() {
+        // AUTH-07
         assert_eq!(verify(issue(NOW, 600, &[]), NOW + 659).map(|_| ()), Ok(()));
         assert_eq!(verify(issue(NOW, 600, &[]), NOW + 660).unwrap_err(), TokenError::Expired);
         assert_eq!(verify(issue(NOW, 600, &[]), NOW - 60).map(|_| ()), Ok(()));
@@ -307,6 +308,7 @@ mod tests {
 
     #[test]
     fn every_changed_byte_is_noticed() {
+        // AUTH-07
         let good = BASE64URL_NOPAD.decode(issue(NOW, 600, &["fs:read"]).to_string().as_bytes()).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -318,6 +320,7 @@ mod tests {
 
     #[test]
     fn truncated_lying_and_multi_byte_tokens_are_refused() {
+        // AUTH-06
         let good = issue(NOW, 600, &["fs:read"]).to_string();
         for end in 0..good.len() {
             assert!(good[..end].parse::<AuthToken>().is_err(), "cut at {end}");
@@ -329,6 +332,7 @@ mod tests {
 
     #[test]
     fn scopes_are_canonical_or_refused() {
+        // AUTH-06
         for bad in ["fs:read fs:list", "fs:read fs:read", "fs:read ", " fs:read", "fs:list  fs:read", "fs"] {
             assert!(matches!(parse_scopes(bad.as_bytes()), Err(TokenError::Malformed(_))), "{bad:?}");
         }
