@@ -26,6 +26,17 @@ fn a_data_folder_that_is_a_file_is_refused() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = Folder::with_identity();
+    for words in [&["completions", "bash"][..], &["config", "show"], &["config", "show", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = folder.command(words).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), errors(&output)), (Some(0), String::new()), "{words:?}");
+    }
+}
+
+#[test]
 fn an_identity_is_never_overwritten() {
     let folder = Folder::with_identity();
     let keystore = fs::read(folder.data().join("keystore.json")).unwrap();

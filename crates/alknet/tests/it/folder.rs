@@ -96,7 +96,7 @@ impl Folder {
 
     /// Starts a node, and waits until it serves.
     pub fn serve(&self) -> RunningNode {
-        RunningNode::start(self)
+        RunningNode::start(self, "serve")
     }
 }
 

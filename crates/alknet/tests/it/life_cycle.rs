@@ -8,7 +8,10 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::folder::{Folder, errors, wait_until};
+use crate::{
+    folder::{Folder, errors, wait_until},
+    running::RunningNode,
+};
 
 #[test]
 fn up_makes_an_identity_once_and_finds_it_again() {
@@ -22,6 +25,14 @@ fn up_makes_an_identity_once_and_finds_it_again() {
     assert_eq!(first["node_id"], second["node_id"]);
     assert_eq!(folder.json(&["peer", "list"])[0]["name"], "alice");
     folder.run(&["stop"]);
+}
+
+#[test]
+fn up_in_the_foreground_makes_an_identity_and_says_its_port() {
+    let folder = Folder::empty();
+    let node = RunningNode::start(&folder, "up");
+    assert_eq!(folder.json(&["identity", "show"])["node_id"], node.node_id);
+    assert_eq!(folder.json(&["status"])["listen"][0]["addr"], node.addr().to_string());
 }
 
 #[test]

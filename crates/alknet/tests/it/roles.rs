@@ -1,6 +1,7 @@
-//! Whoever runs processes under the node's own uid has the owner's power, so only owners may (architecture.md 5).
+//! Whoever runs processes under the node's own uid has the owner's power, so only owners may.
 
 use std::{
+    fs,
     path::Path,
     process::{Command, Output},
 };
@@ -73,4 +74,17 @@ fn the_owner_runs_commands_and_an_observer_does_not() {
     assert!(!witness.exists());
     let denied = folder.json(&["audit", "--denied", "--peer", "watcher"]);
     assert_eq!(denied[0]["action"], "ssh/exec", "{denied}");
+}
+
+#[test]
+fn a_key_file_may_have_blanks_in_its_name() {
+    let folder = Folder::with_identity();
+    add_ssh_peer(&folder, "me", "owner");
+    fs::rename(folder.home().join("me.pub"), folder.home().join("my key.pub")).unwrap();
+    let file = folder.home().join("my key.pub");
+    let refused = folder.refused(&["peer", "add", "again", "--key", file.to_str().unwrap()], 2);
+    assert!(refused.contains("me"), "the key was read, and is taken: {refused}");
+    let private = folder.home().join("me");
+    let refused = folder.refused(&["peer", "add", "again", "--key", private.to_str().unwrap()], 2);
+    assert!(refused.contains("is a private key"), "{refused}");
 }

@@ -24,10 +24,10 @@ pub struct RunningNode {
 }
 
 impl RunningNode {
-    /// Starts `alknet serve` on a port of the system's choice, and waits until it serves.
-    pub fn start(folder: &Folder) -> Self {
+    /// Starts a node with `alknet serve` or `alknet up` on a port of the system's choice, and waits until it serves.
+    pub fn start(folder: &Folder, verb: &str) -> Self {
         let log = folder.home().join("node.log");
-        let mut command = folder.command(&["serve", "--json", "--listen", "127.0.0.1:0"]);
+        let mut command = folder.command(&[verb, "--json", "--listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
