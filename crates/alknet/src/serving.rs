@@ -1,6 +1,6 @@
 //! A node that serves: from the lock on its data folder to the last flush.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use alknet_core::{HostPort, Ticket};
 use alknet_net::{Endpoint, EndpointConfig, NodeCredentials};
@@ -36,7 +36,26 @@ pub struct RunningNode {
     identity: NodeIdentity,
     log: LogLevel,
     ticket: Ticket,
+    signals: Signals,
     _lock: Lock,
+}
+
+/// The signals that a node acts on.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Takes them over; until then the system's default ends the process.
+    fn take() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 impl RunningNode {
@@ -53,6 +72,8 @@ impl RunningNode {
             Failure::caused_by(Kind::Usage, &error)
                 .while_doing(format_args!("cannot listen on {}", loaded.config().node.listen))
         })?;
+        // Before anybody is told that the node serves: who hears of it may send one at once.
+        let signals = Signals::take()?;
         let endpoint_config = EndpointConfig {
             listen,
             plain_ssh: loaded.config().gate.plain_ssh.then_some(SSH),
@@ -84,6 +105,7 @@ impl RunningNode {
             identity: identity.clone(),
             log,
             ticket,
+            signals,
             _lock: lock,
         })
     }
@@ -100,33 +122,30 @@ impl RunningNode {
 
     /// Serves until a signal or an operation says to stop; then stops in order.
     pub async fn run(mut self) -> Result<(), Failure> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
         let mut janitor = tokio::time::interval(JANITOR_INTERVAL);
         loop {
             tokio::select! {
-                Some(()) = interrupt.recv() => break,
-                Some(()) = terminate.recv() => break,
+                Some(()) = self.signals.interrupt.recv() => break,
+                Some(()) = self.signals.terminate.recv() => break,
                 () = self.control.stopped() => break,
-                Some(()) = hangup.recv() => self.reload_and_log(),
+                Some(()) = self.signals.hangup.recv() => self.reload_and_log(),
                 Some(answer) = self.reloads.recv() => {
                     let _caller_left = answer.send(self.reload());
                 }
                 _ = janitor.tick() => self.tidy_up().await,
             }
         }
-        self.stop(&mut interrupt).await;
+        self.stop().await;
         Ok(())
     }
 
     /// Stops: nothing new, handlers told, drained, closed, flushed. A second Ctrl-C skips the waiting.
-    async fn stop(self, interrupt: &mut Signal) {
+    async fn stop(mut self) {
         let drain = self.config.current().config().node.drain_timeout;
         tracing::info!(drain_s = drain.as_secs_f32(), "stopping");
         tokio::select! {
             () = self.endpoint.shutdown(drain) => {}
-            Some(()) = interrupt.recv() => self.endpoint.shutdown(Duration::ZERO).await,
+            Some(()) = self.signals.interrupt.recv() => self.endpoint.shutdown(Duration::ZERO).await,
         }
         self.node.store.close();
         let _already_gone = std::fs::remove_file(self.data.control_socket());
