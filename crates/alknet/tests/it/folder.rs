@@ -100,6 +100,15 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    /// A test that failed leaves no detached node behind.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _none_runs = self.command(&["stop"]).status();
+        }
+    }
+}
+
 /// What a program wrote to standard error.
 pub fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
