@@ -75,10 +75,7 @@ impl PassphraseSource {
     }
 
     /// The kept passphrase, else a new one, which is kept if that was asked for.
-    fn once(
-        &self,
-        ask: impl FnOnce() -> Result<Zeroizing<String>, Failure>,
-    ) -> Result<Zeroizing<String>, Failure> {
+    fn once(&self, ask: impl FnOnce() -> Result<Zeroizing<String>, Failure>) -> Result<Zeroizing<String>, Failure> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if let Memory::Holding(passphrase) = &*memory {
             return Ok(passphrase.clone());
