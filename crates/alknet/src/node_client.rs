@@ -148,14 +148,22 @@ pub async fn dial(
 
 /// Writes a key that was taken on trust down as a peer named after its host.
 async fn adopt(place: &Place, ticket: &Ticket) -> Result<(), Failure> {
-    let host = ticket.addresses().first().map_or("node", HostPort::host);
-    let name: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-    let name = name.trim_start_matches(['.', '-']).to_owned();
+    let name = ticket.addresses().first().map_or_else(|| "host".to_owned(), name_of_host);
     let node = NodeClient::local(place).await?;
     let peer = AddPeer { name, key: None, ticket: Some(ticket.to_string()), role: "guest".to_owned() };
     let peer: PeerView = node.call("peers/add", &peer).await?;
     crate::cli::note(format!("{} is now pinned as the peer {}", ticket.key(), peer.name));
     Ok(())
+}
+
+/// A peer name for the node at an address: its host, with the port where that is not the usual one.
+fn name_of_host(address: &HostPort) -> String {
+    let text = match address.port() {
+        DEFAULT_PORT => address.host().to_owned(),
+        port => format!("{}-{port}", address.host()),
+    };
+    let name: String = text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    name.trim_start_matches(['.', '-']).to_owned()
 }
 
 /// Finds out which node a text means: a ticket, a peer's name, a node id, or `host[:port]`.
@@ -232,4 +240,17 @@ fn explain(operation: &str, error: &CallError) -> Failure {
         return failure.hint("that node does not know this node's key: add it there with `alknet peer add`");
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adopted_node_is_named_after_its_address() {
+        let table = [("box.lan:4433", "box.lan"), ("box.lan:1", "box.lan-1"), ("[::1]:2", "1-2"), ("a_b:4433", "a-b")];
+        for (address, name) in table {
+            assert_eq!(name_of_host(&address.parse().unwrap()), name);
+        }
+    }
 }
