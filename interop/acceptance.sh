@@ -97,7 +97,6 @@ check "doctor finds nothing broken" holds "all(f['verdict'] != 'broken' for f in
 check "an unpinned node ends with 3 and shows the key" refuses 3 "$NODE" alknet --data "$BOX" call "@127.0.0.1:$PORT" services/list
 check "an unpinned node: the first way out" refuses 3 "peer add NAME --ticket $TICKET" alknet --data "$BOX" call "@127.0.0.1:$PORT" services/list
 check "an unpinned node: the second way out" refuses 3 "--trust-on-first-use" alknet --data "$BOX" call "@127.0.0.1:$PORT" services/list
-check "init on the other machine" prints "node id" alknet --data "$BOX" init
 check "peer add box --ticket" prints "box" alknet --data "$BOX" peer add box --ticket "$TICKET"
 check "call @box services/list" holds "'node/identify' in [o['name'] for o in it['operations']]" alknet --data "$BOX" call @box services/list
 check "a stranger sees public operations only" holds "'peers/list' not in [o['name'] for o in it['operations']]" alknet --data "$BOX" call @box services/list
@@ -109,7 +108,6 @@ check "the ticket's owner is made known as a node" prints box2 alknet peer add b
 check "an observer may read" holds "{'peers/list', 'node/status'} <= {o['name'] for o in it['operations']}" alknet --data "$BOX" call @box services/list
 check "an observer is called by its name" holds "it['you'] == 'box2'" alknet --data "$BOX" call @box node/identify
 check "an observer may not write" ends 4 alknet --data "$BOX" call @box peers/remove '{"name": "me"}'
-alknet --data "$WORLD/third" init >"$WORLD/said" 2>&1
 check "--trust-on-first-use takes the key" holds "it['node_id'] == '$NODE'" alknet --data "$WORLD/third" call "@127.0.0.1:$PORT" node/identify --trust-on-first-use
 check "--trust-on-first-use pinned it" holds "[p['node_id'] for p in it] == ['$NODE']" alknet --data "$WORLD/third" peer list --json
 check "a stranger cannot stop the node" ends 3 alknet --data "$WORLD/third" call "@$TICKET" node/stop

@@ -1,6 +1,8 @@
 //! `ssh host true`: connect, log in, run, end.
 
-use alknet_testkit::measure::{Bar, Comparison};
+use std::{env, process::Command};
+
+use alknet_testkit::measure::{Bar, Comparison, Figure};
 
 use crate::{
     client::{Key, ssh, timed},
@@ -12,9 +14,19 @@ const RUNS: usize = 31;
 const BAR: Bar = Bar::AtMost(1.2);
 
 pub fn run(key: &Key, node: &Node, sshd: &Sshd) {
+    shell_alone();
     // OpenSSH's two ends prefer an exchange that is dearer than the one that all three know.
     compare("ssh true, same key exchange", key, node, sshd, &["KexAlgorithms=curve25519-sha256"]);
     compare("ssh true, as stock", key, node, sshd, &[]);
+}
+
+/// What the user's own startup files cost, at both servers alike: where it is much, it hides the difference between them.
+fn shell_alone() {
+    let shell = env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    // Debian's bash runs ~/.bashrc when it sees this variable.
+    let run = || timed(Command::new(&shell).args(["-c", "true"]).env("SSH_CLIENT", "bench").env_remove("SHLVL"));
+    let runs: Vec<f64> = (0..5).map(|_| run().as_secs_f64() * 1e3).collect();
+    println!("{}", Figure { name: "the login shell by itself", unit: "ms", runs: &runs, bar: Bar::Open });
 }
 
 fn compare(name: &str, key: &Key, node: &Node, sshd: &Sshd, options: &[&str]) {

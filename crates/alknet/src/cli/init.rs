@@ -36,6 +36,17 @@ impl Init {
     }
 }
 
+/// Makes an identity where there is none yet, for a command that only makes sense with one.
+pub fn ensure(place: &Place) -> Result<(), Failure> {
+    if NodeIdentity::exists(&place.data) {
+        return Ok(());
+    }
+    place.data.create()?;
+    let _lock = place.data.lock()?;
+    output::note("This machine has no identity yet; making one.");
+    make(place, false).map(drop)
+}
+
 /// Makes an identity as the situation allows, and tells its owner what to keep.
 pub fn make(place: &Place, key_file: bool) -> Result<NodeIdentity, Failure> {
     let somebody = io::stdin().is_terminal() && io::stderr().is_terminal();

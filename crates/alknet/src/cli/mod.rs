@@ -23,6 +23,7 @@ mod token;
 mod up;
 mod vault;
 
+pub use init::ensure as ensure_identity;
 pub use output::{note, printable};
 
 use std::{env, path::PathBuf};

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{Place, output};
+use super::{Place, init, output};
 use crate::{
     failure::{Failure, Kind},
     node_client::NodeClient,
@@ -76,6 +76,9 @@ enum Action {
 impl Peer {
     /// Runs the command.
     pub async fn run(self, place: &Place) -> Result<(), Failure> {
+        if matches!(self.action, Action::Add { .. } | Action::Import { .. }) {
+            init::ensure(place)?;
+        }
         let node = NodeClient::local(place).await?;
         match self.action {
             Action::Add { name, key, ticket, role } => {
