@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alknet_core::{Connection, ProtocolHandler, Router, ServeError, Service};
+use alknet_core::{CloseReason, Connection, DialTarget, Dialer, ProtocolHandler, Router, ServeError, Service};
+use alknet_net::{CarrierPolicy, NetDialer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 use crate::client::{Offer, quic, tls};
-use crate::node::{CALL, Journal, Node, PATIENCE, identities};
+use crate::node::{CALL, Journal, Node, PATIENCE, Seed, identities};
 
 /// Works until it is told to stop, then says goodbye on each connection; or never, if it is stubborn.
 struct Worker {
@@ -117,4 +119,42 @@ async fn nothing_new_is_accepted_while_draining() {
     assert!(!shutdown.is_finished());
     assert!(quic(&offer, addr).await.is_err());
     timeout(PATIENCE, shutdown).await.expect("a shutdown in time").unwrap();
+}
+
+/// Greets on the first stream, then waits for the end and tells of it.
+struct Parting(UnboundedSender<CloseReason>);
+
+impl ProtocolHandler for Parting {
+    async fn serve(&self, connection: Connection) -> Result<(), ServeError> {
+        let mut stream = connection.accept_stream().await?.expect("a first stream");
+        stream.write_all(b"hello").await?;
+        let _test_is_over = self.0.send(connection.closed().await);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_short_program_says_farewell_before_it_ends() {
+    let (sender, mut ends) = unbounded_channel();
+    let parting = Arc::new(Parting(sender));
+    let router = Router::builder(identities()).service(CALL, Service::node(), parting).unwrap().build();
+    let node = Node::start_with(router, |_| {}).await;
+    let address = node.addr().to_string().parse().unwrap();
+    let target = DialTarget { key: Some(node.key), addresses: vec![address] };
+    // A runtime of its own, as a program has: what is not sent when it ends never is.
+    let program = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let dialer = NetDialer::new(Seed(9).credentials(), CarrierPolicy::QuicOnly);
+            let connection = dialer.dial(&target, &CALL).await.unwrap();
+            let mut stream = connection.open_stream().await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+            stream.read_exact(&mut [0; 5]).await.unwrap();
+            connection.close(7, b"");
+            dialer.finish().await;
+        });
+    });
+    let end = timeout(PATIENCE, ends.recv()).await.expect("an end long before the idle timeout");
+    assert!(matches!(end, Some(CloseReason::Peer { code: 7, .. })), "{end:?}");
+    program.join().unwrap();
 }
