@@ -12,6 +12,7 @@ mod gate;
 mod half_open;
 pub mod limits;
 mod local;
+mod prompt_tcp;
 mod quic;
 mod serving;
 mod single_link;

@@ -71,6 +71,8 @@ pub const SILENCE_BEFORE_BANNER: Duration = Duration::from_secs(2);
 pub const MAX_SILENT: usize = 64;
 /// How long accepting pauses when the system refuses.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// Reads of a plain SSH connection that are acknowledged at once: those of a login.
+pub const PROMPT_READS: u32 = 32;
 /// A TCP connection that is idle for so long is probed.
 pub const TCP_KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// Time between two such probes.

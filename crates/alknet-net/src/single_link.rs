@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::limits::{LINGER_BYTES, LINGER_TIMEOUT};
+use crate::prompt_tcp::PromptTcp;
 
 /// What can stand under a [`SingleLink`].
 pub(crate) trait SingleIo: AsyncRead + AsyncWrite + Send + Unpin + 'static {
@@ -22,7 +23,7 @@ pub(crate) trait SingleIo: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn export(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> Option<Result<(), rustls::Error>>;
 }
 
-impl SingleIo for TcpStream {
+impl SingleIo for PromptTcp {
     fn export(&self, _out: &mut [u8], _label: &[u8], _context: &[u8]) -> Option<Result<(), rustls::Error>> {
         None
     }

@@ -19,6 +19,7 @@ use crate::limits::{
     ACCEPT_BACKOFF, HANDSHAKE_TIMEOUT, MAX_SILENT, SILENCE_BEFORE_BANNER, TCP_KEEPALIVE_IDLE, TCP_KEEPALIVE_INTERVAL,
     TCP_KEEPALIVE_PROBES,
 };
+use crate::prompt_tcp::PromptTcp;
 use crate::serving::Serving;
 use crate::single_link::{Role, SingleLink, linger};
 use crate::tls::{FaceStore, HelloView, node_key_in};
@@ -144,7 +145,7 @@ impl TcpAcceptor {
 
 fn plain(alpn: &Alpn, io: TcpStream, addr: SocketAddr) -> Connection {
     let peer = Peer { key: None, addr: PeerAddr::Ip(addr), server_name: None };
-    Connection::new(alpn.clone(), peer, SingleLink::new(Carrier::Plain, Role::Accepted, io))
+    Connection::new(alpn.clone(), peer, SingleLink::new(Carrier::Plain, Role::Accepted, PromptTcp::new(io)))
 }
 
 /// IPv4 clients of a dual-stack socket, as the IPv4 clients that they are.
