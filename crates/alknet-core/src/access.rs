@@ -180,12 +180,6 @@ impl ResourceGrants {
     pub fn grant(&mut self, resource: ResourceId, action: impl Into<String>) {
         self.0.entry(resource).or_default().insert(action.into());
     }
-    /// Takes over everything that `other` grants.
-    pub fn extend(&mut self, other: &Self) {
-        for (resource, actions) in &other.0 {
-            self.0.entry(resource.clone()).or_default().extend(actions.iter().cloned());
-        }
-    }
     /// Whether `action` may be done to `resource`.
     pub fn allows(&self, resource: &ResourceId, action: &str) -> bool {
         self.0
@@ -379,6 +373,19 @@ mod tests {
             assert!(bad.parse::<Scope>().is_err(), "{bad}");
         }
         assert!(format!("fs:{}", "a".repeat(MAX_SCOPE_BYTES)).parse::<Scope>().is_err());
+    }
+
+    #[test]
+    fn scopes_and_resources_are_written_as_they_are_read() {
+        for text in ["fs:read", "*:*", "remote:box-1.lan", "a_b:c_d"] {
+            assert_eq!(scope(text).to_string(), text);
+            assert_eq!(serde_json::from_value::<Scope>(serde_json::json!(text)).unwrap(), scope(text));
+            assert_eq!(serde_json::to_value(scope(text)).unwrap(), text);
+        }
+        let resource: ResourceId = "bucket:photos/main".parse().unwrap();
+        assert_eq!((resource.kind(), resource.id()), ("bucket", "photos/main"));
+        assert_eq!(resource.to_string(), "bucket:photos/main");
+        assert_eq!(serde_json::to_value(&resource).unwrap(), "bucket:photos/main");
     }
 
     #[test]
