@@ -315,6 +315,8 @@ mod tests {
         let two = AccessRule::scoped([scope("fs:read"), scope("fs:list")]);
         let any = AccessRule::scoped([scope("fs:read")]).any_of([scope("a:x"), scope("b:y")]);
         let bucket = AccessRule::scoped([scope("fs:read")]).on(demand);
+        assert!(public.is_public() && !bucket.is_public());
+        assert_eq!(bucket.resource().map(|demand| demand.id_pointer.as_str()), Some("/bucket"));
         let reader = identity(&["fs:read"], &[]);
         let both = identity(&["fs:read", "fs:list"], &[]);
         let star = identity(&["fs:*"], &[]);
