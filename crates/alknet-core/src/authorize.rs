@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn logins_are_audited_with_why_they_failed() {
+        let kept = Arc::new(Kept::default());
+        let why = Some("no key was proven".to_owned());
+        Authorizer::new(kept.clone()).authenticated(&caller(None), "ssh", AuditOutcome::Denied, why.clone());
+        let event = kept.0.lock().unwrap()[0].clone();
+        assert_eq!((event.kind, event.outcome), (AuditKind::Authentication, AuditOutcome::Denied));
+        assert_eq!((event.action.as_str(), event.credential.as_deref(), event.detail), ("ssh", Some("c"), why));
+    }
+
+    #[test]
     fn a_permit_ends_with_the_rights_it_came_from() {
         // AUTH-13
         let counter = Arc::new(AtomicU64::new(0));
