@@ -9,9 +9,14 @@ use tokio::fs::File;
 
 use super::{Foundation, scoped};
 
+/// Where copies lie while they are made, in the data folder.
+const FOLDER: &str = "backup";
+
 /// Registers `node/backup`.
 pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Result<(), RegisterError> {
     let (store, tickets, data) = (foundation.store.clone(), foundation.tickets.clone(), foundation.data.clone());
+    // Copies that a killed node left behind; this one holds the folder's lock.
+    let _none_left = fs::remove_dir_all(data.root().join(FOLDER));
     registry.register(
         Operation::query("node/backup")
             .title("Copy the database")
@@ -21,7 +26,7 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
             .handler(move |context, _: Nothing| {
                 let (store, tickets, data) = (store.clone(), tickets.clone(), data.clone());
                 async move {
-                    let copy = Copy::name(data.root().join("backup")).map_err(CallError::internal)?;
+                    let copy = Copy::name(data.root().join(FOLDER)).map_err(CallError::internal)?;
                     let task = Maintenance::of("backup");
                     store.backup_to(&task, &copy.0).await.map_err(CallError::internal)?;
                     let source = copy.open().await.map_err(CallError::internal)?;
