@@ -72,7 +72,7 @@ pub const HANGUP_GRACE: Duration = Duration::from_secs(1);
 pub const MAX_ENV_VARS: usize = 64;
 /// Longest name plus value of such a variable, in bytes.
 pub const MAX_ENV_BYTES: usize = 4 * 1024;
-/// Longest terminal name, in bytes.
+/// Longest terminal name, in bytes; a client that has no `TERM` names none.
 pub const MAX_TERM_BYTES: usize = 64;
 
 /// Longest line of an `authorized_keys` text, in bytes.

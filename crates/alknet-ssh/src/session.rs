@@ -96,7 +96,7 @@ impl ClientSession {
         let wanted = self.channels.get_mut(&id).filter(|channel| channel.start.is_some() && channel.pty.is_none());
         let Some(channel) = wanted else { return false };
         let printable = request.term.bytes().all(|b| b.is_ascii_graphic());
-        if !printable || request.term.is_empty() || request.term.len() > MAX_TERM_BYTES {
+        if !printable || request.term.len() > MAX_TERM_BYTES {
             return false;
         }
         match Pty::open(request) {

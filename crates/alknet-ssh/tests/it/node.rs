@@ -97,7 +97,7 @@ impl Node {
         if !command.is_empty() {
             ssh.arg(command);
         }
-        ssh.stdin(Stdio::null());
+        ssh.env("TERM", "xterm").stdin(Stdio::null());
         ssh
     }
 
