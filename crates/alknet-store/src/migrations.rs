@@ -6,17 +6,24 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) type Step = (u32, &'static str);
 
 /// All steps, in order.
-pub(crate) const STEPS: &[Step] = &[(1, include_str!("migrations/v1.sql")), (2, include_str!("migrations/v2.sql"))];
+pub(crate) const STEPS: &[Step] = &[
+    (1, include_str!("migrations/v1.sql")),
+    (2, include_str!("migrations/v2.sql")),
+    (3, include_str!("migrations/v3.sql")),
+];
 
 /// The version this program writes.
-pub(crate) const NEWEST: u32 = 2;
+pub(crate) const NEWEST: u32 = 3;
 
 /// The tables of the newest version; any other table makes a database foreign.
 pub(crate) const TABLES: &[&str] = &[
     "api_keys",
     "audit",
     "audit_counters",
+    "call_outcomes",
+    "credentials",
     "identities",
+    "kept_calls",
     "key_denials",
     "meta",
     "peer_addresses",
@@ -106,7 +113,7 @@ mod tests {
         assert_eq!(version(&sql).unwrap(), 1);
         assert!(!tables(&sql).contains(&"half".to_owned()));
         migrate(&mut sql, STEPS).unwrap();
-        assert_eq!(version(&sql).unwrap(), 2);
+        assert_eq!(version(&sql).unwrap(), NEWEST);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use rusqlite::Connection;
 
 use crate::fixture::{NOW, key, name, new_peer, node, owner, ssh};
 
+/// The version of the schema that this program writes.
+const NEWEST: u32 = 3;
+
 fn open(path: &Path) -> Result<Store, OpenError> {
     Store::open(path, Roles::default(), Sessions::default())
 }
@@ -183,7 +186,7 @@ fn every_earlier_version_opens_with_what_it_holds() {
     assert_eq!(peer.addresses, ["host:4433".parse().unwrap()]);
     store.close();
     let version: u32 = Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |r| r.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, NEWEST);
 }
 
 #[tokio::test]
