@@ -48,3 +48,32 @@ pub const MAX_AUDIT_TEXT_BYTES: usize = 512;
 pub const MAX_AUDIT_QUERY_ROWS: usize = 1000;
 /// Tokens in one answer to a token list.
 pub const MAX_TOKEN_LIST_ROWS: usize = 10_000;
+
+/// How long the outcome of a call that carried an idempotency key is kept.
+pub const OUTCOME_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Calls with an idempotency key that are remembered for one identity.
+pub const MAX_OUTCOMES_PER_IDENTITY: usize = 1000;
+/// Calls with an idempotency key that are remembered in all.
+pub const MAX_OUTCOMES: usize = 100_000;
+/// Largest outcome that is kept, in bytes of JSON.
+pub const MAX_OUTCOME_BYTES: usize = 256 * 1024;
+/// Outcomes of one identity together, in bytes; small ones (this divided by their number) are let in beyond it.
+pub const MAX_OUTCOME_BYTES_PER_IDENTITY: usize = 16 * 1024 * 1024;
+/// Beginnings between two looks at how many calls are remembered in all.
+pub const COUNT_OUTCOMES_EVERY: usize = 128;
+/// Rows that a janitor deletes in one change, so that others get their turn between.
+pub const PRUNE_ROWS_AT_ONCE: usize = 1000;
+
+/// Call trees that are kept.
+pub const MAX_KEPT_CALLS: usize = 1000;
+/// Largest call tree that is kept, in bytes of JSON.
+pub const MAX_KEPT_CALL_BYTES: usize = 1024 * 1024;
+/// Rows in one answer to a list of kept calls.
+pub const MAX_KEPT_CALL_ROWS: usize = 100;
+
+/// Credentials of one node.
+pub const MAX_CREDENTIALS: usize = 1024;
+/// Largest sealed credential, in bytes of its text.
+pub const MAX_SEALED_CREDENTIAL_BYTES: usize = 64 * 1024;
+/// Longest note on a credential, in bytes.
+pub const MAX_CREDENTIAL_NOTE_BYTES: usize = 256;

@@ -7,6 +7,7 @@ use crate::{clock::Clock, error::StoreError, store::Store, writer::Touches};
 
 const CREATED_AT: &str = "created_at";
 const NODE_KEY: &str = "node_key";
+const STARTS: &str = "starts";
 
 /// Why a database does not serve a node.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,17 @@ impl Store {
 /// Notes when a new database was made.
 pub(crate) fn note_creation(sql: &Connection, clock: &Clock) -> rusqlite::Result<()> {
     write(sql, CREATED_AT, &clock.now().to_string())
+}
+
+/// Counts this opening of the database and answers which one it is.
+pub(crate) fn count_start(sql: &Connection) -> rusqlite::Result<i64> {
+    let text: String = sql.query_row(
+        "INSERT INTO meta (key, value) VALUES (?1, '1')
+         ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING value",
+        [STARTS],
+        |row| row.get(0),
+    )?;
+    Ok(text.parse().unwrap_or_default())
 }
 
 fn bound_key(sql: &Connection) -> rusqlite::Result<Option<NodeKey>> {

@@ -16,8 +16,9 @@ use crate::{
     error::StoreError,
     grant::Grant,
     ledger::Ledger,
-    meta::note_creation,
+    meta::{count_start, note_creation},
     open::{OpenError, open_writer},
+    outcomes::Outcomes,
     peers::Peers,
     readers::Readers,
     records::Records,
@@ -37,6 +38,7 @@ struct Inner {
     directory: Arc<Directory>,
     ledger: Arc<Ledger>,
     clock: Clock,
+    boot: i64,
 }
 
 impl Store {
@@ -54,6 +56,7 @@ impl Store {
         let failed = |cause| OpenError::from_sqlite(path, cause);
         let sql = open_writer(path)?;
         note_creation(&sql, &clock).map_err(failed)?;
+        let boot = count_start(&sql).map_err(failed)?;
         let records = Records::load(&sql).map_err(failed)?;
         let (inbox, messages) = mpsc::channel();
         let ledger = Arc::new(Ledger::new(clock.clone(), inbox.clone()));
@@ -61,7 +64,7 @@ impl Store {
         let writer = Writer::start(sql, (inbox, messages), directory.clone(), ledger.clone())
             .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         let readers = Readers::new(path.to_owned());
-        Ok(Self(Arc::new(Inner { readers, writer, directory, ledger, clock })))
+        Ok(Self(Arc::new(Inner { readers, writer, directory, ledger, clock, boot })))
     }
 
     /// The peers.
@@ -75,6 +78,10 @@ impl Store {
     /// The tokens.
     pub fn tokens(&self) -> Tokens {
         Tokens::new(self.clone())
+    }
+    /// The outcomes of calls that carried an idempotency key.
+    pub fn outcomes(&self) -> Outcomes {
+        Outcomes::new(self.clone())
     }
     /// The audit, for reading.
     pub fn audit(&self) -> Audit {
@@ -121,6 +128,10 @@ impl Store {
     }
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
+    }
+    /// Which start of the node this is: the database counts its openings.
+    pub(crate) fn boot(&self) -> i64 {
+        self.0.boot
     }
 
     /// Runs a change under a permit that covers `scope`, which is asked again before and after it, inside the transaction.

@@ -1,12 +1,12 @@
--- Calls that carried an idempotency key. `boot` names the start of the node that began it; an outcome that was too large to keep is
--- ended without one.
+-- Calls that carried an idempotency key. `boot` counts the starts of the node: which one began it. An outcome that was too large to keep
+-- is ended without one.
 CREATE TABLE call_outcomes (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     identity     TEXT NOT NULL,
     operation    TEXT NOT NULL,
     key          TEXT NOT NULL,
     input_sha256 BLOB NOT NULL CHECK (length(input_sha256) = 32),
-    boot         TEXT NOT NULL,
+    boot         INTEGER NOT NULL,
     begun_at     INTEGER NOT NULL,
     ended_at     INTEGER,
     outcome      TEXT,

@@ -7,6 +7,7 @@ mod backup;
 mod durability;
 mod fixture;
 mod opening;
+mod outcomes;
 mod peers;
 mod roles;
 mod tokens;

@@ -133,7 +133,7 @@ fn a_newer_version_that_stands_only_in_the_log_is_refused() {
     made(&path);
     let sql = Connection::open(&path).unwrap();
     sql.pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(fs::read(&path).unwrap()[60..64], 2u32.to_be_bytes(), "the file itself still has the old one");
+    assert_eq!(fs::read(&path).unwrap()[60..64], NEWEST.to_be_bytes(), "the file itself still has the old one");
     assert!(matches!(refused(&path), OpenError::Newer { version: 99, .. }));
 }
 
