@@ -22,6 +22,7 @@ mod alpn;
 mod authenticate;
 mod builtin;
 mod byte_handler;
+mod capability;
 mod client;
 mod client_driver;
 mod envelope;
@@ -44,6 +45,10 @@ pub use alpn::{BYTES, CALL};
 pub use authenticate::Authenticator;
 pub use builtin::{ListInput, ListOutput, ListedOperation, SchemaInput, SchemaOutput};
 pub use byte_handler::BytesHandler;
+pub use capability::{
+    Capabilities, CapabilityError, CapabilitySource, CredentialField, CredentialKind, CredentialSet,
+    InvalidCredentialSet, OidcTokens, Secret,
+};
 pub use client::{CallClient, CallOptions, Client, LocalClient};
 pub use envelope::{Envelope, EnvelopeError, InvalidRequestId, PresentedCredential, RequestId, Requested};
 pub use error::{CallError, ErrorCode};

@@ -60,3 +60,10 @@ pub const BYTES_CHUNK_BYTES: usize = 64 * 1024;
 pub const MAX_UPLOAD_ANSWER_BYTES: usize = MAX_UNIDENTIFIED_FRAME_BYTES;
 /// How long the last bytes of a stream may take to be delivered after it ended.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest member of a set of credentials, in bytes.
+pub const MAX_SECRET_BYTES: usize = 16 * 1024;
+/// A set of credentials, in bytes.
+pub const MAX_CREDENTIAL_BYTES: usize = 32 * 1024;
+/// Members of a set of credentials.
+pub const MAX_CREDENTIAL_FIELDS: usize = 16;
