@@ -3,25 +3,33 @@
 use std::{
     fmt,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Tells the time in seconds since 1970.
+/// Tells the time since 1970.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
 impl Clock {
     /// The system's clock. A clock set before 1970 reads as 1970.
     pub fn system() -> Self {
-        Self::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+        Self::precise(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
-    /// A clock that asks `now`.
+    /// A clock that asks `now` for the seconds since 1970.
     pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self::precise(move || Duration::from_secs(now()))
+    }
+    /// A clock that asks `now` for the time since 1970.
+    pub fn precise(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
     /// Seconds since 1970.
     pub fn now(&self) -> u64 {
-        (self.0)()
+        (self.0)().as_secs()
+    }
+    /// Milliseconds since 1970; what no number of them can be is the last one.
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from((self.0)().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -51,5 +59,7 @@ mod tests {
         assert_eq!(loaded(stored(0)), 0);
         assert_eq!(loaded(-5), 0);
         assert!(Clock::system().now() > 1_700_000_000, "this machine's clock is set");
+        assert_eq!(Clock::new(|| u64::MAX).now_ms(), u64::MAX);
+        assert_eq!(Clock::precise(|| Duration::from_millis(1_999)).now(), 1);
     }
 }

@@ -21,6 +21,7 @@ mod backup;
 mod clock;
 mod directory;
 mod error;
+mod events;
 mod grant;
 mod inspect;
 mod ledger;
@@ -44,6 +45,11 @@ pub use backup::BackupError;
 pub use clock::Clock;
 pub use directory::Directory;
 pub use error::{DatabaseFault, StoreError};
+pub use events::{
+    BadPayload, Claim, ConsumerName, ConsumerRecord, DeadJob, DeclareError, Event, Events, InvalidName, Job, NewEvent,
+    NewJob, NewTopic, Projection, PrunedEvents, PrunedJobs, PublishError, QueueError, QueueName, QueueStats, Queues,
+    ReadError, Retention, Retried, TopicName, TopicRecord,
+};
 pub use meta::BindError;
 pub use open::OpenError;
 pub use outcomes::Outcomes;

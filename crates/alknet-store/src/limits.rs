@@ -77,3 +77,61 @@ pub const MAX_CREDENTIALS: usize = 1024;
 pub const MAX_SEALED_CREDENTIAL_BYTES: usize = 64 * 1024;
 /// Longest note on a credential, in bytes.
 pub const MAX_CREDENTIAL_NOTE_BYTES: usize = 256;
+
+/// Longest name of a topic, a queue or a consumer, in bytes.
+pub const MAX_EVENT_NAME_BYTES: usize = 128;
+/// Longest payload of an event or a job, in bytes of JSON.
+pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
+/// Longest key of an event, in bytes.
+pub const MAX_EVENT_KEY_BYTES: usize = 512;
+/// Events that are published at a time.
+pub const MAX_EVENTS_PER_PUBLISH: usize = 1000;
+/// Payloads of the events that are published at a time, in bytes together.
+pub const MAX_PUBLISH_BYTES: usize = 8 * 1024 * 1024;
+/// Events, or dead letters, in one answer.
+pub const MAX_EVENT_PAGE: usize = 1000;
+/// Payloads in one answer, in bytes together; the last one may go beyond.
+pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Topics of one node.
+pub const MAX_TOPICS: usize = 1000;
+/// Versions of one topic.
+pub const MAX_VERSIONS_PER_TOPIC: usize = 64;
+/// Longest schema of a version, in bytes of JSON.
+pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
+/// Events that a topic may be told to keep.
+pub const MAX_EVENTS_PER_TOPIC: u64 = 10_000_000;
+/// How long a topic may be told to keep events.
+pub const MAX_EVENT_AGE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Events that a topic keeps, unless told otherwise.
+pub const DEFAULT_MAX_EVENTS: u64 = 100_000;
+/// How long a topic keeps events, unless told otherwise.
+pub const DEFAULT_MAX_EVENT_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Consumers of one topic.
+pub const MAX_CONSUMERS_PER_TOPIC: usize = 1000;
+/// Consumers of one topic that one identity has.
+pub const MAX_CONSUMERS_PER_IDENTITY: usize = 64;
+/// A consumer that has not moved for so long is forgotten.
+pub const MAX_CONSUMER_IDLE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Queues of one node.
+pub const MAX_QUEUES: usize = 1000;
+/// Jobs in one queue, dead letters not counted.
+pub const MAX_QUEUE_JOBS: usize = 100_000;
+/// Highest priority of a job; the lowest is 0.
+pub const MAX_JOB_PRIORITY: u8 = 9;
+/// How often a job may be claimed at most.
+pub const MAX_ATTEMPTS: u32 = 1000;
+/// How long a job may be delayed, and how long it may take to expire.
+pub const MAX_JOB_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// How long a claim may hold without being extended.
+pub const MAX_VISIBILITY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Jobs that are claimed at a time.
+pub const MAX_CLAIMED_AT_ONCE: usize = 100;
+/// Jobs that one claim gives up on its way; the next goes on.
+pub const MAX_BURIED_AT_ONCE: usize = 1000;
+/// Longest error that is kept of an attempt, in bytes.
+pub const MAX_JOB_ERROR_BYTES: usize = 1024;
+/// Dead letters of one queue; the oldest go first.
+pub const MAX_DEAD_LETTERS: usize = 10_000;
+/// How long dead letters are kept.
+pub const MAX_DEAD_LETTER_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -10,10 +10,11 @@ pub(crate) const STEPS: &[Step] = &[
     (1, include_str!("migrations/v1.sql")),
     (2, include_str!("migrations/v2.sql")),
     (3, include_str!("migrations/v3.sql")),
+    (4, include_str!("migrations/v4.sql")),
 ];
 
 /// The version this program writes.
-pub(crate) const NEWEST: u32 = 3;
+pub(crate) const NEWEST: u32 = 4;
 
 /// The tables of the newest version; any other table makes a database foreign.
 pub(crate) const TABLES: &[&str] = &[
@@ -22,15 +23,22 @@ pub(crate) const TABLES: &[&str] = &[
     "audit_counters",
     "call_outcomes",
     "credentials",
+    "dead_jobs",
+    "event_positions",
+    "events",
     "identities",
+    "jobs",
     "kept_calls",
     "key_denials",
     "meta",
     "peer_addresses",
     "peer_keys",
     "peers",
+    "projections",
+    "queues",
     "token_denials",
     "tokens",
+    "topics",
 ];
 
 /// A step that failed; the database is at the version before it.

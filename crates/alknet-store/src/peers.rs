@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::{
     clock::{Clock, stored},
     error::StoreError,
+    events::outbox,
     grant::Grant,
     limits::{MAX_ADDRESSES_PER_PEER, MAX_KEYS_PER_PEER, MAX_PEERS},
     records::load_peer,
@@ -135,11 +136,14 @@ impl Peers {
         name: &PeerName,
         keys: Vec<Fingerprint>,
     ) -> Result<PeerRecord, PeerError> {
-        let name = name.clone();
+        let (name, clock) = (name.clone(), self.store.clock().clone());
         self.store
             .mutate(permit, WRITE, Touches::Directory, move |sql, grant| {
                 let mut peer = changeable(sql, grant, &name)?;
                 let added = insert_keys(sql, &name, &peer.keys, &keys)?;
+                if !added.is_empty() {
+                    tell(sql, "changed", &name, &clock)?;
+                }
                 peer.keys.extend(added);
                 Ok(peer)
             })
@@ -153,10 +157,13 @@ impl Peers {
         name: &PeerName,
         keys: Vec<Fingerprint>,
     ) -> Result<PeerRecord, PeerError> {
-        let name = name.clone();
+        let (name, clock) = (name.clone(), self.store.clock().clone());
         self.store
             .mutate(permit, WRITE, Touches::Rights, move |sql, grant| {
                 let mut peer = changeable(sql, grant, &name)?;
+                if !keys.is_empty() {
+                    tell(sql, "changed", &name, &clock)?;
+                }
                 for key in keys {
                     let gone = "DELETE FROM peer_keys WHERE peer = ?1 AND fingerprint = ?2";
                     if sql.prepare_cached(gone)?.execute(params![name.as_str(), key.as_str()])? == 0 {
@@ -171,11 +178,12 @@ impl Peers {
 
     /// Removes a peer and ends its sessions. Needs `peers:write`. Answers what it was.
     pub async fn remove(&self, permit: &Permit, name: &PeerName) -> Result<PeerRecord, PeerError> {
-        let name = name.clone();
+        let (name, clock) = (name.clone(), self.store.clock().clone());
         self.store
             .mutate(permit, WRITE, Touches::Rights, move |sql, grant| {
                 let peer = changeable(sql, grant, &name)?;
                 sql.prepare_cached("DELETE FROM identities WHERE name = ?1")?.execute([name.as_str()])?;
+                tell(sql, "removed", &name, &clock)?;
                 Ok(peer)
             })
             .await
@@ -260,7 +268,14 @@ fn insert(
     for (position, address) in addresses.iter().enumerate() {
         statement.execute(params![name.as_str(), position as i64, address.to_string()])?;
     }
+    tell(sql, "added", &name, clock)?;
     Ok(PeerRecord { name, role, keys, addresses, created_at })
+}
+
+/// Publishes what happened to a peer, in the same transaction.
+fn tell(sql: &Connection, change: &str, name: &PeerName, clock: &Clock) -> rusqlite::Result<()> {
+    let payload = serde_json::json!({ "change": change, "name": name.as_str() }).to_string();
+    outbox::publish_in(sql, &outbox::PEERS, name.as_str(), &payload, clock).map(|_| ())
 }
 
 /// Takes a name that nobody has; false when somebody has it.

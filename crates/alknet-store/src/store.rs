@@ -14,6 +14,10 @@ use crate::{
     clock::Clock,
     directory::Directory,
     error::StoreError,
+    events::{
+        Events, Queues, outbox,
+        wake::{Listeners, Newest, Wakes},
+    },
     grant::Grant,
     ledger::Ledger,
     meta::{count_start, note_creation},
@@ -37,6 +41,7 @@ struct Inner {
     writer: Writer,
     directory: Arc<Directory>,
     ledger: Arc<Ledger>,
+    listeners: Listeners,
     clock: Clock,
     boot: i64,
 }
@@ -57,14 +62,16 @@ impl Store {
         let sql = open_writer(path)?;
         note_creation(&sql, &clock).map_err(failed)?;
         let boot = count_start(&sql).map_err(failed)?;
+        outbox::declare_own(&sql, &clock).map_err(failed)?;
         let records = Records::load(&sql).map_err(failed)?;
+        let (wakes, listeners) = Wakes::new(Newest::read(&sql).map_err(failed)?);
         let (inbox, messages) = mpsc::channel();
         let ledger = Arc::new(Ledger::new(clock.clone(), inbox.clone()));
         let directory = Arc::new(Directory::new(records, roles, sessions, clock.clone(), ledger.clone()));
-        let writer = Writer::start(sql, (inbox, messages), directory.clone(), ledger.clone())
+        let writer = Writer::start(sql, (inbox, messages), directory.clone(), ledger.clone(), wakes)
             .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         let readers = Readers::new(path.to_owned());
-        Ok(Self(Arc::new(Inner { readers, writer, directory, ledger, clock, boot })))
+        Ok(Self(Arc::new(Inner { readers, writer, directory, ledger, listeners, clock, boot })))
     }
 
     /// The peers.
@@ -82,6 +89,14 @@ impl Store {
     /// The outcomes of calls that carried an idempotency key.
     pub fn outcomes(&self) -> Outcomes {
         Outcomes::new(self.clone())
+    }
+    /// The topics and their events.
+    pub fn events(&self) -> Events {
+        Events::new(self.clone())
+    }
+    /// The queues and their jobs.
+    pub fn queues(&self) -> Queues {
+        Queues::new(self.clone())
     }
     /// The audit, for reading.
     pub fn audit(&self) -> Audit {
@@ -122,6 +137,9 @@ impl Store {
     }
     pub(crate) fn readers(&self) -> &Readers {
         &self.0.readers
+    }
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.0.listeners
     }
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.0.ledger

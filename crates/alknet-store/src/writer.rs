@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::{
     directory::Directory,
     error::StoreError,
+    events::wake::{Newest, Wakes},
     ledger::{Entries, Ledger},
     limits::{FLUSH_INTERVAL, MAX_BATCH_JOBS, MAX_QUEUED_JOBS},
     records::Records,
@@ -68,8 +69,9 @@ impl Writer {
         (inbox, messages): (Sender<Message>, Receiver<Message>),
         directory: Arc<Directory>,
         ledger: Arc<Ledger>,
+        wakes: Wakes,
     ) -> std::io::Result<Self> {
-        let work = Work { sql, messages, directory, ledger, flush_at: None };
+        let work = Work { sql, messages, directory, ledger, wakes, flush_at: None };
         let thread = thread::Builder::new().name("alknet-store".to_owned()).spawn(move || work.run())?;
         Ok(Self { inbox, slots: Arc::new(Semaphore::new(MAX_QUEUED_JOBS)), thread: Mutex::new(Some(thread)) })
     }
@@ -152,6 +154,7 @@ struct Work {
     messages: Receiver<Message>,
     directory: Arc<Directory>,
     ledger: Arc<Ledger>,
+    wakes: Wakes,
     /// When the ledger's counters, and what could not be written before, are due.
     flush_at: Option<Instant>,
 }
@@ -267,10 +270,12 @@ impl Work {
         }
         // Read before the commit: afterwards nothing may fail any more.
         let records = if touched { Some(Records::load(&self.sql)?) } else { None };
+        let newest = Newest::read(&self.sql)?;
         self.sql.execute_batch("COMMIT")?;
         if let Some(records) = records {
             self.directory.replace(records);
         }
+        self.wakes.tell(newest);
         Ok(())
     }
 }
