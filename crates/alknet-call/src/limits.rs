@@ -60,6 +60,18 @@ pub const BYTES_CHUNK_BYTES: usize = 64 * 1024;
 pub const MAX_UPLOAD_ANSWER_BYTES: usize = MAX_UNIDENTIFIED_FRAME_BYTES;
 /// How long the last bytes of a stream may take to be delivered after it ended.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How deep compositions nest.
+pub const MAX_CALL_DEPTH: u32 = 16;
+/// Composed calls of one call that run at a time.
+pub const MAX_CALLS_BELOW: u32 = 256;
+/// Calls that ended and are still in the call graph.
+pub const MAX_ENDED_CALLS: usize = 4096;
+/// How long a call that ended is in the call graph.
+pub const ENDED_CALL_LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// Operations whose calls are counted; remote ones of workers that left make room.
+pub const MAX_TALLIED_OPERATIONS: usize = 8192;
+/// Changes of the call graph that wait for a slow watcher; beyond them it misses the oldest.
+pub const MAX_UNSEEN_CHANGES: usize = 1024;
 
 /// Longest member of a set of credentials, in bytes.
 pub const MAX_SECRET_BYTES: usize = 16 * 1024;

@@ -8,6 +8,7 @@ mod client;
 mod corpus;
 mod credentials;
 mod faults;
+mod graph;
 mod node;
 mod protocol;
 mod registration;
