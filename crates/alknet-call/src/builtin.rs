@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use alknet_core::{AccessRule, OperationContext};
+use alknet_core::AccessRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CallError, Operation, OperationKind, OperationSpec, Registry,
+    CallError, Operation, OperationContext, OperationSpec, Registry,
     limits::{DEFAULT_LIST_PAGE, MAX_LIST_PAGE, MAX_SCHEMAS_ASKED},
     registry::RegistryHandle,
 };
@@ -58,7 +58,7 @@ pub struct ListedOperation {
     pub name: String,
     /// A few words.
     pub title: String,
-    /// `query` or `mutation`.
+    /// `query`, `mutation` or `subscription`.
     pub kind: String,
     /// The version of its input and output.
     pub version: u32,
@@ -69,14 +69,10 @@ pub struct ListedOperation {
 
 impl From<&OperationSpec> for ListedOperation {
     fn from(spec: &OperationSpec) -> Self {
-        let kind = match spec.kind {
-            OperationKind::Query => "query",
-            OperationKind::Mutation => "mutation",
-        };
         Self {
             name: spec.name.clone(),
             title: spec.title.clone(),
-            kind: kind.to_owned(),
+            kind: spec.kind.as_str().to_owned(),
             version: spec.version,
             deprecated: spec.deprecated,
         }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use alknet_core::{Caller, Connection};
+use alknet_core::Connection;
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use tokio::{
@@ -17,12 +17,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+mod local;
+pub use local::LocalClient;
+
 use crate::{
-    CallError, ErrorCode, Registry,
+    CallError, ErrorCode,
     client_driver::{self, Command},
     envelope::{PresentedCredential, RequestId, Requested, encode_requested},
-    limits::MAX_CALLS_IN_FLIGHT,
-    registry::CallRequest,
+    limits::{DEFAULT_CREDIT, MAX_CALLS_IN_FLIGHT},
 };
 
 /// How a call is made, beside what is called.
@@ -32,6 +34,31 @@ pub struct CallOptions {
     pub deadline: Option<Duration>,
     /// A credential to present instead of the connection's own.
     pub token: Option<PresentedCredential>,
+    /// Under which key a mutation is run at most once.
+    pub idempotency_key: Option<String>,
+    /// The call that caused this one: information.
+    pub parent_id: Option<String>,
+    /// The nodes that it came through.
+    pub via: Vec<String>,
+    /// On whose behalf it is made: information.
+    pub origin: Option<String>,
+}
+
+/// How a subscription is made, beside what is subscribed to.
+#[derive(Debug, Clone)]
+pub struct SubscribeOptions {
+    /// As for any call; the deadline bounds the whole subscription.
+    pub call: CallOptions,
+    /// How many items may be on their way before the first is taken.
+    pub window: u32,
+    /// The number of the item after which a resumable subscription goes on.
+    pub after_seq: Option<u64>,
+}
+
+impl Default for SubscribeOptions {
+    fn default() -> Self {
+        Self { call: CallOptions::default(), window: DEFAULT_CREDIT, after_seq: None }
+    }
 }
 
 /// Calls operations, wherever they are.
@@ -50,37 +77,6 @@ impl Client {
             Self::Local(client) => client.call(operation, input, options).await,
             Self::Remote(client) => client.call(operation, input, options).await,
         }
-    }
-}
-
-/// Calls the operations of a registry in this process, as one caller.
-#[derive(Clone)]
-pub struct LocalClient {
-    registry: Arc<Registry>,
-    caller: Caller,
-    next: Arc<AtomicU64>,
-}
-
-impl LocalClient {
-    /// Calls as `caller`; whoever makes one has proven who that is.
-    pub fn new(registry: Arc<Registry>, caller: Caller) -> Self {
-        Self { registry, caller, next: Arc::default() }
-    }
-
-    /// Calls `operation` (`service/operation`). Dropping the future calls it off.
-    ///
-    /// # Errors
-    /// As [`Registry::invoke`]; a presented credential is refused, for the caller is already known here.
-    pub async fn call(&self, operation: &str, input: Value, options: CallOptions) -> Result<Value, CallError> {
-        if options.token.is_some() {
-            return Err(CallError::unauthenticated("a credential is presented over a connection only"));
-        }
-        let request = CallRequest {
-            id: format!("local-{}", self.next.fetch_add(1, Ordering::Relaxed)),
-            deadline: options.deadline.and_then(|wait| Instant::now().checked_add(wait)),
-            ..CallRequest::new(operation, input)
-        };
-        self.registry.invoke(self.caller.clone(), request).await
     }
 }
 

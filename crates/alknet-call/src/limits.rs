@@ -79,3 +79,5 @@ pub const MAX_SECRET_BYTES: usize = 16 * 1024;
 pub const MAX_CREDENTIAL_BYTES: usize = 32 * 1024;
 /// Members of a set of credentials.
 pub const MAX_CREDENTIAL_FIELDS: usize = 16;
+/// Items of a subscription that may be on their way unless the caller says otherwise.
+pub const DEFAULT_CREDIT: u32 = 64;

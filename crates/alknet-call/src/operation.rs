@@ -1,21 +1,33 @@
 //! Operations: a specification and the typed function behind it.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{any::Any, future::Future, sync::Arc, time::Duration};
 
-use alknet_core::{AccessRule, BoxFuture, OperationContext};
+use alknet_core::{AccessRule, BoxFuture};
+use futures_util::{Stream, StreamExt, future::ready, stream::BoxStream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    ByteDirection, CallError, OperationKind, OperationSpec, Visibility,
+    ByteDirection, CallError, Item, OperationContext, OperationKind, OperationSpec, Visibility,
     schema::{input_schema, output_schema},
     spec::{DeclaredError, OperationExample},
 };
 
-/// The untyped function behind an operation.
-pub(crate) type Handler =
-    Box<dyn Fn(Arc<OperationContext>, Value) -> BoxFuture<'static, Result<Value, CallError>> + Send + Sync>;
+/// What a handler gives.
+pub(crate) enum Produced {
+    Output(Value),
+    Items(BoxStream<'static, Result<Item, CallError>>),
+}
+
+/// A handler that is run.
+type Running<T> = BoxFuture<'static, Result<T, CallError>>;
+
+/// The function behind an operation, in JSON.
+pub(crate) type Handler = Box<dyn Fn(Arc<OperationContext>, Value) -> Running<Produced> + Send + Sync>;
+
+/// The same in its own types.
+pub(crate) type TypedHandler<In, Out> = Box<dyn Fn(Arc<OperationContext>, In) -> Running<Out> + Send + Sync>;
 
 /// The input of an operation that takes nothing: an object without members.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +38,7 @@ pub struct Nothing {}
 pub struct Operation {
     pub(crate) spec: OperationSpec,
     pub(crate) handler: Handler,
+    pub(crate) typed: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Operation {
@@ -36,6 +49,10 @@ impl Operation {
     /// Begins an operation that changes something. `name` is `service/operation`.
     pub fn mutation(name: impl Into<String>) -> OperationBuilder {
         OperationBuilder(OperationSpec::new(name.into(), OperationKind::Mutation))
+    }
+    /// Begins an operation that gives items until it ends. `name` is `service/operation`; [`OperationBuilder::items`] ends it.
+    pub fn subscription(name: impl Into<String>) -> OperationBuilder {
+        OperationBuilder(OperationSpec::new(name.into(), OperationKind::Subscription))
     }
     /// What is known about it.
     pub const fn spec(&self) -> &OperationSpec {
@@ -73,13 +90,18 @@ impl OperationBuilder {
         self
     }
     /// An error that it gives besides the protocol's own; others become `INTERNAL`.
-    pub fn error(mut self, code: &'static str, description: &'static str) -> Self {
-        self.0.errors.push(DeclaredError { code, description });
+    pub fn error(mut self, code: impl Into<String>, description: impl Into<String>) -> Self {
+        self.0.errors.push(DeclaredError { code: code.into(), description: description.into() });
         self
     }
     /// Says that doing it twice is the same as once. Queries are.
     pub fn idempotent(mut self) -> Self {
         self.0.idempotent = true;
+        self
+    }
+    /// Says that its items have growing numbers, and that it goes on after [`OperationContext::after_seq`] where that is given.
+    pub fn resumable(mut self) -> Self {
+        self.0.resumable = true;
         self
     }
     /// Says that there is something better.
@@ -88,8 +110,8 @@ impl OperationBuilder {
         self
     }
     /// A word to find it by.
-    pub fn tag(mut self, tag: &'static str) -> Self {
-        self.0.tags.push(tag);
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.0.tags.push(tag.into());
         self
     }
     /// An input with the output that it gives; both are checked at registration.
@@ -97,9 +119,9 @@ impl OperationBuilder {
         self.0.examples.push(OperationExample { input, output });
         self
     }
-    /// How long it may run; 60 s unless said.
+    /// How long it may run; 60 s unless said. Of a subscription: how long its next item may take; unbounded unless said.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.timeout = timeout;
+        self.0.timeout = Some(timeout);
         self
     }
     /// Longest input, in bytes of compact JSON.
@@ -117,25 +139,62 @@ impl OperationBuilder {
         self.0.bytes = Some(ByteDirection::Output);
         self
     }
-    /// The function behind it. Its types give the schemas; it gets only input that fits, after the gate let the caller through.
+    /// The function behind a query or mutation. Its types give the schemas; it gets only input that fits, after the gate let the
+    /// caller through.
     pub fn handler<In, Out, F, Fut>(self, function: F) -> Operation
     where
         In: DeserializeOwned + JsonSchema + Send + 'static,
-        Out: Serialize + JsonSchema + 'static,
+        Out: Serialize + JsonSchema + Send + 'static,
         F: Fn(Arc<OperationContext>, In) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Out, CallError>> + Send + 'static,
     {
         let mut spec = self.0;
         spec.input = input_schema::<In>();
         spec.output = output_schema::<Out>();
-        let handler: Handler = Box::new(move |context, input| match serde_json::from_value(input) {
+        let function = Arc::new(function);
+        let same = function.clone();
+        let handler: Handler = Box::new(move |context, input| match read(input) {
             Ok(input) => {
                 let running = function(context, input);
-                Box::pin(async move { serde_json::to_value(running.await?).map_err(CallError::internal) })
+                Box::pin(async move {
+                    serde_json::to_value(running.await?).map(Produced::Output).map_err(CallError::internal)
+                })
             }
-            // Beyond what the schema says, as a number out of range.
-            Err(error) => Box::pin(std::future::ready(Err(CallError::invalid_input("", error.to_string())))),
+            Err(error) => Box::pin(ready(Err(error))),
         });
-        Operation { spec, handler }
+        let typed: TypedHandler<In, Out> = Box::new(move |context, input| Box::pin(same(context, input)));
+        Operation { spec, handler, typed: Some(Box::new(typed)) }
     }
+    /// The function behind a subscription: it gives a stream, in which an error is the last item. The stream is polled only
+    /// while the subscriber has room, and dropped as soon as the subscription ends.
+    pub fn items<In, Out, F, Fut, S>(self, function: F) -> Operation
+    where
+        In: DeserializeOwned + JsonSchema + Send + 'static,
+        Out: Serialize + JsonSchema + 'static,
+        F: Fn(Arc<OperationContext>, In) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<S, CallError>> + Send + 'static,
+        S: Stream<Item = Result<Item<Out>, CallError>> + Send + 'static,
+    {
+        let mut spec = self.0;
+        spec.input = input_schema::<In>();
+        spec.output = output_schema::<Out>();
+        let handler: Handler = Box::new(move |context, input| match read(input) {
+            Ok(input) => {
+                let running = function(context, input);
+                Box::pin(async move { Ok(Produced::Items(running.await?.map(written).boxed())) })
+            }
+            Err(error) => Box::pin(ready(Err(error))),
+        });
+        Operation { spec, handler, typed: None }
+    }
+}
+
+fn read<In: DeserializeOwned>(input: Value) -> Result<In, CallError> {
+    // What fits the schema may still not fit the type, as a number out of range.
+    serde_json::from_value(input).map_err(|error| CallError::invalid_input("", error.to_string()))
+}
+
+fn written<Out: Serialize>(item: Result<Item<Out>, CallError>) -> Result<Item, CallError> {
+    let Item { output, seq } = item?;
+    Ok(Item { output: serde_json::to_value(output).map_err(CallError::internal)?, seq })
 }

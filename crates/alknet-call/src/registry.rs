@@ -2,193 +2,45 @@
 
 use std::{
     collections::BTreeMap,
-    panic::AssertUnwindSafe,
     sync::{Arc, Weak},
 };
 
 use alknet_core::{
-    AccessRule, AuditOutcome, Authorizer, Caller, Demand, Effect, Identity, OperationContext, Permit, ResourceId,
-    SessionKind, Sessions,
+    AccessRule, AuditOutcome, Authorizer, CallJournal, Caller, Demand, Effect, Identity, NodeKey, Permit, ResourceId,
+    Sessions,
 };
-use futures_util::FutureExt;
-use jsonschema::Validator;
 use serde_json::Value;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    CallError, ErrorCode, Operation, OperationSpec, Visibility, builtin,
-    operation::Handler,
-    schema::{self, SchemaError},
-    spec::is_operation_name,
-    tickets::ByteTicket,
+    Answer, CallError, CallRequest, ErrorCode, ItemStream, OperationSpec, RegistryBuilder, Visibility,
+    registered::Registered,
 };
-
-/// A registered operation, ready to run.
-struct Registered {
-    spec: OperationSpec,
-    digest: [u8; 32],
-    input: Validator,
-    output: Validator,
-    handler: Handler,
-}
-
-/// Why an operation is not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum RegisterError {
-    /// The name is none.
-    #[error("`{0}` is no operation name: write service/operation")]
-    Name(String),
-    /// There is one of that name.
-    #[error("two operations are called {0}")]
-    Duplicate(String),
-    /// A schema is not accepted.
-    #[error("the {side} schema of {name}: {cause}")]
-    Schema {
-        /// The operation.
-        name: String,
-        /// `input` or `output`.
-        side: &'static str,
-        /// Why.
-        cause: SchemaError,
-    },
-    /// The access rule points at nothing that every input has.
-    #[error("{name} names its resource at {pointer}, where not every input has a text")]
-    Pointer {
-        /// The operation.
-        name: String,
-        /// Where it points.
-        pointer: String,
-    },
-    /// An example does not fit the schema.
-    #[error("an example of {name} does not fit its schema: {cause}")]
-    Example {
-        /// The operation.
-        name: String,
-        /// What does not fit.
-        cause: Box<CallError>,
-    },
-    /// A declared error's code is none.
-    #[error("{name} declares `{code}`, which is no code")]
-    Code {
-        /// The operation.
-        name: String,
-        /// The code.
-        code: &'static str,
-    },
-    /// It says that bytes go beside its output, but gives no ticket for them.
-    #[error("{0} moves bytes, so its handler must give a byte ticket")]
-    NoTicket(String),
-}
-
-/// Collects the operations of a node.
-pub struct RegistryBuilder {
-    operations: BTreeMap<String, Registered>,
-    authorizer: Authorizer,
-    sessions: Sessions,
-}
-
-impl RegistryBuilder {
-    /// Takes an operation in, after checking its name, schemas, examples and access rule.
-    pub fn register(&mut self, operation: Operation) -> Result<&mut Self, RegisterError> {
-        let Operation { spec, handler } = operation;
-        let name = spec.name.clone();
-        if !is_operation_name(&name) {
-            return Err(RegisterError::Name(name));
-        }
-        if self.operations.contains_key(&name) {
-            return Err(RegisterError::Duplicate(name));
-        }
-        let (input, output) = check(&spec)?;
-        let digest = *blake3::hash(&serde_json::to_vec(&spec).unwrap_or_default()).as_bytes();
-        self.operations.insert(name, Registered { spec, digest, input, output, handler });
-        Ok(self)
-    }
-
-    /// Adds `services/list` and `services/schema` and finishes.
-    ///
-    /// # Errors
-    /// When an operation took one of these two names.
-    pub fn build(mut self) -> Result<Arc<Registry>, RegisterError> {
-        let own = builtin::Catalogue::default();
-        for operation in builtin::operations(&own) {
-            self.register(operation)?;
-        }
-        let registry =
-            Arc::new(Registry { operations: self.operations, authorizer: self.authorizer, sessions: self.sessions });
-        own.show(&registry);
-        Ok(registry)
-    }
-}
-
-fn check(spec: &OperationSpec) -> Result<(Validator, Validator), RegisterError> {
-    let name = || spec.name.clone();
-    let compile = |side, schema| {
-        schema::compile(schema).map_err(|cause| RegisterError::Schema { name: spec.name.clone(), side, cause })
-    };
-    let input = compile("input", &spec.input)?;
-    let output = compile("output", &spec.output)?;
-    if let Some(demand) = spec.access.resource()
-        && !schema::requires_text_at(&spec.input, &demand.id_pointer)
-    {
-        return Err(RegisterError::Pointer { name: name(), pointer: demand.id_pointer.clone() });
-    }
-    for example in &spec.examples {
-        schema::validate_input(&input, &example.input)
-            .and_then(|()| schema::validate_input(&output, &example.output))
-            .map_err(|cause| RegisterError::Example { name: name(), cause: Box::new(cause) })?;
-    }
-    if let Some(error) = spec.errors.iter().find(|error| !ErrorCode::is_code(error.code)) {
-        return Err(RegisterError::Code { name: name(), code: error.code });
-    }
-    if spec.bytes.is_some() && spec.output != schema::output_schema::<ByteTicket>() {
-        return Err(RegisterError::NoTicket(name()));
-    }
-    Ok((input, output))
-}
-
-/// A call to run.
-#[derive(Debug)]
-pub struct CallRequest {
-    /// `service/operation`.
-    pub operation: String,
-    /// What the operation is given.
-    pub input: Value,
-    /// The request's id, for the context.
-    pub id: String,
-    /// The request that caused it: information.
-    pub parent_id: Option<String>,
-    /// When the answer is no longer wanted; the operation's own timeout only shortens it.
-    pub deadline: Option<Instant>,
-    /// Cancelled when the caller calls it off.
-    pub abort: CancellationToken,
-}
-
-impl CallRequest {
-    /// A call with no deadline but the operation's own.
-    pub fn new(operation: impl Into<String>, input: Value) -> Self {
-        Self {
-            operation: operation.into(),
-            input,
-            id: String::new(),
-            parent_id: None,
-            deadline: None,
-            abort: CancellationToken::new(),
-        }
-    }
-}
 
 /// Every operation of the node.
 pub struct Registry {
-    operations: BTreeMap<String, Registered>,
+    operations: BTreeMap<String, Arc<Registered>>,
     authorizer: Authorizer,
     sessions: Sessions,
+    journal: Option<Arc<dyn CallJournal>>,
+    node: Option<NodeKey>,
+}
+
+/// What whoever asks can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Anything,
+    Output,
+    Items,
 }
 
 impl Registry {
     /// Starts an empty registry behind a gate.
-    pub fn builder(authorizer: Authorizer, sessions: Sessions) -> RegistryBuilder {
-        RegistryBuilder { operations: BTreeMap::new(), authorizer, sessions }
+    pub const fn builder(authorizer: Authorizer, sessions: Sessions) -> RegistryBuilder {
+        RegistryBuilder::new(authorizer, sessions)
+    }
+    pub(crate) fn from_builder(builder: RegistryBuilder) -> Self {
+        let RegistryBuilder { operations, authorizer, sessions, journal, node } = builder;
+        Self { operations, authorizer, sessions, journal, node }
     }
     /// The gate.
     pub const fn authorizer(&self) -> &Authorizer {
@@ -197,6 +49,10 @@ impl Registry {
     /// The node's live sessions.
     pub const fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+    /// Which node this is, if that was said.
+    pub const fn node(&self) -> Option<&NodeKey> {
+        self.node.as_ref()
     }
     /// Every operation by name, the internal ones too: for documents and tests, not for callers.
     pub fn specs(&self) -> impl Iterator<Item = &OperationSpec> {
@@ -217,21 +73,64 @@ impl Registry {
         self.operations.get(name).filter(|found| found.is_visible_to(identity)).map(|found| &found.spec)
     }
 
-    /// Runs an operation: gate, input, handler, deadline. Dropping the future cancels what it began.
+    /// Begins an operation: gate, input, handler. An output comes when the handler is done, items when they are asked for.
+    /// Dropping the future calls the work off.
     ///
     /// # Errors
-    /// As the protocol says (`docs/spec/call.md`, 6): the gate's refusals, `INVALID_INPUT`, `TIMEOUT`, `ABORTED`, `INTERNAL`,
+    /// As the protocol says (`docs/spec/call.md`, 8): the gate's refusals, `INVALID_INPUT`, `TIMEOUT`, `ABORTED`, `INTERNAL`,
     /// and what the operation declares.
-    pub async fn invoke(&self, caller: Caller, request: CallRequest) -> Result<Value, CallError> {
+    pub async fn start(self: &Arc<Self>, caller: Caller, request: CallRequest) -> Result<Answer, CallError> {
+        self.begin(caller, request, Wanted::Anything).await
+    }
+
+    /// Runs a query or mutation and waits for its output. Dropping the future calls the work off.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; for a subscription `INVALID_OPERATION_TYPE`.
+    pub async fn invoke(self: &Arc<Self>, caller: Caller, request: CallRequest) -> Result<Value, CallError> {
+        match self.begin(caller, request, Wanted::Output).await? {
+            Answer::Output(output) => Ok(output),
+            Answer::Items(_) => Err(wrong_kind()),
+        }
+    }
+
+    /// Begins a subscription.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; for anything else `INVALID_OPERATION_TYPE`.
+    pub async fn subscribe(self: &Arc<Self>, caller: Caller, request: CallRequest) -> Result<ItemStream, CallError> {
+        match self.begin(caller, request, Wanted::Items).await? {
+            Answer::Items(items) => Ok(items),
+            Answer::Output(_) => Err(wrong_kind()),
+        }
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        caller: Caller,
+        request: CallRequest,
+        wanted: Wanted,
+    ) -> Result<Answer, CallError> {
         let found =
             self.operations.get(&request.operation).filter(|found| found.spec.visibility == Visibility::External);
         let Some(operation) = found else { return Err(self.deny_missing(&caller, &request.operation)) };
         let permit = self.admit(operation, &caller, &request.input)?;
-        operation.run(self, caller, permit, request).await
+        let fits = match wanted {
+            Wanted::Anything => true,
+            Wanted::Output => !operation.is_subscription(),
+            Wanted::Items => operation.is_subscription(),
+        };
+        if !fits {
+            return Err(wrong_kind());
+        }
+        if request.after_seq.is_some() && !operation.spec.resumable {
+            return Err(CallError::invalid_input("/afterSeq", "this operation does not number what it gives"));
+        }
+        self.run(operation.clone(), caller, permit, request).await
     }
 
     /// What does not exist is refused by the same gate, in the same words, as what the caller may not know of.
-    fn deny_missing(&self, caller: &Caller, operation: &str) -> CallError {
+    pub(crate) fn deny_missing(&self, caller: &Caller, operation: &str) -> CallError {
         let action = shown(operation);
         let demand = Demand { action: &action, rule: &AccessRule::default(), resource: None, effect: Effect::Query };
         match self.authorizer.authorize(caller, &demand) {
@@ -264,6 +163,10 @@ impl Registry {
     }
 }
 
+fn wrong_kind() -> CallError {
+    CallError::new(ErrorCode::InvalidOperationType, "the operation is of another kind")
+}
+
 fn current(caller: &Caller) -> Option<&Identity> {
     caller.identity.as_deref().filter(|identity| identity.standing().is_current())
 }
@@ -272,111 +175,6 @@ fn current(caller: &Caller) -> Option<&Identity> {
 fn shown(name: &str) -> String {
     let cut = name.floor_char_boundary(alknet_core::limits::MAX_LOGGED_BYTES);
     name[..cut].escape_debug().to_string()
-}
-
-impl Registered {
-    fn is_visible_to(&self, identity: Option<&Identity>) -> bool {
-        self.spec.visibility == Visibility::External && self.spec.access.is_visible_to(identity)
-    }
-
-    fn check_input(&self, input: &Value) -> Result<(), CallError> {
-        if let Some(allowed) = self.spec.max_input_bytes {
-            let length = json_bytes(input);
-            if length > allowed {
-                let words = format!("the input has {length} bytes where {allowed} are allowed");
-                return Err(CallError::invalid_input("", words));
-            }
-        }
-        schema::validate_input(&self.input, input)
-    }
-
-    async fn run(
-        &self,
-        registry: &Registry,
-        caller: Caller,
-        permit: Permit,
-        request: CallRequest,
-    ) -> Result<Value, CallError> {
-        let CallRequest { id, parent_id, input, deadline: wanted, abort, .. } = request;
-        let session = registry.sessions.register_under(&caller, SessionKind::Call, &abort);
-        let own = Instant::now() + self.spec.timeout;
-        let deadline = wanted.map_or(own, |wanted| wanted.min(own));
-        let context = Arc::new(OperationContext {
-            request_id: id,
-            parent_id,
-            caller,
-            deadline: Some(deadline),
-            cancel: session.token().clone(),
-            permit: Arc::new(permit),
-            authorizer: registry.authorizer.clone(),
-        });
-        // Whatever ends this future early also ends what the handler began elsewhere.
-        let unfinished = session.token().clone().drop_guard();
-        let running = AssertUnwindSafe(async { (self.handler)(context, input).await }).catch_unwind();
-        let outcome = tokio::select! {
-            biased;
-            outcome = running => outcome,
-            () = session.token().cancelled() => return Err(ended(&abort)),
-            () = tokio::time::sleep_until(deadline) => return Err(self.late()),
-        };
-        unfinished.disarm();
-        match outcome {
-            Ok(Ok(output)) => self.check_output(output),
-            Ok(Err(error)) => Err(self.only_declared(error)),
-            Err(_) => Err(CallError::internal(format_args!("{} panicked", self.spec.name))),
-        }
-    }
-
-    fn late(&self) -> CallError {
-        let error = CallError::new(ErrorCode::Timeout, "the deadline passed");
-        if self.spec.idempotent { error.retryable() } else { error }
-    }
-
-    /// In tests and debug builds an output that does not fit its schema is a bug.
-    fn check_output(&self, output: Value) -> Result<Value, CallError> {
-        if cfg!(debug_assertions)
-            && let Err(error) = schema::validate_input(&self.output, &output)
-        {
-            return Err(CallError::internal(format_args!("the output of {}: {error}", self.spec.name)));
-        }
-        Ok(output)
-    }
-
-    fn only_declared(&self, error: CallError) -> CallError {
-        match &error.code {
-            ErrorCode::Declared(code) if !self.spec.errors.iter().any(|declared| declared.code == code) => {
-                CallError::internal(format_args!("{} does not declare {error}", self.spec.name))
-            }
-            _ => error,
-        }
-    }
-}
-
-fn ended(abort: &CancellationToken) -> CallError {
-    if abort.is_cancelled() {
-        CallError::new(ErrorCode::Aborted, "called off by the caller")
-    } else {
-        CallError::unauthenticated("the caller's rights were taken away")
-    }
-}
-
-/// Length of a value as compact JSON.
-fn json_bytes(value: &Value) -> usize {
-    struct Counter(usize);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    match serde_json::to_writer(&mut counter, value) {
-        Ok(()) => counter.0,
-        Err(_) => usize::MAX,
-    }
 }
 
 /// A handle on the registry for operations that describe it.

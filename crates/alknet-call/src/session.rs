@@ -19,12 +19,11 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
-    CallError, ErrorCode, Registry,
+    CallError, CallRequest, ErrorCode, Registry,
     authenticate::ConnectionCallers,
     envelope::{Envelope, EnvelopeError, RequestId, Requested, encode_error, encode_responded},
     frame_stream::FrameStream,
     limits::{COALESCED_BYTES, MAX_CALLS_IN_FLIGHT, MAX_FRAME_BYTES, MAX_UNIDENTIFIED_FRAME_BYTES},
-    registry::CallRequest,
     wire::FrameError,
 };
 
@@ -279,6 +278,7 @@ impl Session {
             parent_id: requested.parent_id.map(|id| id.as_str().to_owned()),
             deadline: requested.deadline.and_then(|left| Instant::now().checked_add(left)),
             abort: open.abort.clone(),
+            ..CallRequest::new(String::new(), Value::Null)
         };
         self.running.push(Box::pin(async move {
             let outcome = registry.invoke(caller, request).await;

@@ -4,42 +4,56 @@ use std::time::Duration;
 
 use alknet_core::{AccessRule, Effect};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::limits::{DEFAULT_OPERATION_TIMEOUT, MAX_NAME_SEGMENT_BYTES};
 
 /// What an operation does to the world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OperationKind {
     /// It reads.
     Query,
     /// It changes something.
     Mutation,
+    /// It reads, and gives items until it ends.
+    Subscription,
+}
+
+impl OperationKind {
+    /// The word for it in specifications and lists.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Mutation => "mutation",
+            Self::Subscription => "subscription",
+        }
+    }
 }
 
 impl From<OperationKind> for Effect {
     fn from(kind: OperationKind) -> Self {
         match kind {
-            OperationKind::Query => Self::Query,
+            OperationKind::Query | OperationKind::Subscription => Self::Query,
             OperationKind::Mutation => Self::Mutation,
         }
     }
 }
 
 /// Where an operation can be called from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
     /// From every door.
+    #[default]
     External,
     /// From other operations only: for every door it does not exist.
     Internal,
 }
 
 /// Which way the byte stream of a ticket goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ByteDirection {
     /// The caller sends the bytes.
@@ -49,16 +63,17 @@ pub enum ByteDirection {
 }
 
 /// An error that an operation declares besides the protocol's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeclaredError {
     /// Its code, `[A-Z][A-Z0-9_]{0,63}`.
-    pub code: &'static str,
+    pub code: String,
     /// When it happens.
-    pub description: &'static str,
+    #[serde(default)]
+    pub description: String,
 }
 
 /// An input with the output that it gives.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationExample {
     /// What is given.
     pub input: Value,
@@ -66,45 +81,62 @@ pub struct OperationExample {
     pub output: Value,
 }
 
-/// An operation as `services/schema` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+/// An operation as `services/schema` shows it. What a specification that is read leaves out reads as if nothing was said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationSpec {
     /// `service/operation`.
     pub name: String,
     /// A few words for a person.
+    #[serde(default)]
     pub title: String,
     /// What it does, for a person.
+    #[serde(default)]
     pub description: String,
     /// The version of its input and output, from 1.
+    #[serde(default = "first")]
     pub version: u32,
     /// Whether it changes anything.
     pub kind: OperationKind,
     /// Where it can be called from.
+    #[serde(default)]
     pub visibility: Visibility,
     /// JSON Schema (draft 2020-12) of what it takes.
+    #[serde(default = "anything")]
     pub input: Value,
-    /// JSON Schema (draft 2020-12) of what it gives.
+    /// JSON Schema (draft 2020-12) of what it gives, or of each item.
+    #[serde(default = "anything")]
     pub output: Value,
     /// The errors it declares.
+    #[serde(default)]
     pub errors: Vec<DeclaredError>,
     /// Who may.
+    #[serde(default)]
     #[schemars(with = "Value")]
     pub access: AccessRule,
     /// Whether doing it twice is the same as once.
+    #[serde(default)]
     pub idempotent: bool,
+    /// Whether its items are numbered, so that a subscriber can go on after the last that it had.
+    #[serde(default)]
+    pub resumable: bool,
     /// Whether there is something better.
+    #[serde(default)]
     pub deprecated: bool,
     /// Words to find it by.
-    pub tags: Vec<&'static str>,
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// How it is used.
+    #[serde(default)]
     pub examples: Vec<OperationExample>,
-    /// How long it may run, in milliseconds.
-    #[serde(rename = "timeout_ms", serialize_with = "millis")]
-    #[schemars(with = "u64")]
-    pub timeout: Duration,
+    /// How long it may run, in milliseconds. Of a subscription: how long the next item may take; `null` where nothing bounds that.
+    #[serde(default, rename = "timeout_ms", serialize_with = "millis", deserialize_with = "from_millis")]
+    #[schemars(with = "Option<u64>")]
+    pub timeout: Option<Duration>,
     /// Longest input, in bytes of compact JSON; `null` where only the frame bounds it.
+    #[serde(default)]
     pub max_input_bytes: Option<usize>,
     /// Which way bytes go beside input and output, if any do; the output is then a ticket.
+    #[serde(default)]
     pub bytes: Option<ByteDirection>,
 }
 
@@ -118,23 +150,36 @@ impl OperationSpec {
             version: 1,
             kind,
             visibility: Visibility::External,
-            input: Value::Bool(true),
-            output: Value::Bool(true),
+            input: anything(),
+            output: anything(),
             errors: Vec::new(),
             access: AccessRule::default(),
-            idempotent: kind == OperationKind::Query,
+            idempotent: kind != OperationKind::Mutation,
             deprecated: false,
+            resumable: false,
             tags: Vec::new(),
             examples: Vec::new(),
-            timeout: DEFAULT_OPERATION_TIMEOUT,
+            timeout: (kind != OperationKind::Subscription).then_some(DEFAULT_OPERATION_TIMEOUT),
             max_input_bytes: None,
             bytes: None,
         }
     }
 }
 
-fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+const fn first() -> u32 {
+    1
+}
+
+const fn anything() -> Value {
+    Value::Bool(true)
+}
+
+fn millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+}
+
+fn from_millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
 }
 
 /// Whether `name` is `service/operation`, each `[a-z0-9][a-z0-9.-]{0,63}`.

@@ -126,7 +126,7 @@ async fn a_deadline_ends_the_work() {
     .await;
     assert_eq!(peer.code("c").await, "TIMEOUT", "the operation's own timeout is the most");
     until(|| node.waits.running.load(Ordering::Acquire) == 0).await;
-    let options = CallOptions { deadline: Some(Duration::from_millis(20)), token: None };
+    let options = CallOptions { deadline: Some(Duration::from_millis(20)), ..CallOptions::default() };
     let error = node.local(Some(alice())).call("test/wait", json!({}), options).await.unwrap_err();
     assert_eq!((error.code, error.retryable), (ErrorCode::Timeout, false), "a mutation may have happened");
 }

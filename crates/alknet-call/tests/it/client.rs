@@ -23,7 +23,7 @@ async fn a_dropped_call_is_aborted_at_the_callee() {
         }
         until(|| node.waits.running.load(Ordering::Acquire) == 0).await;
     }
-    let options = CallOptions { deadline: Some(Duration::from_millis(30)), token: None };
+    let options = CallOptions { deadline: Some(Duration::from_millis(30)), ..CallOptions::default() };
     assert_eq!(client.call("test/wait", json!({}), options).await.unwrap_err().code, ErrorCode::Timeout);
     until(|| node.waits.running.load(Ordering::Acquire) == 0).await;
     let local = node.local(Some(alice()));
@@ -99,7 +99,7 @@ async fn the_connection_ends_with_the_last_client() {
 #[tokio::test]
 async fn in_process_a_credential_has_no_meaning_and_is_refused() {
     let node = Node::new();
-    let options = CallOptions { deadline: None, token: Some(PresentedCredential::new("x")) };
+    let options = CallOptions { token: Some(PresentedCredential::new("x")), ..CallOptions::default() };
     let error = node.local(None).call("test/echo", json!({"text": ""}), options).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Unauthenticated);
 }

@@ -26,7 +26,7 @@ fn token(audience: u8, id: u8, issued: u64, lifetime: u32) -> AuthToken {
 }
 
 fn with(text: impl ToString) -> CallOptions {
-    CallOptions { deadline: None, token: Some(PresentedCredential::new(text.to_string())) }
+    CallOptions { token: Some(PresentedCredential::new(text.to_string())), ..CallOptions::default() }
 }
 
 /// Makes the token's bearer known, as the store does for tokens that were not revoked.

@@ -165,12 +165,12 @@ impl Node {
 
 fn operations(waits: &Arc<Waits>) -> Vec<Operation> {
     let waits = waits.clone();
-    let wait = move |context: Arc<alknet_core::OperationContext>, _: Nothing| {
+    let wait = move |context: Arc<alknet_call::OperationContext>, _: Nothing| {
         let waits = waits.clone();
         async move {
             waits.running.fetch_add(1, Ordering::AcqRel);
             let _running = Running(waits.clone());
-            let cancel = context.cancel.clone();
+            let cancel = context.cancel_token();
             tokio::spawn(async move {
                 cancel.cancelled().await;
                 waits.told.fetch_add(1, Ordering::AcqRel);

@@ -39,7 +39,7 @@ fn names_are_checked_and_unique() {
 // CALL-28 CALL-29
 #[test]
 fn rules_examples_and_codes_are_checked() {
-    let echo = |_: Arc<alknet_core::OperationContext>, input: Text| async move { Ok::<_, CallError>(input) };
+    let echo = |_: Arc<alknet_call::OperationContext>, input: Text| async move { Ok::<_, CallError>(input) };
     let demand =
         |pointer: &str| ResourceDemand { kind: "bucket".into(), id_pointer: pointer.into(), action: "fs:read".into() };
     let on = |pointer| Operation::query("a/b").access(AccessRule::default().on(demand(pointer))).handler(echo);

@@ -1,7 +1,7 @@
 //! `node/*`: who this node is, what it does, and stopping it.
 
-use alknet_call::{CallError, Nothing, Operation, RegisterError, RegistryBuilder};
-use alknet_core::{AccessRule, OperationContext};
+use alknet_call::{CallError, Nothing, Operation, OperationContext, RegisterError, RegistryBuilder};
+use alknet_core::AccessRule;
 use data_encoding::BASE64URL_NOPAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,93 @@
+//! What a running operation knows about its caller and its time.
+
+use std::{fmt, sync::Arc};
+
+use alknet_core::{AccessRule, Caller, Demand, Denial, Effect, Permit, ResourceId};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{CallClient, Registry, life::Life, registered::Registered};
+
+/// The context of one running operation.
+pub struct OperationContext {
+    /// The request's id, unique per connection and direction; empty where nobody gave one.
+    pub request_id: String,
+    /// The request that caused this one; information when it comes from a peer.
+    pub parent_id: Option<String>,
+    /// Who asks.
+    pub caller: Caller,
+    /// When the answer is no longer wanted.
+    pub deadline: Option<Instant>,
+    /// What the gate let through.
+    pub permit: Arc<Permit>,
+    /// On whose behalf the caller says that it asks: information, with which nothing is ever granted.
+    pub origin: Option<String>,
+    /// After which item a subscription is to go on; given only where it is resumable.
+    pub after_seq: Option<u64>,
+    /// How many items of a subscription may be sent at first, if the caller said so.
+    pub credit: Option<u32>,
+    /// The nodes that the call came through.
+    pub via: Vec<String>,
+    pub(crate) peer: Option<CallClient>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) operation: Arc<Registered>,
+    /// What calls it off from outside, if anything can.
+    pub(crate) abort: Option<CancellationToken>,
+    pub(crate) life: Life,
+}
+
+impl OperationContext {
+    /// Asks the gate for something more than what [`Self::permit`] covers, on behalf of the same caller.
+    pub fn authorize(
+        &self,
+        action: &str,
+        rule: &AccessRule,
+        resource: Option<&ResourceId>,
+        effect: Effect,
+    ) -> Result<Permit, Denial> {
+        self.registry.authorizer().authorize(&self.caller, &Demand { action, rule, resource, effect })
+    }
+
+    /// Calls operations of the peer over the stream that this call came on; `None` in process.
+    pub fn peer(&self) -> Option<CallClient> {
+        self.peer.clone()
+    }
+
+    /// Cancelled as soon as the call has ended, however it did. For what is spawned on the call's behalf; made when first asked for.
+    pub fn cancel_token(&self) -> CancellationToken {
+        self.token().clone()
+    }
+
+    pub(crate) fn token(&self) -> &CancellationToken {
+        self.life.token(|| self.abort.as_ref().map_or_else(CancellationToken::new, CancellationToken::child_token))
+    }
+
+    /// Whether the call has ended, or is called off.
+    pub fn is_cancelled(&self) -> bool {
+        self.life.ending().is_some() || self.abort.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Waits until the call has ended or is called off. Cancel safe.
+    pub async fn cancelled(&self) {
+        self.token().cancelled().await;
+    }
+
+    /// Waits until the deadline has passed or the call has ended. Cancel safe.
+    pub async fn ended(&self) {
+        match self.deadline {
+            Some(deadline) => {
+                tokio::select! {
+                    () = self.cancelled() => {}
+                    () = tokio::time::sleep_until(deadline) => {}
+                }
+            }
+            None => self.cancelled().await,
+        }
+    }
+}
+
+impl fmt::Debug for OperationContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OperationContext({:?})", self.permit)
+    }
+}

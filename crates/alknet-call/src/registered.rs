@@ -1,0 +1,107 @@
+//! An operation in the registry, with what was made ready at its registration.
+
+use std::{any::Any, time::Duration};
+
+use alknet_core::Identity;
+use jsonschema::Validator;
+use serde_json::Value;
+
+use crate::{
+    CallError, ErrorCode, OperationKind, OperationSpec, Visibility,
+    limits::DEFAULT_OPERATION_TIMEOUT,
+    operation::{Handler, Operation},
+    registration::{RegisterError, check},
+    schema,
+};
+
+/// A registered operation, ready to run.
+pub(crate) struct Registered {
+    pub(crate) spec: OperationSpec,
+    pub(crate) digest: [u8; 32],
+    pub(crate) handler: Handler,
+    /// The same as `handler` without JSON: a `TypedHandler` of its types.
+    pub(crate) typed: Option<Box<dyn Any + Send + Sync>>,
+    input: Validator,
+    output: Validator,
+}
+
+impl Registered {
+    /// Checks the specification and compiles its schemas.
+    pub(crate) fn new(operation: Operation) -> Result<Self, RegisterError> {
+        let Operation { spec, handler, typed } = operation;
+        let (input, output) = check(&spec)?;
+        let digest = *blake3::hash(&serde_json::to_vec(&spec).unwrap_or_default()).as_bytes();
+        Ok(Self { spec, digest, handler, typed, input, output })
+    }
+
+    pub(crate) fn is_visible_to(&self, identity: Option<&Identity>) -> bool {
+        self.spec.visibility == Visibility::External && self.spec.access.is_visible_to(identity)
+    }
+
+    pub(crate) fn is_subscription(&self) -> bool {
+        self.spec.kind == OperationKind::Subscription
+    }
+
+    /// How long one run may take; of a subscription, how long it may take to begin.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.spec.timeout.or_else(|| (!self.is_subscription()).then_some(DEFAULT_OPERATION_TIMEOUT))
+    }
+
+    pub(crate) fn check_input(&self, input: &Value) -> Result<(), CallError> {
+        if let Some(allowed) = self.spec.max_input_bytes {
+            let length = json_bytes(input);
+            if length > allowed {
+                let words = format!("the input has {length} bytes where {allowed} are allowed");
+                return Err(CallError::invalid_input("", words));
+            }
+        }
+        schema::validate_input(&self.input, input)
+    }
+
+    pub(crate) fn late(&self) -> CallError {
+        let error = CallError::new(ErrorCode::Timeout, "the deadline passed");
+        if self.spec.idempotent { error.retryable() } else { error }
+    }
+
+    pub(crate) fn panicked(&self) -> CallError {
+        CallError::internal(format_args!("{} panicked", self.spec.name))
+    }
+
+    /// In tests and debug builds an output that does not fit its schema is a bug.
+    pub(crate) fn check_output(&self, output: &Value) -> Result<(), CallError> {
+        if !cfg!(debug_assertions) {
+            return Ok(());
+        }
+        schema::validate_input(&self.output, output)
+            .map_err(|error| CallError::internal(format_args!("the output of {}: {error}", self.spec.name)))
+    }
+
+    /// An error as its caller may see it: one that is not declared is a bug here.
+    pub(crate) fn only_declared(&self, error: CallError) -> CallError {
+        match &error.code {
+            ErrorCode::Declared(code) if !self.spec.errors.iter().any(|declared| declared.code == *code) => {
+                CallError::internal(format_args!("{} does not declare {error}", self.spec.name))
+            }
+            _ => error,
+        }
+    }
+}
+
+/// Length of a value as compact JSON.
+fn json_bytes(value: &Value) -> usize {
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.0,
+        Err(_) => usize::MAX,
+    }
+}
