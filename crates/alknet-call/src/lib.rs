@@ -25,8 +25,8 @@ mod byte_handler;
 mod capability;
 mod client;
 mod client_driver;
-mod ending;
 mod context;
+mod ending;
 mod envelope;
 mod error;
 mod frame_stream;
@@ -63,10 +63,9 @@ pub use capability::{
     Capabilities, CapabilityError, CapabilitySource, CredentialField, CredentialKind, CredentialSet,
     InvalidCredentialSet, OidcTokens, Secret,
 };
-pub use client::{CallClient, CallOptions, Client, LocalClient};
-pub use ending::{Ending, EndingCell};
 pub use client::{CallClient, CallOptions, Client, LocalClient, SubscribeOptions};
 pub use context::OperationContext;
+pub use ending::{Ending, EndingCell};
 pub use envelope::{Envelope, EnvelopeError, InvalidRequestId, PresentedCredential, RequestId, Requested};
 pub use error::{CallError, ErrorCode};
 pub use graph::{BelowError, CallGraph, LiveCall};

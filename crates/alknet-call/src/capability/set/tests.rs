@@ -47,7 +47,8 @@ fn every_kind_round_trips_whole_and_in_its_least_form() {
 fn a_member_that_is_missing_is_named() {
     for kind in CredentialKind::ALL {
         for missing in kind.fields().iter().filter(|field| field.required) {
-            let error = CredentialSet::from_fields(kind, of(kind, |field| field.required && field != missing)).unwrap_err();
+            let error =
+                CredentialSet::from_fields(kind, of(kind, |field| field.required && field != missing)).unwrap_err();
             assert_eq!(error, InvalidCredentialSet::Missing(kind, missing.name));
         }
     }
