@@ -19,11 +19,13 @@ mod api_keys;
 mod audit;
 mod backup;
 mod clock;
+mod credentials;
 mod directory;
 mod error;
 mod events;
 mod grant;
 mod inspect;
+mod kept_calls;
 mod ledger;
 pub mod limits;
 mod meta;
@@ -43,6 +45,7 @@ pub use api_keys::{ApiKeyError, ApiKeyRecord, ApiKeys, KeyRights, NewApiKey};
 pub use audit::{Audit, AuditCounter, AuditError, AuditFilter, AuditRow};
 pub use backup::BackupError;
 pub use clock::Clock;
+pub use credentials::{CredentialError, CredentialRecord, Credentials, NewCredential, SealedCredential};
 pub use directory::Directory;
 pub use error::{DatabaseFault, StoreError};
 pub use events::{
@@ -50,6 +53,7 @@ pub use events::{
     NewJob, NewTopic, Projection, PrunedEvents, PrunedJobs, PublishError, QueueError, QueueName, QueueStats, Queues,
     ReadError, Retention, Retried, TopicName, TopicRecord,
 };
+pub use kept_calls::{KeptCall, KeptCallError, KeptCalls, NewKeptCall};
 pub use meta::BindError;
 pub use open::OpenError;
 pub use outcomes::Outcomes;

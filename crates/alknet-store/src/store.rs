@@ -12,6 +12,7 @@ use crate::{
     api_keys::ApiKeys,
     audit::Audit,
     clock::Clock,
+    credentials::Credentials,
     directory::Directory,
     error::StoreError,
     events::{
@@ -19,6 +20,7 @@ use crate::{
         wake::{Listeners, Newest, Wakes},
     },
     grant::Grant,
+    kept_calls::KeptCalls,
     ledger::Ledger,
     meta::{count_start, note_creation},
     open::{OpenError, open_writer},
@@ -97,6 +99,14 @@ impl Store {
     /// The queues and their jobs.
     pub fn queues(&self) -> Queues {
         Queues::new(self.clone())
+    }
+    /// The call trees that are kept.
+    pub fn kept_calls(&self) -> KeptCalls {
+        KeptCalls::new(self.clone())
+    }
+    /// The sealed credentials for services elsewhere.
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new(self.clone())
     }
     /// The audit, for reading.
     pub fn audit(&self) -> Audit {

@@ -4,8 +4,10 @@
 mod api_keys;
 mod audit;
 mod backup;
+mod credentials;
 mod durability;
 mod fixture;
+mod kept_calls;
 mod opening;
 mod outcomes;
 mod peers;
