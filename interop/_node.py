@@ -135,10 +135,10 @@ class Node:
         self.data = data or str(world.root / name)
         self.process = None
 
-    def start(self, *arguments, prefix=(), environment=None):
+    def start(self, *arguments, prefix=(), environment=None, listen="127.0.0.1:0"):
         log = open(self.world.root / f"{self.name}.log", "a")
         self.process = subprocess.Popen(
-            [*prefix, str(self.world.binary), "up", "--listen", "127.0.0.1:0", "--data", self.data, *arguments],
+            [*prefix, str(self.world.binary), "up", "--listen", listen, "--data", self.data, *arguments],
             env={**self.world.environment, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.world.own(self.process.pid)
         log.close()

@@ -1,0 +1,295 @@
+"""Part of the Python scripts beside it: conformance checks of a head, with workers that are good, odd and hostile."""
+
+import asyncio
+import contextlib
+import json
+
+from _call_offered import SPECIFICATIONS, Offered
+from _call_protocol import CallFailed, Connection
+from _call_trial import Skip, check, equal, holds, until
+from _call_worker import Callee, specification
+
+ECHO = SPECIFICATIONS[0]
+HOSTILE = "hostile/echo"
+
+
+class Worker(Callee):
+    """A worker with handlers of its own, under an API key that was made for it."""
+
+    def __init__(self, trial, key, name, handlers):
+        super().__init__(handlers)
+        self.trial, self.key, self.name = trial, key, name
+
+    async def dial(self):
+        self.connection = await self.trial.connect(token=self.key, callee=self)
+        return self.connection
+
+    def at_head(self, operation):
+        return f"{self.name}/{operation}"
+
+
+@contextlib.asynccontextmanager
+async def new_worker(trial, handlers=None, specifications=None):
+    """A worker of its own at the head; it has offered when it is given specifications."""
+    async with trial.another_key(trial.worker_role) as (key, _, name):
+        worker = Worker(trial, key, name, handlers or {})
+        connection = await worker.dial()
+        try:
+            if specifications is not None:
+                worker.offer = connection.subscribe("workers/offer", {"operations": specifications})
+                await worker.offer.received(1)
+            yield worker
+        except CallFailed as error:
+            if error.code == "NOT_FOUND" and "workers/offer" in error.message:
+                raise Skip(f"nobody may offer here: {error}") from error
+            raise
+        finally:
+            worker.connection.stream.cut()
+            await worker.connection.reading
+
+
+def nested_schema(depth):
+    schema = {"type": "string"}
+    for _ in range(depth):
+        schema = {"items": schema}
+    return schema
+
+
+def hostile_offers():
+    """What must be refused: a name for the defect, and the operations."""
+    def with_input(schema):
+        return [{**ECHO, "input": schema}]
+    yield "nothing at all", []
+    yield "1,025 operations", [{**ECHO, "name": f"many/o{number}"} for number in range(1025)]
+    for name in ("echo", "a/b/c", "/conformance/echo", "Conformance/echo", "conformance/", "conformance/" + "x" * 65, "", "conformance/e cho"):
+        yield f"the name {name[:20]!r}", [{**ECHO, "name": name}]
+    yield "one name twice", [ECHO, ECHO]
+    yield "one bad among good", [ECHO, {**ECHO, "name": "bad"}]
+    yield "no name", [{name: value for name, value in ECHO.items() if name != "name"}]
+    yield "a kind of its own", [{**ECHO, "kind": "wish"}]
+    yield "a schema from a network", with_input({"$ref": "https://example.org/schema.json"})
+    yield "a schema from a file", with_input({"$ref": "file:///etc/passwd"})
+    yield "a reference to nothing", with_input({"$ref": "#/$defs/nothing"})
+    yield "a schema that is none", with_input({"type": 7})
+    yield "a pattern that is none", with_input({"type": "object", "properties": {"text": {"type": "string", "pattern": "("}}})
+    yield "a schema too deep", with_input(nested_schema(58))
+    yield "a schema too long", with_input({"description": "x" * 257 * 1024})
+    yield "too many references", with_input({"$defs": {"a": {}}, "anyOf": [{"$ref": "#/$defs/a"}] * 1025})
+    yield "a specification too long", [{**ECHO, "description": "x" * 65 * 1024}]
+    yield "a code of another form", [{**ECHO, "errors": [{"code": "teapot", "description": ""}]}]
+    yield "an access rule of another form", [{**ECHO, "access": {"scopes": "all"}}]
+    yield "an array for a specification", [["conformance/echo"]]
+    yield "not even an array", {"0": ECHO}
+
+
+@check("CALL-52", "hostile offers are refused whole, with a pointer", "head")
+async def hostile(trial):
+    async with new_worker(trial) as worker, await trial.connect() as caller:
+        wrong = []
+        for name, operations in hostile_offers():
+            kind, payload = await offered(worker.connection, operations)
+            code, pointer = payload.get("code"), (payload.get("details") or {}).get("pointer", "")
+            if (kind, code) != ("call.error", "INVALID_INPUT") or not pointer.startswith("/operations"):
+                wrong.append(f"{name}: {kind} {str(payload)[:150]}")
+        holds(not wrong, "; ".join(wrong))
+        equal((await caller.refused(worker.at_head("conformance/echo"), {"text": "x"})).code in ("NOT_FOUND", "UNAVAILABLE"), True)
+        await trial.works(caller)
+
+
+async def offered(connection, operations):
+    """What became of an offer: its end, or its first item, after which it is called off."""
+    call = connection.subscribe("workers/offer", {"operations": operations})
+    await call.until(lambda it: it.items or it.ending)
+    if call.items:
+        call.abort()
+        await call.ended()
+        return "taken", {"output": call.items[0]}
+    return call.ending
+
+
+@check("CALL-51", "an offer is there while it is open; a second one replaces it", "head")
+async def offers(trial):
+    async with new_worker(trial, {HOSTILE: echoes, "hostile/second": echoes}, [{**ECHO, "name": HOSTILE}]) as worker, await trial.connect() as caller:
+        equal(worker.offer.items, [{"offered": 1}])
+        holds(worker.at_head(HOSTILE) in await listed(caller), "it is not listed")
+        equal(await caller.call(worker.at_head(HOSTILE), {"text": "a"}), {"text": "a"})
+        second = worker.connection.subscribe("workers/offer", {"operations": [{**ECHO, "name": "hostile/second"}]})
+        await second.received(1)
+        equal(await caller.call(worker.at_head("hostile/second"), {"text": "b"}), {"text": "b"})
+        holds(worker.at_head(HOSTILE) not in await listed(caller), "the first offer is still listed")
+        second.abort()
+        equal((await second.failure()).code, "ABORTED")
+        holds(worker.at_head("hostile/second") not in await listed(caller), "what is not offered any more is listed")
+        failure = await caller.refused(worker.at_head("hostile/second"), {"text": "b"})
+        holds(failure.code in ("UNAVAILABLE", "NOT_FOUND"), f"it ended with {failure}")
+
+
+async def echoes(_, input):
+    return input
+
+
+async def listed(connection):
+    """The names of everything that a caller may call."""
+    names, cursor = [], None
+    while True:
+        page = await connection.call("services/list", {} if cursor is None else {"cursor": cursor})
+        names += [operation["name"] for operation in page["operations"]]
+        cursor = page.get("next")
+        if cursor is None:
+            return names
+
+
+@check("CALL-51", "offering needs a known caller and its scope", "head")
+async def who_may_offer(trial):
+    async with await trial.connect(token=None) as stranger:
+        equal((await stranger.subscribe("workers/offer", {"operations": [ECHO]}).failure()).code, "UNAUTHENTICATED")
+    async with trial.another_key("guest") as (key, _, _), await trial.connect(token=key) as guest:
+        equal((await guest.subscribe("workers/offer", {"operations": [ECHO]}).failure()).code, "NOT_FOUND")
+
+
+@check("CALL-52", "what a worker calls public is for those with its scope only, what it calls internal is offered", "head")
+async def narrowing(trial):
+    offer = [{**ECHO, "name": HOSTILE, "access": {"public": True}}, {**ECHO, "name": "hostile/inner", "visibility": "internal"}]
+    async with new_worker(trial, {HOSTILE: echoes, "hostile/inner": echoes}, offer) as worker:
+        async with await trial.connect() as owner, await trial.connect(token=None) as stranger:
+            equal(await owner.call(worker.at_head("hostile/inner"), {"text": "a"}), {"text": "a"})
+            equal((await stranger.refused(worker.at_head(HOSTILE), {"text": "a"})).code, "UNAUTHENTICATED")
+            async with trial.another_key("guest") as (key, _, _), await trial.connect(token=key) as guest:
+                equal((await guest.refused(worker.at_head(HOSTILE), {"text": "a"})).code, "NOT_FOUND")
+                holds(not [name for name in await listed(guest) if name.startswith(worker.name)], "a guest sees the worker's operations")
+        equal([name for name, _ in worker.seen], ["hostile/inner"])
+
+
+@check("CALL-53", "any/… stands for the workers that offer it; nobody else sees it", "head")
+async def any_worker(trial):
+    offer = [{**ECHO, "name": "hostile/turns"}]
+    async with new_worker(trial, {"hostile/turns": echoes}, offer) as one, new_worker(trial, {"hostile/turns": echoes}, offer) as two:
+        async with await trial.connect() as caller:
+            for number in range(20):
+                equal(await caller.call("any/hostile/turns", {"text": str(number)}), {"text": str(number)})
+            holds(one.seen and two.seen, f"the turns were {len(one.seen)} and {len(two.seen)}")
+            equal((await caller.refused("any/hostile/nothing", {})).code, "NOT_FOUND")
+            await two.connection.__aexit__(None)
+            for number in range(10):
+                equal(await caller.call("any/hostile/turns", {"text": str(number)}), {"text": str(number)})
+
+
+@check("CALL-54", "what the worker is told, and what it is not", "head")
+async def forwarded(trial):
+    if trial.worker is None:
+        raise Skip("what the worker is told is not seen here")
+    async with await trial.connect() as caller:
+        identity = await caller.call("node/identify")
+        operation = trial.prefix + "conformance/reveal"
+        told = (await caller.call(operation, {}, deadlineMs=5000, idempotencyKey="key-of-mine", via=["a"], origin="somebody-else"))["payload"]
+        holds("authToken" not in told, "the token was forwarded")
+        equal(told["operationId"], "/conformance/reveal")
+        equal(told["origin"], identity["you"])
+        equal(told["via"], ["a", identity["node_id"]])
+        holds(0 < told["deadlineMs"] <= 5000, f"deadlineMs {told['deadlineMs']}")
+        holds(told["idempotencyKey"] != "key-of-mine" and told["idempotencyKey"].endswith("key-of-mine"), f"the key became {told['idempotencyKey']}")
+        async with trial.another_key("owner") as (key, _, _), await trial.connect(token=key) as other:
+            theirs = (await other.call(operation, {}, idempotencyKey="key-of-mine"))["payload"]
+            holds(theirs["idempotencyKey"] != told["idempotencyKey"], "two callers' keys meet")
+
+
+@check("CALL-54", "the head checks the input, so that the worker never sees what does not fit", "head")
+async def checked_input(trial):
+    if trial.worker is None:
+        raise Skip("what the worker sees is not seen here")
+    seen = len(trial.worker.seen)
+    async with await trial.connect() as caller:
+        equal((await caller.refused(trial.prefix + "conformance/echo", {"text": 1})).code, "INVALID_INPUT")
+    equal(len(trial.worker.seen), seen)
+
+
+@check("CALL-39", "a worker calls back on the stream of the call that it serves, under the same id", "head")
+async def call_back(trial):
+    operation = trial.profile._has("conformance/ask-back")
+    async with await trial.connect() as caller:
+        node = await caller.call("node/identify")
+        answers = [caller.ask(operation, {}) for _ in range(20)]
+        for answer in answers:
+            equal((await answer.output())["node_id"], node["node_id"])
+
+
+@check("CALL-38", "an output that does not fit a frame is INTERNAL for its call alone", "head")
+async def too_big(trial):
+    operation = trial.profile._has("conformance/big")
+    async with await trial.known() as caller:
+        equal((await caller.refused(operation, {}, id="b" * 64)).code, "INTERNAL")
+        await trial.works(caller)
+
+
+@check("CALL-20", "a worker's codes: declared ones pass, others are INTERNAL; messages are cut at 1,024 bytes (CALL-21)", "head")
+async def codes(trial):
+    operation = trial.profile._has("conformance/fail")
+    async with await trial.connect() as caller:
+        failure = await caller.refused(operation, {"code": "TEAPOT", "message": "é" * 2000, "retryable": True})
+        equal((failure.code, failure.retryable, failure.details), ("TEAPOT", True, {"told": True}))
+        for code in ("KETTLE", "teapot", "", "X" * 65, "TEA POT"):
+            equal((code[:9], (await caller.refused(operation, {"code": code, "message": "m"})).code), (code[:9], "INTERNAL"))
+
+
+async def waits(_, __):
+    await asyncio.sleep(3600)
+
+
+@check("CALL-56", "a worker that goes away: its calls end with UNAVAILABLE, and so do later ones", "head")
+async def gone(trial):
+    offer = [{**specification("hostile/wait", kind), "name": f"hostile/wait-{kind}-{idempotent}", "idempotent": idempotent}
+             for kind in ("query", "mutation") for idempotent in (False, True)]
+    names = [one["name"] for one in offer]
+    for leave in (lambda worker: worker.connection.stream.cut(), lambda worker: worker.connection.stream.end(),
+                  lambda worker: worker.connection.raw(bytes(4)), lambda worker: worker.connection.send("call.completed", "never-asked")):
+        async with new_worker(trial, dict.fromkeys(names, waits), offer) as worker, await trial.connect() as caller:
+            calls = [caller.ask(worker.at_head(name), {}) for name in names]
+            await until(lambda: len(worker.running) == len(names), 5, "the calls arrive")
+            leave(worker)
+            failures = [await call.failure() for call in calls]
+            equal([failure.code for failure in failures], ["UNAVAILABLE"] * 4)
+            equal([failure.retryable for failure in failures], [one["idempotent"] for one in offer])
+            later = await caller.refused(worker.at_head(names[0]), {})
+            equal((later.code, later.retryable), ("UNAVAILABLE", True))
+            await trial.works(caller)
+
+
+@check("CALL-37", "a worker that answers twice is ignored; one that gives more than was asked for loses its stream (CALL-41)", "head")
+async def odd_answers(trial):
+    async def twice(context, input):
+        worker.connection.send("call.responded", context.id, {"output": "first"})
+        worker.connection.send("call.error", context.id, {"code": "INTERNAL"})
+        return "second"
+    items = specification("hostile/items", "subscription")
+
+    async def too_many(context, input):
+        for number in range(3):
+            worker.connection.send("call.responded", context.id, {"output": number})
+        await asyncio.sleep(3600)
+    offer = [specification(HOSTILE, "query"), items]
+    async with new_worker(trial, {HOSTILE: twice, "hostile/items": too_many}, offer) as worker, await trial.connect() as caller:
+        for _ in range(10):
+            equal(await caller.call(worker.at_head(HOSTILE), {}), "first")
+        call = caller.subscribe(worker.at_head("hostile/items"), {}, credit=2)
+        equal((await call.failure()).code, "UNAVAILABLE")
+        await asyncio.wait_for(worker.connection.over.wait(), 5)
+        await trial.works(caller)
+
+
+@check("CALL-29", "a worker's pattern costs time linear in the text", "head")
+async def patterns(trial):
+    schema = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^(a+)+$"}}}
+    async with new_worker(trial, {HOSTILE: echoes}, [{**ECHO, "name": HOSTILE, "input": schema}]) as worker, await trial.connect() as caller:
+        equal((await caller.refused(worker.at_head(HOSTILE), {"text": "a" * 50_000 + "!"}, seconds=3)).code, "INVALID_INPUT")
+        await trial.works(caller)
+
+
+@check("CALL-31", "services/schema shows a worker's operations under three segments", "head")
+async def remote_schemas(trial):
+    async with new_worker(trial, {HOSTILE: echoes}, [{**ECHO, "name": HOSTILE}]) as worker, await trial.connect() as caller:
+        asked = [worker.at_head(HOSTILE), worker.at_head("hostile/nothing")]
+        found = await caller.call("services/schema", {"names": asked})
+        equal(([one["name"] for one in found["operations"]], found["missing"]), (asked[:1], asked[1:]))
+        equal(found["operations"][0]["input"], ECHO["input"])
+        async with trial.another_key("guest") as (key, _, _), await trial.connect(token=key) as guest:
+            equal((await guest.call("services/schema", {"names": asked}))["missing"], asked)
