@@ -80,7 +80,7 @@ pub use registration::{RegisterError, RegistryBuilder};
 pub use registry::Registry;
 pub use request::{Answer, CallRequest};
 pub use scan::{JsonDefect, scan_json};
-pub use schema::SchemaError;
+pub use schema::{CompiledSchema, SchemaError};
 pub use spec::{
     ByteDirection, DeclaredError, OperationExample, OperationKind, OperationSpec, Visibility, is_operation_name,
 };

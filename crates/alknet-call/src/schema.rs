@@ -82,6 +82,20 @@ fn check_bounds(schema: &Value) -> Result<(), SchemaError> {
     if length > MAX_SCHEMA_BYTES { Err(SchemaError::TooLong(length)) } else { Ok(()) }
 }
 
+/// A schema that something besides an operation's input is held to, such as an event's payload.
+pub struct CompiledSchema(Validator);
+
+impl CompiledSchema {
+    /// Checks the bounds of a schema and compiles it; nothing is fetched.
+    pub fn new(schema: &Value) -> Result<Self, SchemaError> {
+        compile(schema).map(Self)
+    }
+    /// Fails with `INVALID_INPUT` and a pointer to the first thing that is wrong.
+    pub fn check(&self, value: &Value) -> Result<(), CallError> {
+        validate_input(&self.0, value)
+    }
+}
+
 /// Fails with `INVALID_INPUT` and a pointer to the first thing that is wrong. Values are not repeated.
 pub(crate) fn validate_input(validator: &Validator, input: &Value) -> Result<(), CallError> {
     if validator.is_valid(input) {

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod backup;
 pub mod config;
+pub mod events;
 pub mod keys;
 pub mod node;
 pub mod peers;
@@ -57,6 +58,7 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     tokens::register(&mut registry, foundation)?;
     config::register(&mut registry, foundation)?;
     audit::register(&mut registry, foundation)?;
+    events::register(&mut registry, foundation)?;
     if let Some(identity) = &foundation.identity {
         vault::register(&mut registry, identity)?;
     }
