@@ -6,12 +6,16 @@ use anyhow::{Result, bail, ensure};
 
 use crate::{cargo::cargo, install, manifest, run, tree::Tree};
 
-/// A benchmark of the workspace.
+/// A benchmark.
 #[derive(Debug, PartialEq, Eq)]
 struct Bench {
     package: String,
     name: String,
 }
+
+/// The one outside the workspace: its peers are libraries, which nobody else should have to compile.
+const PEERS: &str = "peers";
+const PEERS_MANIFEST: &str = "benches-peers/Cargo.toml";
 
 /// Runs the benchmarks called `names`, or all there are.
 pub fn run(root: &Path, names: &[String]) -> Result<()> {
@@ -20,18 +24,35 @@ pub fn run(root: &Path, names: &[String]) -> Result<()> {
     if chosen.iter().any(|bench| bench.name == "ssh") {
         install::debian(install::SSH_BENCH_PACKAGES)?;
     }
+    if chosen.iter().any(|bench| bench.name == PEERS) {
+        install::debian(install::PEERS_BENCH_PACKAGES)?;
+    }
     for bench in chosen {
         println!("==> {} ({})", bench.name, bench.package);
-        run::plain(&mut cargo(root, &["bench", "-p", &bench.package, "--bench", &bench.name]))?;
+        run::plain(&mut cargo(root, &bench.arguments()))?;
     }
     Ok(())
+}
+
+impl Bench {
+    /// What cargo is asked to do.
+    fn arguments(&self) -> Vec<&str> {
+        if self.name == PEERS {
+            vec!["run", "--release", "--manifest-path", PEERS_MANIFEST]
+        } else {
+            vec!["bench", "-p", &self.package, "--bench", &self.name]
+        }
+    }
 }
 
 fn find(tree: &Tree) -> Result<Vec<Bench>> {
     let packages = manifest::read_all(tree)?;
     let bench =
         |package: &manifest::Manifest, name: &String| Bench { package: package.name.clone(), name: name.clone() };
-    Ok(packages.iter().flat_map(|package| package.benches.iter().map(move |name| bench(package, name))).collect())
+    let own = packages.iter().flat_map(|package| package.benches.iter().map(move |name| bench(package, name)));
+    let outside = tree.files().filter(|path| *path == PEERS_MANIFEST);
+    let peers = outside.map(|_| Bench { package: "alknet-bench-peers".to_owned(), name: PEERS.to_owned() });
+    Ok(own.chain(peers).collect())
 }
 
 fn choose<'a>(found: &'a [Bench], names: &[String]) -> Result<Vec<&'a Bench>> {
@@ -64,6 +85,15 @@ mod tests {
             ("crates/alknet-net/Cargo.toml", "[package]\nname='alknet-net'\n[[bench]]\nname='net'\nharness=false\n"),
         ]);
         assert_eq!(find(&made.tree).unwrap(), [bench("net"), bench("ssh")]);
+    }
+
+    #[test]
+    fn the_one_outside_the_workspace_is_run_by_its_own_manifest() {
+        let made = made_up::tree(&[(PEERS_MANIFEST, "[package]\nname='alknet-bench-peers'\n[workspace]\n")]);
+        let found = find(&made.tree).unwrap();
+        assert_eq!(found.iter().map(|bench| bench.name.as_str()).collect::<Vec<_>>(), [PEERS]);
+        assert!(found[0].arguments().contains(&PEERS_MANIFEST));
+        assert_eq!(bench("net").arguments(), ["bench", "-p", "alknet-net", "--bench", "net"]);
     }
 
     #[test]

@@ -32,6 +32,9 @@ const TEST_PACKAGES: &[&str] = &[
 /// Debian starts an SSH server that is installed, and nobody expects that of a test run.
 pub const SSH_BENCH_PACKAGES: &[&str] = &["openssh-client", "openssh-server"];
 
+/// The same of the benchmark of calls; it starts servers of its own.
+pub const PEERS_BENCH_PACKAGES: &[&str] = &["nats-server"];
+
 /// Python packages for the scripts of `interop/`: independent implementations to ask for a second opinion.
 const PYTHON_PACKAGES: &[&str] = &["aioquic", "asyncssh", "bip-utils", "cryptography", "pexpect"];
 

@@ -32,7 +32,7 @@ cargo xtask CHORE [OPTIONS]
   tidy      the rules about the repository itself
   golden    rewrite the golden files, to be reviewed as a diff
   interop   [NAME...]           scripts of interop/ against a debug build
-  bench     [net|ssh|call]...   benchmarks with their peers and ratios
+  bench     [net|ssh|call|peers]...  benchmarks with their peers and ratios
 ";
 
 fn main() -> ExitCode {
