@@ -9,6 +9,7 @@ pub mod events;
 pub mod keys;
 pub mod node;
 pub mod peers;
+pub mod queues;
 #[cfg(test)]
 mod specification;
 pub mod tokens;
@@ -59,6 +60,7 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     config::register(&mut registry, foundation)?;
     audit::register(&mut registry, foundation)?;
     events::register(&mut registry, foundation)?;
+    queues::register(&mut registry, foundation)?;
     if let Some(identity) = &foundation.identity {
         vault::register(&mut registry, identity)?;
     }
