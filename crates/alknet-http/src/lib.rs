@@ -1,7 +1,9 @@
 //! HTTP/1.1 and HTTP/2 on the web face: health, a front page, or a decoy in its place.
 //!
 //! [`HttpHandler`] serves the ALPNs `h2` and `http/1.1` over core's connections; who asks is known from a bearer token
-//! or API key. Not here: TLS, sockets, certificates (the endpoint's), tokens and keys (core's).
+//! or API key. [`refresh_tokens`] is the client of a provider that renews tokens.
+//!
+//! Not here: TLS, sockets, certificates (the endpoint's), tokens and keys (core's).
 //!
 //! ```
 //! use alknet_http::{AllowedHosts, Decoy, HttpConfig};
@@ -23,8 +25,12 @@ mod pages;
 mod problem;
 mod routes;
 mod session;
+mod token_refresh;
 
 pub use config::{
     AllowedHosts, Decoy, DecoyFolder, HostName, HttpConfig, InvalidFolder, InvalidHost, InvalidRedirect, RedirectUrl,
 };
 pub use handler::HttpHandler;
+pub use token_refresh::{
+    EndpointAddress, InvalidTokenEndpoint, RefreshError, RefreshGrant, RenewedTokens, TokenEndpoint, refresh_tokens,
+};

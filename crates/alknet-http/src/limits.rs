@@ -45,3 +45,14 @@ pub const MAX_HOST_BYTES: usize = 253;
 pub const MAX_REDIRECT_BYTES: usize = 2048;
 /// Segments of a path that may name a file of the decoy's folder.
 pub const MAX_PATH_SEGMENTS: usize = 32;
+
+/// Longest URL of a token endpoint, in bytes.
+pub const MAX_TOKEN_ENDPOINT_BYTES: usize = 2048;
+/// Head of a provider's answer, in bytes.
+pub const MAX_TOKEN_HEAD_BYTES: usize = 16 * 1024;
+/// Body of a provider's answer, in bytes.
+pub const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;
+/// Longest token that is taken, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// How long a provider may take to answer.
+pub const TOKEN_ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
