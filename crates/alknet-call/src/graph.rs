@@ -107,7 +107,7 @@ impl CallGraph {
     /// # Errors
     /// See [`BelowError`]; nothing is entered then.
     pub fn begin_below(&self, parent: &Arc<CallNode>, bond: Bond, call: NewCall) -> Result<LiveCall, BelowError> {
-        if parent.ending().decided().is_some() || parent.is_called_off() {
+        if parent.is_over() {
             return Err(BelowError::Over);
         }
         if parent.depth() >= MAX_CALL_DEPTH {
@@ -118,7 +118,7 @@ impl CallGraph {
         }
         let below = self.enter(Some((parent.clone(), bond)), call);
         // One that was called off between the look and the entry swept the graph before this call was in it.
-        if parent.is_called_off() {
+        if parent.is_over() {
             return Err(BelowError::Over);
         }
         Ok(below)
@@ -263,7 +263,7 @@ impl LiveCall {
         self.graph.0.watchers.announce(&self.node, CallStatus::Running);
     }
 
-    /// Notes that its work is over and gone, with `ending` unless another was decided before; answers the one that stands.
+    /// Notes that its work is gone, with `ending` unless another was decided before; answers the one that stands.
     pub fn finish(mut self, ending: Ending, output_bytes: u64) -> Ending {
         self.ended = true;
         self.graph.0.end(&self.node, ending, output_bytes)
@@ -280,8 +280,6 @@ impl Deref for LiveCall {
 impl Drop for LiveCall {
     fn drop(&mut self) {
         if !self.ended {
-            // Its own work is gone; what it composed elsewhere learns it here.
-            let _decided_before = self.node.call_off(Ending::Aborted);
             self.graph.0.end(&self.node, Ending::Aborted, 0);
         }
     }

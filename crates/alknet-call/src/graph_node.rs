@@ -162,11 +162,11 @@ impl CallNode {
         (took > 0).then(|| Duration::from_nanos(took))
     }
 
-    /// Ends the call before its work is done, and with it everything below that is not continuing. What runs it sees
-    /// [`Self::cancel_token`] cancelled and answers what was decided.
+    /// Ends the call so, and with it everything below that is not continuing: [`Self::cancel_token`] is cancelled. What runs the
+    /// call sees that, drops the work and answers what was decided.
     ///
     /// # Errors
-    /// The ending that was decided before; nothing is cancelled then.
+    /// The ending that was decided before; it stands.
     pub fn call_off(&self, ending: Ending) -> Result<(), Ending> {
         self.ending.decide(ending)?;
         // Decided, then looked for a token; whoever makes one does it the other way round. One of the two sees the other.
@@ -177,26 +177,24 @@ impl CallNode {
         Ok(())
     }
 
-    /// Cancelled when the call is called off. Made when first asked for; a call that never waits never makes one.
+    /// Cancelled once the call's ending is decided, whatever it is, or that of one that it ends with. Made when first asked for; a
+    /// call that never waits never makes one.
     pub fn cancel_token(&self) -> &CancellationToken {
         let token = self.cancel.get_or_init(|| match (&self.parent, self.bond) {
             (Some(parent), Bond::Within) => parent.cancel_token().child_token(),
             _ => CancellationToken::new(),
         });
         fence(Ordering::SeqCst);
-        if self.is_called_off() {
+        if self.is_over() {
             token.cancel();
         }
         token
     }
 
-    /// Whether it was called off, or a call that it ends with was.
-    pub fn is_called_off(&self) -> bool {
-        match self.ending.decided() {
-            Some(Ending::Completed | Ending::Failed) => false,
-            Some(Ending::Aborted | Ending::TimedOut | Ending::Revoked) => true,
-            None => self.bond == Bond::Within && self.parent.as_ref().is_some_and(|parent| parent.is_called_off()),
-        }
+    /// Whether its ending is decided, or that of a call that it ends with.
+    pub fn is_over(&self) -> bool {
+        let parent = self.parent.as_ref().filter(|_| self.bond == Bond::Within);
+        self.ending.decided().is_some() || parent.is_some_and(|parent| parent.is_over())
     }
 
     /// Whether `ancestor` stands anywhere above it.
@@ -224,7 +222,7 @@ impl CallNode {
     }
     /// Notes the end. The ending that stands is `wanted` unless another was decided before.
     pub(crate) fn set_ended(&self, wanted: Ending, output_bytes: u64) -> (Ending, Duration) {
-        let ending = self.ending.decide(wanted).err().unwrap_or(wanted);
+        let ending = self.call_off(wanted).err().unwrap_or(wanted);
         let took = self.began.elapsed();
         self.output_bytes.store(output_bytes, Ordering::Relaxed);
         self.took_ns.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1), Ordering::Release);

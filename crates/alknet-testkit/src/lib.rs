@@ -3,3 +3,5 @@
 pub mod identities;
 pub mod measure;
 pub mod memory;
+pub mod simulation;
+pub mod virtual_network;

@@ -90,8 +90,8 @@ fn calling_off_reaches_what_is_below_but_not_what_continues() {
     let early = grandchild.cancel_token().clone();
     root.call_off(Ending::TimedOut).unwrap();
     assert!(early.is_cancelled() && child.cancel_token().is_cancelled(), "made before or after");
-    assert!(child.is_called_off() && grandchild.is_called_off());
-    assert!(!continuing.is_called_off() && !continuing.cancel_token().is_cancelled());
+    assert!(child.is_over() && grandchild.is_over());
+    assert!(!continuing.is_over() && !continuing.cancel_token().is_cancelled());
     assert_eq!(child.finish(Ending::Aborted, 0), Ending::Aborted);
     assert_eq!(root.finish(Ending::Completed, 5), Ending::TimedOut, "what came first stands");
     assert_eq!(continuing.finish(Ending::Completed, 5), Ending::Completed);
@@ -109,7 +109,7 @@ fn an_abort_by_number_takes_the_whole_tree() {
     assert_eq!(graph.abort(root.number()), Some(2));
     assert_eq!(graph.abort(root.number()), Some(0));
     assert!(root.cancel_token().is_cancelled() && continuing.cancel_token().is_cancelled());
-    assert!(!other.is_called_off());
+    assert!(!other.is_over());
     assert_eq!(graph.abort(alknet_call::CallNumber(99)), None);
     let refused = graph.begin_below(root.node(), Bond::Continuing, call(&graph, "a/late"));
     assert_eq!(refused.err(), Some(BelowError::Over));
@@ -202,6 +202,6 @@ fn racing_compositions_never_escape_an_abort() {
         };
         graph.abort(root.number());
         let begun = racer.join().unwrap();
-        assert!(begun.iter().all(|live| live.is_called_off() && live.cancel_token().is_cancelled()));
+        assert!(begun.iter().all(|live| live.is_over() && live.cancel_token().is_cancelled()));
     }
 }
