@@ -27,3 +27,6 @@ pub use retention::{PrunedEvents, PrunedJobs};
 pub use settle::Retried;
 pub use stream::{Event, Events, NewEvent, PublishError, ReadError};
 pub use topic::{DeclareError, NewTopic, Projection, Retention, TopicRecord};
+
+#[cfg(test)]
+mod tests;

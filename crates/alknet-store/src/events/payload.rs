@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn one_json_value_of_a_bounded_size_is_a_payload() {
-        // STORE-53
+        // STORE-79
         for good in ["{}", "null", " [1, \"a\"] ", "\"text\"", &format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2))] {
             assert_eq!(check(good), Ok(()));
         }

@@ -52,7 +52,7 @@ impl Events {
                 let gone =
                     self.store().writer().write(Touches::Nothing, move |sql| prune_topic(sql, topic, now)).await?;
                 pruned.events += gone;
-                if gone < PRUNE_ROWS_AT_ONCE {
+                if gone == 0 {
                     break;
                 }
             }
