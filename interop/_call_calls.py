@@ -294,6 +294,8 @@ async def idempotency(trial):
         outcomes = {json.dumps(await call.output()) for call in calls}
         equal(len(outcomes), 1)
         equal(await connection.call(operation, input, idempotencyKey=key), first)
+        longest = f"{random.getrandbits(64):0128}"
+        equal(*[await connection.call(operation, input, idempotencyKey=longest) for _ in range(2)])
 
 
 @check("CALL-26", "keys of another form, and keys where they cannot mean anything")

@@ -174,6 +174,65 @@ async def any_worker(trial):
                 equal(await caller.call("any/hostile/turns", {"text": str(number)}), {"text": str(number)})
 
 
+@check("CALL-56", "any/… passes over a worker that has just said OVERLOADED", "head")
+async def passed_over(trial):
+    async def full(_, __):
+        raise CallFailed({"code": "OVERLOADED", "retryable": True})
+    offer = [{**ECHO, "name": "hostile/load"}]
+    async with new_worker(trial, {"hostile/load": full}, offer) as busy, new_worker(trial, {"hostile/load": echoes}, offer):
+        async with await trial.connect() as caller:
+            refused = 0
+            for _ in range(20):
+                kind, payload = await caller.ask("any/hostile/load", {"text": "x"}).ended()
+                holds(payload.get("code", "OVERLOADED") == "OVERLOADED", f"it ended with {payload}")
+                refused += kind == "call.error"
+        holds(refused <= 1 and len(busy.seen) == refused, f"{refused} of 20 were refused")
+
+
+@check("CALL-12", "at a head: a resource that is not granted is FORBIDDEN, after the input was checked", "head")
+async def resources(trial):
+    schema = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+    access = {"scopes": [], "resource": {"type": "thing", "id_pointer": "/id", "action": "use"}}
+    offer = [specification("hostile/use", "query", schema, access=access)]
+    async with new_worker(trial, {"hostile/use": echoes}, offer) as worker, trial.another_key("limited") as (key, _, _):
+        async with await trial.connect(token=key) as caller:
+            name = worker.at_head("hostile/use")
+            equal(await caller.call(name, {"id": "one"}), {"id": "one"})
+            equal(await caller.call(name, {"id": "one/half"}), {"id": "one/half"})
+            for id in ("two", "on", "ones", ""):
+                equal((id, (await caller.refused(name, {"id": id})).code), (id, "FORBIDDEN"))
+            failure = await caller.refused(name, {"id": 7})
+            equal((failure.code, failure.details["pointer"]), ("INVALID_INPUT", "/id"))
+
+
+@check("CALL-17", "at a head: the operation's own timeout, retryable where it is idempotent", "head")
+async def own_timeout(trial):
+    offer = [specification(f"hostile/{idempotent}".lower(), "mutation", timeout_ms=200, idempotent=idempotent) for idempotent in (False, True)]
+    handlers = {one["name"]: waits for one in offer}
+    async with new_worker(trial, handlers, offer) as worker, await trial.connect() as caller:
+        for one in offer:
+            failure = await caller.refused(worker.at_head(one["name"]), {}, seconds=3)
+            equal((failure.code, failure.retryable), ("TIMEOUT", one["idempotent"]))
+        await until(lambda: not worker.running, 5, "the work is called off")
+
+
+@check("CALL-12", "at a head: an input longer than the operation takes", "head")
+async def long_input(trial):
+    offer = [{**ECHO, "name": HOSTILE, "max_input_bytes": 100}]
+    async with new_worker(trial, {HOSTILE: echoes}, offer) as worker, await trial.connect() as caller:
+        fits = {"text": "x" * 89}
+        equal(len(json.dumps(fits, separators=(",", ":"))), 100)
+        equal(await caller.call(worker.at_head(HOSTILE), fits), fits)
+        equal((await caller.refused(worker.at_head(HOSTILE), {"text": "x" * 90})).code, "INVALID_INPUT")
+
+
+@check("CALL-51", "a specification of a name and a kind is enough", "head")
+async def least_specification(trial):
+    async with new_worker(trial, {HOSTILE: echoes}, [{"name": HOSTILE, "kind": "query", "mood": "good"}]) as worker:
+        async with await trial.connect() as caller:
+            equal(await caller.call(worker.at_head(HOSTILE), [1, None]), [1, None])
+
+
 @check("CALL-54", "what the worker is told, and what it is not", "head")
 async def forwarded(trial):
     if trial.worker is None:

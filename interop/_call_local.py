@@ -1,17 +1,22 @@
 """Part of the Python scripts beside it: the nodes of a conformance run that starts its own, and what their ends and restarts do."""
 
 import asyncio
-import json
 import random
 import signal
 import socket
 
-from _call_protocol import CallFailed, Connection
 from _call_tls import parse_node_key
 from _call_trial import Skip, Trial, equal, holds, until
-from _node import Node, says, wait_until
+from _node import Node, says
 
-ROLES = '[roles.worker]\nscopes = ["workers:offer"]\n'
+ROLES = """
+[roles.worker]
+scopes = ["workers:offer"]
+
+[roles.limited]
+scopes = ["remote:*"]
+resources = { "thing:one" = ["use"] }
+"""
 
 
 def free_port():
@@ -54,6 +59,80 @@ class Head:
         raise NotImplementedError
 
 
-def faults(head, tried):
-    """What can only be tried by somebody who may end the node."""
-    return []
+def faults(head, node, worker):
+    """What can only be tried by somebody who may end the node: rule, name, and the work. The last leaves the node stopped."""
+    def with_node(function):
+        return lambda: function(head, node)
+    yield "CALL-26", "an outcome is repeated after a kill -9", with_node(outcome_after_a_kill)
+    yield "CALL-44", "a subscription goes on where it was after a kill -9", with_node(resumed_after_a_kill)
+    yield "CALL-57", "workers are back after the head was killed", lambda: workers_after_a_kill(head, node, worker)
+    yield "CALL-27", "a node that stops: new requests are UNAVAILABLE, what runs is finished, streams end cleanly", lambda: stopping(head, node, worker)
+
+
+async def killed(head):
+    """The node dies without a word and comes back."""
+    await asyncio.to_thread(head.node.kill)
+    await asyncio.to_thread(head.start)
+
+
+async def outcome_after_a_kill(head, node):
+    key = f"key-{random.getrandbits(64)}"
+    connection = await node.known()
+    operation, input, other = await node.profile.mutation(connection)
+    first = await connection.call(operation, input, idempotencyKey=key)
+    await killed(head)
+    await asyncio.wait_for(connection.over.wait(), 10)
+    connection = await node.known()
+    equal(await connection.call(operation, input, idempotencyKey=key), first)
+    equal((await connection.refused(operation, other, idempotencyKey=key)).code, "INVALID_INPUT")
+    holds(await connection.call(operation, input, idempotencyKey=key + "2") != first, "another key gave the same outcome")
+
+
+async def resumed_after_a_kill(head, node):
+    connection = await node.known()
+    operation, input, entry = await node.profile.log(connection)
+    live = connection.subscribe(operation, input)
+    await node.works(connection)
+    for value in range(20):
+        await connection.call(*entry(value))
+    first = await live.received(20)
+    await killed(head)
+    equal((await live.failure()).code, "UNAVAILABLE")
+    connection = await node.known()
+    again = connection.subscribe(operation, input, afterSeq=live.seqs[9])
+    equal((await again.received(10), again.seqs[:10]), (first[10:], live.seqs[10:20]))
+
+
+async def workers_after_a_kill(head, node, worker):
+    if head.joined is None and worker.connection is None:
+        raise Skip("there are no workers")
+    await killed(head)
+    if worker.connection:
+        await asyncio.wait_for(worker.connection.over.wait(), 10)
+        await worker.join(*head.address(), head.worker_key)
+        async with await node.connect() as caller:
+            equal(await caller.call(f"{head.worker_name}/conformance/echo", {"text": "back"}), {"text": "back"})
+    if head.joined:
+        async with await node.connect() as caller:
+            async def is_back():
+                kind, _ = await caller.ask(f"{head.joined_name}/services/list", {"limit": 1}).ended()
+                return kind == "call.responded"
+            await until(is_back, 20, "the second node is back")
+
+
+async def stopping(head, node, worker):
+    if worker.connection is None:
+        raise Skip("nothing here takes a known time")
+    connection, other = await node.known(), await node.known()
+    call = connection.ask(f"{head.worker_name}/conformance/sleep", {"milliseconds": 1500})
+    await until(worker.working, 5, "the work begins")
+    head.node.process.send_signal(signal.SIGTERM)
+
+    async def refuses():
+        kind, payload = await other.ask("services/list", {"limit": 1}).ended()
+        return (payload.get("code"), payload.get("retryable")) == ("UNAVAILABLE", True) and not other.over.is_set()
+    await until(refuses, 1.3, "a new request is refused on a stream that is there")
+    equal(await call.output(), {})
+    await asyncio.wait_for(connection.over.wait(), 10)
+    holds(connection.clean_end, "the stream did not end cleanly")
+    equal(await asyncio.to_thread(head.node.process.wait, 15), 0)

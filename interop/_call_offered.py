@@ -37,7 +37,8 @@ class Offered(Callee):
 
     def __init__(self):
         names = ("echo", "sleep", "fail", "big", "ask_back", "reveal", "append", "count", "log")
-        super().__init__({f"conformance/{name.replace('_', '-')}": getattr(self, name) for name in names}, ["conformance/log"])
+        super().__init__({f"conformance/{name.replace('_', '-')}": getattr(self, name) for name in names}, ["conformance/log"],
+                         ["conformance/append", "conformance/reveal"])
         self.entries, self.grown, self.given = [], asyncio.Event(), 0
         self.connection = self.offer = None
 

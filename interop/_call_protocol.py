@@ -29,8 +29,8 @@ class CallFailed(Exception):
     """A call ended with `call.error`."""
 
     def __init__(self, payload):
-        code = payload.get("code", "")
-        self.code = code if CODE.fullmatch(code) else "INTERNAL"
+        self.wire_code = payload.get("code", "")
+        self.code = self.wire_code if CODE.fullmatch(self.wire_code) else "INTERNAL"
         self.message, self.details = payload.get("message", ""), payload.get("details")
         self.retryable = payload.get("retryable", False)
         super().__init__(f"{self.code}: {self.message} {self.details or ''}".rstrip())

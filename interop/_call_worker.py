@@ -5,12 +5,14 @@ Written from docs/spec/call.md alone, like `_call_protocol.py`.
 
 import asyncio
 import inspect
+import re
 
 from _call_protocol import CREDIT, FRAME, ID, MEMBERS, CallFailed, ProtocolError, encoded, fits, framed, table
 
 MOST_CALLS = 256
 MOST_IN_BATCH = 64
 MOST_CREDIT = 2**32 - 1
+KEY = re.compile(r"[!-~]{1,128}")
 
 
 class Context:
@@ -26,15 +28,31 @@ class Context:
         self.more.set()
 
 
+class Once:
+    """The work of a mutation under an idempotency key, and how many wait for it (CALL-26)."""
+
+    def __init__(self, input, work):
+        self.input, self.work, self.waiting = input, work, 0
+
+    async def outcome(self):
+        self.waiting += 1
+        try:
+            return await asyncio.shield(self.work)
+        finally:
+            self.waiting -= 1
+            if not self.waiting:
+                self.work.cancel()
+
+
 class Callee:
     """Answers requests from a table of handlers: `async (context, input)` for an output, an async generator for items.
 
     An item is an output, or a pair of `seq` and output for a resumable operation.
     """
 
-    def __init__(self, handlers, resumable=()):
-        self.handlers, self.resumable = handlers, set(resumable)
-        self.running, self.seen, self.aborted, self.finished = {}, [], [], []
+    def __init__(self, handlers, resumable=(), mutations=()):
+        self.handlers, self.resumable, self.mutations = handlers, set(resumable), set(mutations)
+        self.running, self.seen, self.aborted, self.once = {}, [], [], {}
 
     def take(self, connection, kind, id, payload):
         if kind == "call.requested":
@@ -50,57 +68,60 @@ class Callee:
     def _batch(self, connection, requests):
         if not 1 <= len(requests) <= MOST_IN_BATCH:
             raise ProtocolError(f"a batch of {len(requests)}")
+        ids = set()
         for request in requests:
             id = request.get("id") if table(request) else None
-            if not isinstance(id, str) or not ID.fullmatch(id) or "operationId" not in request:
+            if not isinstance(id, str) or not ID.fullmatch(id) or id in ids or id in self.running or "operationId" not in request:
                 raise ProtocolError("a batch with a bad request")
             fits(MEMBERS["call.requested"], request)
+            ids.add(id)
         for request in requests:
             self._begin(connection, request["id"], request)
 
     def _begin(self, connection, id, payload):
         if id in self.running:
             raise ProtocolError(f"{id} is open already")
-        context = Context(id, payload)
-        name = payload["operationId"].removeprefix("/")
+        context, name = Context(id, payload), payload["operationId"].removeprefix("/")
         self.seen.append((name, context.payload))
-        failure = None
-        if len(self.running) >= MOST_CALLS:
-            failure = {"code": "OVERLOADED", "retryable": True}
-        elif name not in self.handlers:
-            failure = {"code": "NOT_FOUND", "message": f"there is no operation {name}"}
-        elif "afterSeq" in payload and name not in self.resumable:
-            failure = {"code": "INVALID_INPUT", "details": {"pointer": "/afterSeq"}}
+        failure = self._refusal(name, payload)
         if failure:
             connection.send("call.error", id, failure)
             return
         self.running[id] = context
-        work = self._run(connection, context, self.handlers[name](context, payload.get("input", {})), name)
-        context.task = asyncio.create_task(work)
+        context.task = asyncio.create_task(self._bounded(connection, context, name, payload.get("input", {})))
+        context.task.add_done_callback(lambda task: self._end_of(connection, context, task))
 
-    async def _run(self, connection, context, work, name):
+    def _refusal(self, name, payload):
+        """Why a request is not even begun."""
+        if len(self.running) >= MOST_CALLS:
+            return {"code": "OVERLOADED", "retryable": True}
+        if name not in self.handlers:
+            return {"code": "NOT_FOUND", "message": f"there is no operation {name}"}
+        wrong = {"code": "INVALID_INPUT", "details": {"pointer": "/afterSeq"}}
+        if "afterSeq" in payload and name not in self.resumable:
+            return wrong
+        key, wrong = payload.get("idempotencyKey"), {"code": "INVALID_INPUT", "details": {"pointer": "/idempotencyKey"}}
+        if key is None or not (name in self.mutations or inspect.isasyncgenfunction(self.handlers[name])):
+            return None
+        first = self.once.get((name, key))
+        if name not in self.mutations or not KEY.fullmatch(key) or (first and first.input != payload.get("input", {})):
+            return wrong
+        return None
+
+    async def _bounded(self, connection, context, name, input):
         milliseconds = context.payload.get("deadlineMs")
-        try:
-            async with asyncio.timeout(None if milliseconds is None else milliseconds / 1000):
-                kind, payload = await self._outcome(connection, context, work, name)
-        except asyncio.CancelledError:
-            kind, payload = "call.error", {"code": "ABORTED", "message": "it was called off"}
-        except TimeoutError:
-            kind, payload = "call.error", {"code": "TIMEOUT", "message": "it took too long"}
-        except CallFailed as error:
-            payload = {"code": error.code, "message": error.message, "retryable": error.retryable}
-            kind, payload = "call.error", payload if error.details is None else {**payload, "details": error.details}
-        del self.running[context.id]
-        self.finished.append((name, payload.get("code")))
-        content = encoded(kind, context.id, payload)
-        if len(content) > FRAME:
-            content = encoded("call.error", context.id, {"code": "INTERNAL", "message": "the output is too long"})
-        if not connection.over.is_set():
-            connection.raw(framed(content))
+        async with asyncio.timeout(None if milliseconds is None else milliseconds / 1000):
+            if inspect.isasyncgenfunction(self.handlers[name]):
+                return await self._items(connection, context, name, input)
+            key = name, context.payload.get("idempotencyKey")
+            if name not in self.mutations or key[1] is None:
+                return "call.responded", {"output": await self.handlers[name](context, input)}
+            if key not in self.once or self.once[key].work.cancelled():
+                self.once[key] = Once(input, asyncio.ensure_future(self.handlers[name](context, input)))
+            return "call.responded", {"output": await self.once[key].outcome()}
 
-    async def _outcome(self, connection, context, work, name):
-        if not inspect.isasyncgen(work):
-            return "call.responded", {"output": await work}
+    async def _items(self, connection, context, name, input):
+        work = self.handlers[name](context, input)
         try:
             while True:
                 while context.credit == 0:
@@ -113,9 +134,30 @@ class Callee:
                 context.credit -= 1
                 payload = {"seq": item[0], "output": item[1]} if name in self.resumable else {"output": item}
                 connection.send("call.responded", context.id, payload)
+                await connection.stream.drain()
                 await asyncio.sleep(0)
         finally:
             await work.aclose()
+
+    def _end_of(self, connection, context, task):
+        """Sends the one terminal frame."""
+        del self.running[context.id]
+        try:
+            kind, payload = task.result()
+        except asyncio.CancelledError:
+            kind, payload = "call.error", {"code": "ABORTED", "message": "it was called off"}
+        except TimeoutError:
+            kind, payload = "call.error", {"code": "TIMEOUT", "message": "it took too long"}
+        except CallFailed as error:
+            payload = {"code": error.wire_code, "message": error.message, "retryable": error.retryable}
+            kind, payload = "call.error", payload if error.details is None else {**payload, "details": error.details}
+        except Exception:
+            kind, payload = "call.error", {"code": "INTERNAL", "message": "it failed"}
+        content = encoded(kind, context.id, payload)
+        if len(content) > FRAME:
+            content = encoded("call.error", context.id, {"code": "INTERNAL", "message": "the output is too long"})
+        if not connection.over.is_set():
+            connection.raw(framed(content))
 
     def end(self, _):
         """The stream ended: nobody wants what still runs (CALL-16)."""

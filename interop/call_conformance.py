@@ -134,7 +134,7 @@ async def local(tally, binary):
             await conform(tally, trial)
         await asyncio.gather(*tally.behind)
         tally.behind.clear()
-        for rule, what, work in _call_local.faults(head, tried):
+        for rule, what, work in _call_local.faults(head, tried[0].for_one_check(), worker):
             if tally.wants(rule, what):
                 await tally.run("node", rule, what, work())
         if worker.connection:
