@@ -1,6 +1,6 @@
 //! Frames and envelopes of the call protocol.
 
-use alknet_call::{Envelope, FrameDecoder};
+use alknet_call::{Envelope, FrameDecoder, RemoteOperation, scan_json};
 
 /// The bound under which frames are cut here, in bytes.
 const ALLOWED: usize = 4096;
@@ -38,4 +38,27 @@ pub fn call_envelope(data: &[u8]) {
         let again = Envelope::decode(data).expect("because it was read a moment ago");
         assert_eq!(format!("{envelope:?}"), format!("{again:?}"));
     }
+}
+
+/// The first line is a specification as a worker tells it, the rest an input to check against it. What is taken is narrowed, and
+/// read again it is the same.
+pub fn worker_spec(data: &[u8]) {
+    let (said, input) = data.split_at(data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len()));
+    let Some(said) = json(said) else { return };
+    let Ok(operation) = RemoteOperation::read("box", &said) else { return };
+    let spec = operation.spec();
+    assert!(!spec.access.is_public());
+    assert!(spec.access.scopes().iter().any(|scope| scope.as_str() == "remote:box"));
+    assert!(spec.name.starts_with("box/") && spec.name.ends_with(operation.local_name()));
+    if let Some(input) = json(input) {
+        let fits = operation.check(&input).is_ok();
+        assert_eq!(fits, operation.check(&input).is_ok());
+    }
+}
+
+/// JSON as it comes out of a frame.
+fn json(text: &[u8]) -> Option<serde_json::Value> {
+    let text = std::str::from_utf8(text).ok()?;
+    scan_json(text).ok()?;
+    serde_json::from_str(text).ok()
 }

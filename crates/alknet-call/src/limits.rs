@@ -81,3 +81,34 @@ pub const MAX_CREDENTIAL_BYTES: usize = 32 * 1024;
 pub const MAX_CREDENTIAL_FIELDS: usize = 16;
 /// Items of a subscription that may be on their way unless the caller says otherwise.
 pub const DEFAULT_CREDIT: u32 = 64;
+
+/// Operations that a worker offers.
+pub const MAX_REMOTE_OPERATIONS: usize = 1024;
+/// The specifications that a worker offers, in bytes of JSON.
+pub const MAX_REMOTE_OFFER_BYTES: usize = 4 * 1024 * 1024;
+/// One specification of a worker, in bytes of JSON.
+pub const MAX_REMOTE_SPEC_BYTES: usize = 64 * 1024;
+/// Errors, tags, and scopes of a worker's specification, each.
+pub const MAX_REMOTE_LIST: usize = 64;
+/// Examples of a worker's specification.
+pub const MAX_REMOTE_EXAMPLES: usize = 16;
+/// Title, tag and description of an error in a worker's specification, in bytes.
+pub const MAX_REMOTE_TITLE_BYTES: usize = 256;
+/// Description in a worker's specification, in bytes.
+pub const MAX_REMOTE_TEXT_BYTES: usize = 8 * 1024;
+/// Longest time that a worker's operation may ask for.
+pub const MAX_REMOTE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Subschemas of a worker's schema.
+pub const MAX_REMOTE_SUBSCHEMAS: usize = 4096;
+/// Subschemas of subschemas that a worker's schema applies to one value.
+pub const MAX_IN_PLACE_DEPTH: usize = 16;
+/// Ways on which a worker's schema comes to a subschema for one value, in all.
+pub const MAX_IN_PLACE_SUBSCHEMAS: usize = 32 * 1024;
+/// States of all patterns in a worker's schema.
+pub const MAX_PATTERN_STATES: u64 = 8 * 1024;
+/// Steps that checking an input against a worker's schema may take; one takes well under a microsecond.
+pub const MAX_VALIDATION_STEPS: u64 = 4_000_000;
+/// Steps up to which an input is checked on the thread that asks.
+pub const MAX_INLINE_STEPS: u64 = 4_000;
+/// Steps up to which a refusal names the place in the input.
+pub const MAX_EXPLAINED_STEPS: u64 = 20_000;

@@ -14,3 +14,9 @@ fn call_frame() {
 fn call_envelope() {
     replay::replay("call_envelope", feeds::call_envelope);
 }
+
+// CALL-52
+#[test]
+fn worker_spec() {
+    replay::replay("worker_spec", feeds::worker_spec);
+}

@@ -13,3 +13,4 @@ mod node;
 mod protocol;
 mod registration;
 mod vectors;
+mod worker_specs;
