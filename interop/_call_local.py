@@ -66,7 +66,8 @@ def faults(head, node, worker):
     yield "CALL-26", "an outcome is repeated after a kill -9", with_node(outcome_after_a_kill)
     yield "CALL-44", "a subscription goes on where it was after a kill -9", with_node(resumed_after_a_kill)
     yield "CALL-57", "workers are back after the head was killed", lambda: workers_after_a_kill(head, node, worker)
-    yield "CALL-27", "a node that stops: new requests are UNAVAILABLE, what runs is finished, streams end cleanly", lambda: stopping(head, node, worker)
+    yield ("CALL-27", "a node that stops: new requests are UNAVAILABLE, what runs is finished, streams end cleanly",
+           lambda: stopping(head, node, worker))
 
 
 async def killed(head):

@@ -168,6 +168,7 @@ class Callee:
 def specification(name, kind, input=None, output=None, **members):
     """An operation's specification, with what it takes to be complete."""
     any_object = {"type": "object"}
-    return {"name": name, "title": name, "description": "", "version": 1, "kind": kind, "visibility": "external", "input": input or any_object,
-            "output": {} if output is None else output, "errors": [], "access": {"scopes": ["conformance:use"]}, "idempotent": False,
-            "deprecated": False, "tags": [], "examples": [], "timeout_ms": 60000, "max_input_bytes": None, "bytes": None, **members}
+    return {"name": name, "title": name, "description": "", "version": 1, "kind": kind, "visibility": "external",
+            "input": input or any_object, "output": {} if output is None else output, "errors": [],
+            "access": {"scopes": ["conformance:use"]}, "idempotent": False, "deprecated": False, "tags": [], "examples": [],
+            "timeout_ms": 60000, "max_input_bytes": None, "bytes": None, **members}
