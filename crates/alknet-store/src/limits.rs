@@ -10,6 +10,8 @@ pub const MAX_BATCH_JOBS: usize = 256;
 pub const MAX_READERS: usize = 4;
 /// How long SQLite waits for another process's lock.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Statements that a connection keeps prepared; the least used make room for others.
+pub const MAX_PREPARED_STATEMENTS: usize = 128;
 /// What the write-ahead log is cut back to after a checkpoint, in bytes.
 pub const MAX_IDLE_WAL_BYTES: u32 = 8 * 1024 * 1024;
 

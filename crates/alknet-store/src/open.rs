@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::{
     error::DatabaseFault,
     inspect::{APPLICATION_ID, Found, inspect},
-    limits::{BUSY_TIMEOUT, MAX_IDLE_WAL_BYTES},
+    limits::{BUSY_TIMEOUT, MAX_IDLE_WAL_BYTES, MAX_PREPARED_STATEMENTS},
     migrations::{STEPS, migrate},
 };
 
@@ -144,6 +144,7 @@ fn claim(path: &Path) -> io::Result<()> {
 }
 
 fn prepare_writer(sql: &Connection) -> rusqlite::Result<()> {
+    sql.set_prepared_statement_cache_capacity(MAX_PREPARED_STATEMENTS);
     let mode: String = sql.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         tracing::warn!(mode, "this file system does not do a write-ahead log; readers will wait for the writer");
@@ -158,6 +159,7 @@ fn prepare_writer(sql: &Connection) -> rusqlite::Result<()> {
 pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sql = Connection::open_with_flags(path, flags)?;
+    sql.set_prepared_statement_cache_capacity(MAX_PREPARED_STATEMENTS);
     sql.busy_timeout(BUSY_TIMEOUT)?;
     sql.pragma_update(None, "query_only", true)?;
     sql.pragma_update(None, "trusted_schema", false)?;

@@ -88,7 +88,7 @@ fn all_topics(sql: &Connection) -> Result<Vec<i64>, StoreError> {
     Ok(load_each(sql, "SELECT id FROM topics", |row| row.get(0))?)
 }
 
-/// By age, only the beginning goes: an event that is younger than one before it stays, and what comes after it too.
+/// By age, only from the beginning: what comes after an event that is still young stays, whatever the clock did meanwhile.
 fn prune_topic(sql: &Connection, topic: i64, now: i64) -> Result<usize, StoreError> {
     let mut bounds = sql.prepare_cached("SELECT max_age_ms, kept - max_events FROM topics WHERE id = ?1")?;
     let (max_age, excess): (i64, i64) = bounds.query_row([topic], |row| Ok((row.get(0)?, row.get(1)?)))?;
