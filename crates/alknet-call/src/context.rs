@@ -1,12 +1,15 @@
 //! What a running operation knows about its caller and its time.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use alknet_core::{AccessRule, Caller, Demand, Denial, Effect, Permit, ResourceId};
+use alknet_core::{AccessRule, Caller, Demand, Denial, Effect, Identity, Permit, ResourceId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CallClient, Registry, life::Life, registered::Registered};
+use crate::{CallClient, CallNode, CapabilityError, CredentialSet, Registry, registered::Registered, run::Placement};
 
 /// The context of one running operation.
 pub struct OperationContext {
@@ -14,7 +17,7 @@ pub struct OperationContext {
     pub request_id: String,
     /// The request that caused this one; information when it comes from a peer.
     pub parent_id: Option<String>,
-    /// Who asks.
+    /// Who asks. In a composed call: whoever called the operation that composed it, with that operation's rights.
     pub caller: Caller,
     /// When the answer is no longer wanted.
     pub deadline: Option<Instant>,
@@ -31,9 +34,12 @@ pub struct OperationContext {
     pub(crate) peer: Option<CallClient>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) operation: Arc<Registered>,
+    pub(crate) node: Arc<CallNode>,
+    pub(crate) placement: Placement,
     /// What calls it off from outside, if anything can.
     pub(crate) abort: Option<CancellationToken>,
-    pub(crate) life: Life,
+    /// Who acts when this call composes another; made when it first does.
+    pub(crate) acting: OnceLock<Arc<Identity>>,
 }
 
 impl OperationContext {
@@ -48,28 +54,38 @@ impl OperationContext {
         self.registry.authorizer().authorize(&self.caller, &Demand { action, rule, resource, effect })
     }
 
+    /// The credentials of a service that the operation declared with [`crate::OperationBuilder::capability`], as they are valid
+    /// now. Keep them no longer than the request that they are for. Cancel safe.
+    ///
+    /// # Errors
+    /// See [`CapabilityError`]: it was not declared, does not exist, or cannot be had now.
+    pub async fn capability(&self, name: &str) -> Result<Arc<CredentialSet>, CapabilityError> {
+        self.operation.capabilities.resolve(name).await
+    }
+
     /// Calls operations of the peer over the stream that this call came on; `None` in process.
     pub fn peer(&self) -> Option<CallClient> {
         self.peer.clone()
     }
 
-    /// Cancelled as soon as the call has ended, however it did. For what is spawned on the call's behalf; made when first asked for.
-    pub fn cancel_token(&self) -> CancellationToken {
-        self.token().clone()
+    /// The call in the graph.
+    pub const fn node(&self) -> &Arc<CallNode> {
+        &self.node
     }
 
-    pub(crate) fn token(&self) -> &CancellationToken {
-        self.life.token(|| self.abort.as_ref().map_or_else(CancellationToken::new, CancellationToken::child_token))
+    /// Cancelled as soon as the call has ended, however it did: for what is spawned on its behalf. Made when first asked for.
+    pub fn cancel_token(&self) -> CancellationToken {
+        self.node.cancel_token().clone()
     }
 
     /// Whether the call has ended, or is called off.
     pub fn is_cancelled(&self) -> bool {
-        self.life.ending().is_some() || self.abort.as_ref().is_some_and(CancellationToken::is_cancelled)
+        self.node.is_over() || self.abort.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 
     /// Waits until the call has ended or is called off. Cancel safe.
     pub async fn cancelled(&self) {
-        self.token().cancelled().await;
+        self.node.cancel_token().cancelled().await;
     }
 
     /// Waits until the deadline has passed or the call has ended. Cancel safe.

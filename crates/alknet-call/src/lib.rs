@@ -18,13 +18,16 @@
 //! assert_eq!(hello.spec().output["type"], "string");
 //! ```
 
+mod admission;
 mod alpn;
 mod authenticate;
+mod authority;
 mod builtin;
 mod byte_handler;
 mod capability;
 mod client;
 mod client_driver;
+mod composition;
 mod context;
 mod ending;
 mod envelope;
@@ -37,7 +40,6 @@ mod graph_view;
 mod graph_watch;
 mod handler;
 mod items;
-mod life;
 pub mod limits;
 mod operation;
 mod registered;
@@ -54,10 +56,12 @@ mod supervised_items;
 mod tickets;
 mod trailer;
 mod transfer;
+mod typed;
 mod wire;
 
 pub use alpn::{BYTES, CALL};
 pub use authenticate::Authenticator;
+pub use authority::Authority;
 pub use builtin::{ListInput, ListOutput, ListedOperation, SchemaInput, SchemaOutput};
 pub use byte_handler::BytesHandler;
 pub use capability::{
@@ -65,6 +69,7 @@ pub use capability::{
     InvalidCredentialSet, OidcTokens, Secret,
 };
 pub use client::{CallClient, CallOptions, Client, LocalClient, SubscribeOptions};
+pub use composition::Composer;
 pub use context::OperationContext;
 pub use ending::{Ending, EndingCell};
 pub use envelope::{Envelope, EnvelopeError, InvalidRequestId, PresentedCredential, RequestId, Requested};
@@ -88,4 +93,5 @@ pub use spec::{
 };
 pub use tickets::{ByteSource, ByteTicket, ByteTickets, TicketId, UploadSink};
 pub use transfer::{Downloaded, download, upload};
+pub use typed::TypedOperation;
 pub use wire::{EncodeError, FrameDecoder, FrameError, encode_frame};

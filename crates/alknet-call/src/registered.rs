@@ -1,13 +1,16 @@
 //! An operation in the registry, with what was made ready at its registration.
 
-use std::{any::Any, time::Duration};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use alknet_core::Identity;
 use jsonschema::Validator;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    CallError, ErrorCode, OperationKind, OperationSpec, Visibility,
+    CallError, CallGraph, Capabilities, ErrorCode, OperationKind, OperationSpec, OperationTally, Visibility,
+    admission::Given,
+    authority::Composing,
     limits::DEFAULT_OPERATION_TIMEOUT,
     operation::{Handler, Operation},
     registration::{RegisterError, check},
@@ -19,19 +22,33 @@ pub(crate) struct Registered {
     pub(crate) spec: OperationSpec,
     pub(crate) digest: [u8; 32],
     pub(crate) handler: Handler,
-    /// The same as `handler` without JSON: a `TypedHandler` of its types.
+    /// The same as `handler` without JSON: a [`crate::operation::Typed`] of its types.
     pub(crate) typed: Option<Box<dyn Any + Send + Sync>>,
+    pub(crate) composing: Composing,
+    pub(crate) capabilities: Capabilities,
+    /// What its calls come to.
+    pub(crate) tally: Arc<OperationTally>,
     input: Validator,
     output: Validator,
+    /// Whether a value of its input type may still not be what it takes.
+    checks_typed: bool,
 }
 
 impl Registered {
     /// Checks the specification and compiles its schemas.
-    pub(crate) fn new(operation: Operation) -> Result<Self, RegisterError> {
-        let Operation { spec, handler, typed } = operation;
+    pub(crate) fn new(operation: Operation, graph: &CallGraph) -> Result<Self, RegisterError> {
+        let Operation { spec, handler, typed, composing, capabilities, unreadable } = operation;
+        if let Some(declared) = unreadable.into_iter().next() {
+            return Err(RegisterError::Declared { name: spec.name, declared });
+        }
         let (input, output) = check(&spec)?;
         let digest = *blake3::hash(&serde_json::to_vec(&spec).unwrap_or_default()).as_bytes();
-        Ok(Self { spec, digest, handler, typed, input, output })
+        let tally = graph.operation(&spec.name);
+        let checks_typed = cfg!(debug_assertions)
+            || spec.access.resource().is_some()
+            || spec.max_input_bytes.is_some()
+            || !schema::says_only_types(&spec.input);
+        Ok(Self { spec, digest, handler, typed, composing, capabilities, tally, input, output, checks_typed })
     }
 
     pub(crate) fn is_visible_to(&self, identity: Option<&Identity>) -> bool {
@@ -47,7 +64,19 @@ impl Registered {
         self.spec.timeout.or_else(|| (!self.is_subscription()).then_some(DEFAULT_OPERATION_TIMEOUT))
     }
 
-    pub(crate) fn check_input(&self, input: &Value) -> Result<(), CallError> {
+    /// A value of its input type as JSON, where that is needed to check it.
+    pub(crate) fn given<In: Serialize>(&self, input: &In) -> Result<Option<Value>, CallError> {
+        if self.checks_typed { serde_json::to_value(input).map(Some).map_err(CallError::internal) } else { Ok(None) }
+    }
+
+    pub(crate) fn check_given(&self, given: Given<'_>) -> Result<(), CallError> {
+        match given {
+            Given::Value(input) => self.check_input(input),
+            Given::Typed => Ok(()),
+        }
+    }
+
+    fn check_input(&self, input: &Value) -> Result<(), CallError> {
         if let Some(allowed) = self.spec.max_input_bytes {
             let length = json_bytes(input);
             if length > allowed {

@@ -6,7 +6,7 @@ use alknet_core::{Authorizer, CallJournal, NodeKey, Sessions};
 use jsonschema::Validator;
 
 use crate::{
-    CallError, ErrorCode, Operation, OperationSpec, Registry, builtin,
+    CallError, CallGraph, CapabilitySource, ErrorCode, Operation, OperationSpec, Registry, builtin,
     registered::Registered,
     schema::{self, SchemaError},
     spec::is_operation_name,
@@ -56,6 +56,22 @@ pub enum RegisterError {
         /// The code.
         code: String,
     },
+    /// It declares a credential or an operation to reach whose name can be none.
+    #[error("{name} declares `{declared}`, which can name nothing")]
+    Declared {
+        /// The operation.
+        name: String,
+        /// What it declares.
+        declared: String,
+    },
+    /// It reaches an operation that does not exist.
+    #[error("{name} reaches {reached}, which does not exist")]
+    Unreachable {
+        /// The operation.
+        name: String,
+        /// What it reaches.
+        reached: String,
+    },
     /// It says that bytes go beside its output, but gives no ticket for them.
     #[error("{0} moves bytes, so its handler must give a byte ticket")]
     NoTicket(String),
@@ -63,21 +79,37 @@ pub enum RegisterError {
 
 /// Collects the operations of a node.
 pub struct RegistryBuilder {
-    pub(crate) operations: BTreeMap<String, Arc<Registered>>,
+    pub(crate) operations: BTreeMap<String, Registered>,
+    pub(crate) graph: CallGraph,
     pub(crate) authorizer: Authorizer,
     pub(crate) sessions: Sessions,
     pub(crate) journal: Option<Arc<dyn CallJournal>>,
+    pub(crate) capabilities: Option<Arc<dyn CapabilitySource>>,
     pub(crate) node: Option<NodeKey>,
 }
 
 impl RegistryBuilder {
-    pub(crate) const fn new(authorizer: Authorizer, sessions: Sessions) -> Self {
-        Self { operations: BTreeMap::new(), authorizer, sessions, journal: None, node: None }
+    pub(crate) fn new(authorizer: Authorizer, sessions: Sessions) -> Self {
+        Self {
+            operations: BTreeMap::new(),
+            graph: CallGraph::default(),
+            authorizer,
+            sessions,
+            journal: None,
+            capabilities: None,
+            node: None,
+        }
     }
 
     /// Says where outcomes of mutations with an idempotency key are kept. Without one such calls are refused.
     pub fn journal(&mut self, journal: Arc<dyn CallJournal>) -> &mut Self {
         self.journal = Some(journal);
+        self
+    }
+
+    /// Says where the credentials come from that operations declared. Without it they get none.
+    pub fn capabilities(&mut self, source: Arc<dyn CapabilitySource>) -> &mut Self {
+        self.capabilities = Some(source);
         self
     }
 
@@ -99,18 +131,25 @@ impl RegistryBuilder {
         if self.operations.contains_key(&name) {
             return Err(RegisterError::Duplicate(name));
         }
-        self.operations.insert(name, Arc::new(Registered::new(operation)?));
+        let registered = Registered::new(operation, &self.graph)?;
+        self.operations.insert(name, registered);
         Ok(self)
     }
 
     /// Adds the registry's own operations and finishes.
     ///
     /// # Errors
-    /// When an operation took the name of one of them.
+    /// When an operation took the name of one of them, or reaches one that does not exist.
     pub fn build(mut self) -> Result<Arc<Registry>, RegisterError> {
         let own = builtin::Catalogue::default();
         for operation in builtin::operations(&own) {
             self.register(operation)?;
+        }
+        for (name, operation) in &self.operations {
+            let mut reached = operation.composing.reachable.names();
+            if let Some(reached) = reached.find(|reached| !self.operations.contains_key(*reached)) {
+                return Err(RegisterError::Unreachable { name: name.clone(), reached: reached.to_owned() });
+            }
         }
         let registry = Arc::new(Registry::from_builder(self));
         own.show(&registry);

@@ -6,14 +6,20 @@ use std::{
 };
 
 use alknet_core::{
-    AccessRule, AuditOutcome, Authorizer, CallJournal, Caller, Demand, Effect, Identity, NodeKey, Permit, ResourceId,
-    Sessions,
+    AccessRule, AuditOutcome, Authorizer, CallJournal, Caller, Demand, Effect, Identity, NodeKey, Permit, Sessions,
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Answer, CallError, CallRequest, ErrorCode, ItemStream, OperationSpec, RegistryBuilder, Visibility,
-    registered::Registered,
+    Answer, CallClient, CallError, CallGraph, CallRequest, ErrorCode, ItemStream, NewCall, OperationContext,
+    OperationSpec, RegistryBuilder, Visibility,
+    admission::{Asker, Given},
+    operation::Typed,
+    registered::{Registered, json_bytes},
+    run::{Begun, Placement, answer, earliest},
+    typed::TypedOperation,
 };
 
 /// Every operation of the node.
@@ -22,25 +28,25 @@ pub struct Registry {
     authorizer: Authorizer,
     sessions: Sessions,
     journal: Option<Arc<dyn CallJournal>>,
+    graph: CallGraph,
     node: Option<NodeKey>,
-}
-
-/// What whoever asks can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Anything,
-    Output,
-    Items,
 }
 
 impl Registry {
     /// Starts an empty registry behind a gate.
-    pub const fn builder(authorizer: Authorizer, sessions: Sessions) -> RegistryBuilder {
+    pub fn builder(authorizer: Authorizer, sessions: Sessions) -> RegistryBuilder {
         RegistryBuilder::new(authorizer, sessions)
     }
     pub(crate) fn from_builder(builder: RegistryBuilder) -> Self {
-        let RegistryBuilder { operations, authorizer, sessions, journal, node } = builder;
-        Self { operations, authorizer, sessions, journal, node }
+        let RegistryBuilder { operations, graph, authorizer, sessions, journal, capabilities, node } = builder;
+        let supplied = |mut operation: Registered| {
+            if let Some(source) = &capabilities {
+                operation.capabilities = operation.capabilities.supplied_by(source.clone());
+            }
+            Arc::new(operation)
+        };
+        let operations = operations.into_iter().map(|(name, operation)| (name, supplied(operation))).collect();
+        Self { operations, authorizer, sessions, journal, graph, node }
     }
     /// The gate.
     pub const fn authorizer(&self) -> &Authorizer {
@@ -49,6 +55,14 @@ impl Registry {
     /// The node's live sessions.
     pub const fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+    /// The calls that run here, and those that ran lately.
+    pub const fn graph(&self) -> &CallGraph {
+        &self.graph
+    }
+    /// An operation by name, internal ones too.
+    pub(crate) fn find(&self, name: &str) -> Option<&Arc<Registered>> {
+        self.operations.get(name)
     }
     /// Which node this is, if that was said.
     pub const fn node(&self) -> Option<&NodeKey> {
@@ -80,7 +94,7 @@ impl Registry {
     /// As the protocol says (`docs/spec/call.md`, 8): the gate's refusals, `INVALID_INPUT`, `TIMEOUT`, `ABORTED`, `INTERNAL`,
     /// and what the operation declares.
     pub async fn start(self: &Arc<Self>, caller: Caller, request: CallRequest) -> Result<Answer, CallError> {
-        self.begin(caller, request, Wanted::Anything).await
+        self.begin(caller, request, None).await
     }
 
     /// Runs a query or mutation and waits for its output. Dropping the future calls the work off.
@@ -88,7 +102,7 @@ impl Registry {
     /// # Errors
     /// As [`Self::start`]; for a subscription `INVALID_OPERATION_TYPE`.
     pub async fn invoke(self: &Arc<Self>, caller: Caller, request: CallRequest) -> Result<Value, CallError> {
-        match self.begin(caller, request, Wanted::Output).await? {
+        match self.begin(caller, request, Some(false)).await? {
             Answer::Output(output) => Ok(output),
             Answer::Items(_) => Err(wrong_kind()),
         }
@@ -99,34 +113,90 @@ impl Registry {
     /// # Errors
     /// As [`Self::start`]; for anything else `INVALID_OPERATION_TYPE`.
     pub async fn subscribe(self: &Arc<Self>, caller: Caller, request: CallRequest) -> Result<ItemStream, CallError> {
-        match self.begin(caller, request, Wanted::Items).await? {
+        match self.begin(caller, request, Some(true)).await? {
             Answer::Items(items) => Ok(items),
             Answer::Output(_) => Err(wrong_kind()),
         }
+    }
+
+    /// An operation to be called again and again in its own types, without JSON. `None` where there is none that takes `In` and
+    /// gives `Out`, for every door.
+    pub fn typed<In, Out>(self: &Arc<Self>, operation: &str) -> Option<TypedOperation<In, Out>>
+    where
+        In: Serialize + Send + 'static,
+        Out: DeserializeOwned + Send + 'static,
+    {
+        let found = self.external(operation)?;
+        let fits = found.typed.as_ref().is_some_and(|typed| typed.is::<Typed<In, Out>>());
+        fits.then(|| TypedOperation::new(self.clone(), found.clone()))
+    }
+
+    fn external(&self, operation: &str) -> Option<&Arc<Registered>> {
+        self.find(operation).filter(|found| found.spec.visibility == Visibility::External)
     }
 
     async fn begin(
         self: &Arc<Self>,
         caller: Caller,
         request: CallRequest,
-        wanted: Wanted,
+        wants_items: Option<bool>,
     ) -> Result<Answer, CallError> {
-        let found =
-            self.operations.get(&request.operation).filter(|found| found.spec.visibility == Visibility::External);
-        let Some(operation) = found else { return Err(self.deny_missing(&caller, &request.operation)) };
-        let permit = self.admit(operation, &caller, &request.input)?;
-        let fits = match wanted {
-            Wanted::Anything => true,
-            Wanted::Output => !operation.is_subscription(),
-            Wanted::Items => operation.is_subscription(),
+        let Some(operation) = self.external(&request.operation) else {
+            return Err(self.deny_missing(&caller, &request.operation));
         };
-        if !fits {
-            return Err(wrong_kind());
-        }
-        if request.after_seq.is_some() && !operation.spec.resumable {
-            return Err(CallError::invalid_input("/afterSeq", "this operation does not number what it gives"));
-        }
-        self.run(operation.clone(), caller, permit, request).await
+        self.start_at(operation, caller, request, wants_items).await
+    }
+
+    /// As [`Self::start`], for an operation that was found.
+    pub(crate) async fn start_at(
+        self: &Arc<Self>,
+        operation: &Arc<Registered>,
+        caller: Caller,
+        request: CallRequest,
+        wants_items: Option<bool>,
+    ) -> Result<Answer, CallError> {
+        let permit = self.admit(operation, &Asker::Caller(&caller), Given::Value(&request.input))?;
+        let (raw, input) = RawCall::of(request, wants_items);
+        raw.check_kind(operation)?;
+        let begun = self.enter(operation, caller, permit, raw);
+        begun.run(|context| (context.operation.handler)(context.clone(), input), answer).await
+    }
+
+    /// Enters a call that was let through in the graph.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        operation: &Arc<Registered>,
+        caller: Caller,
+        permit: Permit,
+        raw: RawCall,
+    ) -> Begun {
+        let live = self.graph.begin(NewCall {
+            operation: operation.tally.clone(),
+            identity: caller.identity.clone(),
+            request_id: raw.id.clone(),
+            origin: raw.origin.clone(),
+            input_bytes: raw.input_bytes,
+        });
+        let own = operation.timeout().and_then(|own| live.began().checked_add(own));
+        let context = Arc::new(OperationContext {
+            request_id: raw.id,
+            parent_id: raw.parent_id,
+            caller,
+            deadline: earliest(raw.deadline, own),
+            permit: Arc::new(permit),
+            origin: raw.origin,
+            after_seq: raw.after_seq,
+            credit: raw.credit,
+            via: raw.via,
+            peer: raw.peer,
+            registry: self.clone(),
+            operation: operation.clone(),
+            node: live.node().clone(),
+            placement: Placement::OwnTask,
+            abort: raw.abort,
+            acting: std::sync::OnceLock::new(),
+        });
+        Begun { context, live }
     }
 
     /// What does not exist is refused by the same gate, in the same words, as what the caller may not know of.
@@ -139,36 +209,52 @@ impl Registry {
         }
     }
 
-    /// The gate, then the input; a resource in the input is looked at only once the input fits.
-    fn admit(&self, operation: &Registered, caller: &Caller, input: &Value) -> Result<Permit, CallError> {
-        let spec = &operation.spec;
-        let ask = |resource: Option<&ResourceId>| {
-            let demand = Demand { action: &spec.name, rule: &spec.access, resource, effect: spec.kind.into() };
-            self.authorizer.authorize(caller, &demand).map_err(CallError::from)
-        };
-        let Some(resource) = spec.access.resource().filter(|_| operation.is_visible_to(current(caller))) else {
-            let permit = ask(None)?;
-            operation.check_input(input)?;
-            return Ok(permit);
-        };
-        operation.check_input(input)?;
-        let named = input.pointer(&resource.id_pointer).and_then(Value::as_str);
-        let named = named.and_then(|id| ResourceId::new(&resource.kind, id).ok());
-        ask(named.as_ref())
-    }
-
     /// Writes down that a caller proved, or failed to prove, who it is.
     pub(crate) fn audit_authentication(&self, caller: &Caller, outcome: AuditOutcome, detail: Option<String>) {
         self.authorizer.authenticated(caller, "alknet/call", outcome, detail);
     }
 }
 
-fn wrong_kind() -> CallError {
-    CallError::new(ErrorCode::InvalidOperationType, "the operation is of another kind")
+/// A call without its name and its input.
+#[derive(Default)]
+pub(crate) struct RawCall {
+    pub(crate) id: String,
+    pub(crate) parent_id: Option<String>,
+    pub(crate) deadline: Option<tokio::time::Instant>,
+    pub(crate) abort: Option<CancellationToken>,
+    pub(crate) after_seq: Option<u64>,
+    pub(crate) credit: Option<u32>,
+    pub(crate) via: Vec<String>,
+    pub(crate) origin: Option<String>,
+    pub(crate) peer: Option<CallClient>,
+    pub(crate) input_bytes: u64,
+    /// Whether items or an output are wanted, if that is known.
+    pub(crate) wants_items: Option<bool>,
 }
 
-fn current(caller: &Caller) -> Option<&Identity> {
-    caller.identity.as_deref().filter(|identity| identity.standing().is_current())
+impl RawCall {
+    fn of(request: CallRequest, wants_items: Option<bool>) -> (Self, Value) {
+        let CallRequest { input, id, parent_id, deadline, abort, after_seq, credit, via, origin, peer, .. } = request;
+        let (abort, input_bytes) = (Some(abort), json_bytes(&input) as u64);
+        let raw =
+            Self { id, parent_id, deadline, abort, after_seq, credit, via, origin, peer, input_bytes, wants_items };
+        (raw, input)
+    }
+
+    /// Fails where the operation is not of the kind that is wanted, or cannot go on after an item.
+    pub(crate) fn check_kind(&self, operation: &Registered) -> Result<(), CallError> {
+        if self.wants_items.is_some_and(|items| items != operation.is_subscription()) {
+            return Err(wrong_kind());
+        }
+        if self.after_seq.is_some() && !operation.spec.resumable {
+            return Err(CallError::invalid_input("/afterSeq", "this operation does not number what it gives"));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn wrong_kind() -> CallError {
+    CallError::new(ErrorCode::InvalidOperationType, "the operation is of another kind")
 }
 
 /// A name that a peer chose, safe for a log.

@@ -107,6 +107,60 @@ pub(crate) fn validate_input(validator: &Validator, input: &Value) -> Result<(),
     })
 }
 
+/// Whether the schema says nothing that the type from which it was made does not say already: a value of the type always fits.
+///
+/// Said in doubt: whatever bounds lengths, numbers or texts counts as more, except the ranges of Rust's integers.
+pub(crate) fn says_only_types(schema: &Value) -> bool {
+    const MORE: [&str; 16] = [
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "multipleOf",
+        "maxLength",
+        "minLength",
+        "pattern",
+        "maxItems",
+        "minItems",
+        "uniqueItems",
+        "contains",
+        "maxProperties",
+        "minProperties",
+        "propertyNames",
+        "not",
+        "if",
+        "contentEncoding",
+    ];
+    let mut open = vec![schema];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(members) => {
+                if !bounds_of_its_type(members) || MORE.iter().any(|more| members.contains_key(*more)) {
+                    return false;
+                }
+                open.extend(members.values());
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Whether a number is bounded as its Rust type is, and no further.
+fn bounds_of_its_type(schema: &serde_json::Map<String, Value>) -> bool {
+    let (least, most) = match schema.get("format").and_then(Value::as_str) {
+        Some("uint8") => (Some(0), Some(255)),
+        Some("uint16") => (Some(0), Some(65_535)),
+        Some("int8") => (Some(-128), Some(127)),
+        Some("int16") => (Some(-32_768), Some(32_767)),
+        Some(format) if format.starts_with("uint") => (Some(0), None),
+        _ => (None, None),
+    };
+    let is = |name: &str, bound: Option<i64>| {
+        schema.get(name).is_none_or(|found| found.as_i64() == bound && bound.is_some())
+    };
+    is("minimum", least) && is("maximum", most)
+}
+
 /// Whether every input that fits `schema` has a text at `pointer` (RFC 6901).
 pub(crate) fn requires_text_at(schema: &Value, pointer: &str) -> bool {
     let Some(segments) = pointer.strip_prefix('/') else { return false };
@@ -164,6 +218,46 @@ mod tests {
         }
         let endless = json!({"properties": {"a": {"$ref": "#/properties/a"}}, "required": ["a"]});
         assert!(!requires_text_at(&endless, "/a"));
+    }
+
+    // CALL-12: what a type does not say is checked for callers in process too.
+    #[test]
+    fn a_schema_that_says_more_than_its_type_is_known() {
+        #[derive(JsonSchema)]
+        struct Plain {
+            _bytes: Vec<u8>,
+            _small: Option<i16>,
+            _large: std::collections::BTreeMap<String, u32>,
+            _size: usize,
+            _b: Option<Vec<String>>,
+            _c: i64,
+            _d: Inner,
+            _e: f64,
+            _f: bool,
+        }
+        #[derive(JsonSchema)]
+        struct Short {
+            #[schemars(length(max = 3))]
+            _text: String,
+        }
+        #[derive(JsonSchema)]
+        struct Small {
+            #[schemars(range(max = 3.0))]
+            _number: f64,
+        }
+        #[derive(JsonSchema)]
+        struct Page {
+            #[schemars(range(min = 1, max = 200))]
+            _size: Option<u32>,
+        }
+        #[derive(JsonSchema)]
+        struct Deep {
+            _inner: Vec<Short>,
+        }
+        assert!(says_only_types(&input_schema::<Plain>()));
+        for more in [input_schema::<Short>(), input_schema::<Small>(), input_schema::<Page>(), input_schema::<Deep>()] {
+            assert!(!says_only_types(&more), "{more}");
+        }
     }
 
     // CALL-29

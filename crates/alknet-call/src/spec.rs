@@ -187,7 +187,7 @@ pub fn is_operation_name(name: &str) -> bool {
     name.split_once('/').is_some_and(|(service, operation)| is_segment(service) && is_segment(operation))
 }
 
-fn is_segment(text: &str) -> bool {
+pub(crate) fn is_segment(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     text.len() <= MAX_NAME_SEGMENT_BYTES
         && text.bytes().next().is_some_and(plain)

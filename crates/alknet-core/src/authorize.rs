@@ -47,9 +47,33 @@ pub struct Demand<'a> {
     pub effect: Effect,
 }
 
+/// An operation that calls another: the rights it acts with, under its caller's name.
+#[derive(Debug, Clone, Copy)]
+pub struct Acting<'a> {
+    /// Its caller with the operation's own rights ([`Identity::acting`]).
+    pub identity: &'a Arc<Identity>,
+    /// The operation, as `service/operation`.
+    pub operation: &'a str,
+    /// Whether the caller's own rights must suffice as well.
+    pub within_caller: bool,
+}
+
+impl Acting<'_> {
+    fn words(&self, denial: Option<Denial>) -> String {
+        match denial {
+            None => format!("called by {}", self.operation),
+            Some(denial) => format!("called by {}: {denial}", self.operation),
+        }
+    }
+}
+
+fn current(identity: Option<&Arc<Identity>>) -> Option<&Identity> {
+    identity.map(Arc::as_ref).filter(|identity| identity.standing().is_current())
+}
+
 /// Proof that the gate let somebody through: which action, on what, for whom, and whether that still stands.
 ///
-/// Only [`Authorizer::authorize`] makes one and it cannot be copied; what may be touched is read *from* it.
+/// Only an [`Authorizer`] makes one and it cannot be copied; what may be touched is read *from* it.
 pub struct Permit {
     action: String,
     scopes: Vec<Scope>,
@@ -74,6 +98,10 @@ pub enum PermitError {
 }
 
 impl Permit {
+    fn new(demand: &Demand<'_>, identity: Option<Arc<Identity>>) -> Self {
+        let (action, scopes) = (demand.action.to_owned(), demand.rule.scopes().to_vec());
+        Self { action, scopes, resource: demand.resource.cloned(), identity }
+    }
     /// The operation it was given for.
     pub fn action(&self) -> &str {
         &self.action
@@ -146,8 +174,35 @@ impl Authorizer {
 
     /// Lets the caller through, or not, by the access formula; both are audited.
     pub fn authorize(&self, caller: &Caller, demand: &Demand<'_>) -> Result<Permit, Denial> {
-        let identity = caller.identity.as_deref().filter(|identity| identity.standing().is_current());
-        let verdict = decide(demand.rule, identity, demand.resource);
+        let verdict = decide(demand.rule, current(caller.identity.as_ref()), demand.resource);
+        self.record(caller, demand, verdict, verdict.err().map(|denial| denial.to_string()));
+        verdict.map(|()| Permit::new(demand, caller.identity.clone()))
+    }
+
+    /// Lets an operation through that calls another, or not: by the rights that it acts with instead of its caller's own, and,
+    /// where it says so, by its caller's as well. Both are audited under the caller's name with the operation's.
+    pub fn authorize_acting(
+        &self,
+        caller: &Caller,
+        acting: &Acting<'_>,
+        demand: &Demand<'_>,
+    ) -> Result<Permit, Denial> {
+        let mut verdict = decide(demand.rule, current(Some(acting.identity)), demand.resource);
+        if verdict.is_ok() && acting.within_caller {
+            let own = decide(demand.rule, current(caller.identity.as_ref()), demand.resource);
+            verdict = own.map_err(|_| Denial::Forbidden);
+        }
+        self.record(caller, demand, verdict, Some(acting.words(verdict.err())));
+        verdict.map(|()| Permit::new(demand, caller.identity.as_ref().map(|_| acting.identity.clone())))
+    }
+
+    /// Writes down that an operation called another that does not exist for it.
+    pub fn refused_acting(&self, caller: &Caller, acting: &Acting<'_>, demand: &Demand<'_>) -> Denial {
+        self.record(caller, demand, Err(Denial::NotFound), Some(acting.words(Some(Denial::NotFound))));
+        Denial::NotFound
+    }
+
+    fn record(&self, caller: &Caller, demand: &Demand<'_>, verdict: Result<(), Denial>, detail: Option<String>) {
         self.audit.record(AuditEvent {
             kind: match demand.effect {
                 Effect::Query => AuditKind::Query,
@@ -159,14 +214,8 @@ impl Authorizer {
             action: demand.action.to_owned(),
             resource: demand.resource.map(ToString::to_string),
             addr: caller.addr.to_string(),
-            detail: verdict.err().map(|denial| denial.to_string()),
+            detail,
         });
-        verdict.map(|()| Permit {
-            action: demand.action.to_owned(),
-            scopes: demand.rule.scopes().to_vec(),
-            resource: demand.resource.cloned(),
-            identity: caller.identity.clone(),
-        })
     }
 
     /// Writes down that somebody proved, or failed to prove, who they are.
@@ -227,6 +276,41 @@ mod tests {
                 (AuditKind::Mutation, AuditOutcome::Denied, None),
             ]
         );
+    }
+
+    #[test]
+    fn an_operation_acts_under_its_callers_name_with_its_own_rights() {
+        // CALL-47
+        let kept = Arc::new(Kept::default());
+        let authorizer = Authorizer::new(kept.clone());
+        let rule = AccessRule::scoped(["peers:read".parse().unwrap()]);
+        let demand = Demand { action: "peers/list", rule: &rule, resource: None, effect: Effect::Query };
+        let scopes = ScopeSet::from_iter(["peers:read".parse().unwrap()]);
+        let authority = Identity::new("", scopes, ResourceGrants::default());
+        let nobody = Identity::new("eve", ScopeSet::default(), ResourceGrants::default());
+        let (acting, powerless) = (Arc::new(nobody.acting(&authority)), Arc::new(nobody.acting(&nobody)));
+        let ask = |caller: &Caller, identity: &Arc<Identity>, within_caller| {
+            let acting = Acting { identity, operation: "status/all", within_caller };
+            authorizer.authorize_acting(caller, &acting, &demand)
+        };
+        let (eve, owner) = (caller(Some(nobody)), caller(Some(Identity::owner("o"))));
+        let permit = ask(&eve, &acting, false).unwrap();
+        assert_eq!(permit.identity().map(|identity| identity.id()), Some("eve"));
+        assert_eq!(permit.require("peers:read"), Ok(()));
+        assert!(ask(&caller(None), &acting, false).unwrap().identity().is_none());
+        assert_eq!(ask(&eve, &acting, true).unwrap_err(), Denial::Forbidden);
+        assert!(ask(&owner, &acting, true).is_ok());
+        assert_eq!(
+            ask(&owner, &powerless, false).unwrap_err(),
+            Denial::NotFound,
+            "the caller's rights are not inherited"
+        );
+        let events = kept.0.lock().unwrap();
+        assert_eq!(
+            (events[0].identity.as_deref(), events[0].detail.as_deref()),
+            (Some("eve"), Some("called by status/all"))
+        );
+        assert!(events[2].detail.as_deref().unwrap().contains("status/all: this resource"));
     }
 
     #[test]

@@ -35,22 +35,23 @@ impl Standing {
 /// Somebody known: the stable name, what it may do, and whether that still stands.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    id: String,
+    id: Arc<str>,
     owner: bool,
-    scopes: ScopeSet,
+    scopes: Arc<ScopeSet>,
     limit: Option<ScopeSet>,
-    resources: ResourceGrants,
+    resources: Arc<ResourceGrants>,
     standing: Standing,
 }
 
 impl Identity {
     /// Makes an identity with these rights, standing for ever. A provider adds [`Self::with_standing`].
-    pub fn new(id: impl Into<String>, scopes: ScopeSet, resources: ResourceGrants) -> Self {
+    pub fn new(id: impl Into<Arc<str>>, scopes: ScopeSet, resources: ResourceGrants) -> Self {
         let standing = Standing::at_present(&Arc::new(AtomicU64::new(0)));
+        let (scopes, resources) = (Arc::new(scopes), Arc::new(resources));
         Self { id: id.into(), owner: false, scopes, limit: None, resources, standing }
     }
     /// Makes an identity with every right.
-    pub fn owner(id: impl Into<String>) -> Self {
+    pub fn owner(id: impl Into<Arc<str>>) -> Self {
         let everything = "*:*".parse().expect("because two stars are a scope");
         let mut resources = ResourceGrants::default();
         resources.grant("*:*".parse().expect("because two stars are a resource"), "*");
@@ -60,6 +61,10 @@ impl Identity {
     pub fn with_standing(mut self, standing: Standing) -> Self {
         self.standing = standing;
         self
+    }
+    /// The same somebody, whose rights end at the same moment, with the rights of `authority` instead of its own.
+    pub fn acting(&self, authority: &Self) -> Self {
+        Self { id: self.id.clone(), standing: self.standing.clone(), ..authority.clone() }
     }
     /// Keeps only the rights that `limit` holds too (a token's or an API key's own scopes).
     pub fn limited_to(mut self, limit: ScopeSet) -> Self {
@@ -83,7 +88,7 @@ impl Identity {
         self.resources.allows(resource, action)
     }
     /// The scopes it holds, before any limit.
-    pub const fn scopes(&self) -> &ScopeSet {
+    pub fn scopes(&self) -> &ScopeSet {
         &self.scopes
     }
     /// Whether these rights still stand.
@@ -114,6 +119,21 @@ mod tests {
         let owner = Identity::owner("o").limited_to(ScopeSet::from_iter([read.clone()]));
         assert!(owner.holds(&read) && !owner.holds(&write) && !owner.is_owner());
         assert!(Identity::owner("o").is_owner());
+    }
+
+    #[test]
+    fn acting_keeps_the_name_and_the_standing_and_nothing_else() {
+        let counter = Arc::new(AtomicU64::new(0));
+        let read: Scope = "fs:read".parse().unwrap();
+        let owner = Identity::owner("o").with_standing(Standing::at_present(&counter));
+        let authority = Identity::new("", ScopeSet::from_iter([read.clone()]), ResourceGrants::default());
+        let acting = owner.acting(&authority);
+        assert_eq!((acting.id(), acting.is_owner()), ("o", false));
+        assert!(acting.holds(&read) && !acting.holds(&"fs:write".parse().unwrap()));
+        assert!(!acting.may(&"bucket:a".parse().unwrap(), "fs:read"));
+        assert!(owner.limited_to(ScopeSet::default()).acting(&authority).holds(&read), "a limit is the caller's own");
+        counter.fetch_add(1, Ordering::AcqRel);
+        assert!(!acting.standing().is_current());
     }
 
     #[test]

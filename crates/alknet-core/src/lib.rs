@@ -40,7 +40,7 @@ pub use access::{
 };
 pub use alpn::{Alpn, Carriers, Face, InvalidAlpn};
 pub use audit::{AuditEvent, AuditKind, AuditLog, AuditOutcome};
-pub use authorize::{Authorizer, Caller, Demand, Effect, Maintenance, Permit, PermitError};
+pub use authorize::{Acting, Authorizer, Caller, Demand, Effect, Maintenance, Permit, PermitError};
 pub use connection::{Carrier, CloseReason, Connection, ConnectionError, Link};
 pub use credential::{ApiKey, ApiKeyDigest, Credential, InvalidApiKey};
 pub use dial::{DialError, DialTarget, Dialer, HostPort, InvalidHostPort};
