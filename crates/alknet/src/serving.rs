@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use alknet_core::{HostPort, Ticket};
+use alknet_core::{HostPort, Maintenance, Ticket};
 use alknet_net::{Endpoint, EndpointConfig, NodeCredentials};
 use alknet_ssh::SSH;
 use tokio::{
@@ -153,10 +153,15 @@ impl RunningNode {
     }
 
     async fn tidy_up(&self) {
-        let task = alknet_core::Maintenance::of("janitor");
-        let audit = self.node.store.audit().prune(&task).await;
-        let tokens = self.node.store.tokens().prune(&task).await;
-        for error in [audit.err(), tokens.err()].into_iter().flatten() {
+        let (task, store) = (Maintenance::of("janitor"), &self.node.store);
+        let done = [
+            store.audit().prune(&task).await.err().map(|error| error.to_string()),
+            store.tokens().prune(&task).await.err().map(|error| error.to_string()),
+            store.outcomes().prune(&task).await.err().map(|error| error.to_string()),
+            store.events().prune(&task).await.err().map(|error| error.to_string()),
+            store.queues().prune(&task).await.err().map(|error| error.to_string()),
+        ];
+        for error in done.into_iter().flatten() {
             tracing::warn!(%error, "old rows were not thrown away");
         }
     }

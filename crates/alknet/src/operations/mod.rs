@@ -50,6 +50,7 @@ pub struct Foundation {
 /// Registers everything that this node can be asked for.
 pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError> {
     let mut registry = Registry::builder(foundation.authorizer.clone(), foundation.sessions.clone());
+    registry.journal(Arc::new(foundation.store.outcomes())).node(foundation.node);
     node::register(&mut registry, foundation)?;
     if foundation.control.is_some() {
         backup::register(&mut registry, foundation)?;
