@@ -30,14 +30,14 @@ fn main() {
             ours.push(runtime.block_on(publisher.run("growing", batch)));
             peer.push(plain.run(batch));
         }
-        let name = format!("events/s in batches of {batch}");
+        let name = format!("publish, batches of {batch}");
         println!("{}", Figure { name: &name, unit: "events/s", runs: &ours, bar: WANTED });
-        let name = format!("{name}, beside plain inserts");
+        let name = format!("publish by {batch}, beside inserts");
         println!("{}", Comparison { name: &name, unit: "events/s", ours: &ours, peer: &peer, bar: Bar::Open });
     }
     for batch in BATCHES {
         let full: Vec<f64> = (0..RUNS).map(|_| runtime.block_on(publisher.run("full", batch))).collect();
-        let name = format!("events/s in batches of {batch}, topic full");
+        let name = format!("publish, batches of {batch}, full");
         println!("{}", Figure { name: &name, unit: "events/s", runs: &full, bar: WANTED });
     }
 }
