@@ -33,6 +33,36 @@ impl Authenticator {
     }
 }
 
+/// Who calls on a connection.
+pub(crate) enum Callers {
+    /// Whom the connection, or a request's own credential, proves.
+    Proven(ConnectionCallers),
+    /// The node that this side chose to dial; it presents nothing else.
+    Fixed(Caller),
+}
+
+impl Callers {
+    /// Whether the connection itself belongs to somebody known.
+    pub(crate) fn are_known(&self) -> bool {
+        match self {
+            Self::Proven(callers) => callers.of_connection().identity.is_some(),
+            Self::Fixed(caller) => caller.identity.is_some(),
+        }
+    }
+
+    /// The caller of one request.
+    pub(crate) fn of(&self, registry: &Registry, presented: Option<&PresentedCredential>) -> Result<Caller, CallError> {
+        match (self, presented) {
+            (Self::Proven(callers), None) => Ok(callers.of_connection()),
+            (Self::Proven(callers), Some(presented)) => callers.of_request(registry, presented),
+            (Self::Fixed(caller), None) => Ok(caller.clone()),
+            (Self::Fixed(_), Some(_)) => {
+                Err(CallError::unauthenticated("the credential of this request is not accepted"))
+            }
+        }
+    }
+}
+
 /// The callers of one connection.
 pub(crate) struct ConnectionCallers {
     authenticator: Authenticator,

@@ -27,6 +27,7 @@ pub(crate) struct FrameStream {
     decoder: FrameDecoder,
     leaving: BytesMut,
     unflushed: bool,
+    sent: bool,
     stall: Option<Pin<Box<Sleep>>>,
 }
 
@@ -38,6 +39,7 @@ impl FrameStream {
             decoder: FrameDecoder::new(max_frame_bytes),
             leaving: BytesMut::new(),
             unflushed: false,
+            sent: false,
             stall: None,
         }
     }
@@ -66,6 +68,18 @@ impl FrameStream {
     pub(crate) const fn leaving(&mut self) -> &mut BytesMut {
         &mut self.leaving
     }
+    /// Appends whole frames that leave.
+    pub(crate) fn append(&mut self, frames: BytesMut) {
+        if self.leaving.is_empty() {
+            self.leaving = frames;
+        } else {
+            self.leaving.extend_from_slice(&frames);
+        }
+    }
+    /// Whether any frame has left, or waits to.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.sent || !self.leaving.is_empty()
+    }
     /// Whether so much waits that nothing should be added.
     pub(crate) fn is_congested(&self) -> bool {
         self.leaving.len() >= MAX_QUEUED_BYTES
@@ -88,7 +102,7 @@ impl FrameStream {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.stall = None;
-            self.unflushed = true;
+            (self.unflushed, self.sent) = (true, true);
             self.leaving.advance(written);
         }
         if self.unflushed {

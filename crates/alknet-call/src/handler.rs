@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Authenticator, Registry,
-    authenticate::ConnectionCallers,
+    authenticate::{Callers, ConnectionCallers},
     limits::MAX_STREAMS,
     session::{CallConnection, Session, SessionError},
 };
@@ -30,8 +30,9 @@ impl CallHandler {
 impl ProtocolHandler for CallHandler {
     async fn serve(&self, connection: Connection) -> Result<(), ServeError> {
         let callers = ConnectionCallers::new(self.authenticator.clone(), connection.peer().clone());
-        let shared = Arc::new(CallConnection::new(self.registry.clone(), callers, self.draining.clone()));
-        let mut streams = Streams { shared, sessions: JoinSet::new(), begun: 0, fault: None };
+        let callers = Callers::Proven(callers);
+        let shared = Arc::new(CallConnection::offering(self.registry.clone(), callers, self.draining.clone()));
+        let mut streams = Streams { shared, draining: self.draining.clone(), sessions: JoinSet::new(), fault: None };
         streams.serve(&connection).await
     }
 
@@ -43,14 +44,14 @@ impl ProtocolHandler for CallHandler {
 /// The streams of one connection; dropping them cancels their calls.
 struct Streams {
     shared: Arc<CallConnection>,
+    draining: CancellationToken,
     sessions: JoinSet<Result<(), SessionError>>,
-    begun: usize,
     fault: Option<SessionError>,
 }
 
 impl Streams {
     async fn serve(&mut self, connection: &Connection) -> Result<(), ServeError> {
-        let draining = self.shared.draining.clone();
+        let draining = self.draining.clone();
         let mut accepting = true;
         loop {
             tokio::select! {
@@ -73,8 +74,7 @@ impl Streams {
     }
 
     fn begin(&mut self, stream: Stream) {
-        self.begun += 1;
-        self.sessions.spawn(Session::new(self.shared.clone(), self.begun, stream).serve());
+        self.sessions.spawn(Session::accepted(self.shared.clone(), stream).serve());
     }
 
     fn ended(&mut self, ended: Result<Result<(), SessionError>, JoinError>) -> Result<(), ServeError> {

@@ -26,7 +26,6 @@ mod builtin;
 mod byte_handler;
 mod capability;
 mod client;
-mod client_driver;
 mod composition;
 mod context;
 mod ending;
@@ -68,11 +67,16 @@ pub use capability::{
     Capabilities, CapabilityError, CapabilitySource, CredentialField, CredentialKind, CredentialSet,
     InvalidCredentialSet, OidcTokens, Secret,
 };
-pub use client::{CallClient, CallOptions, Client, LocalClient, SubscribeOptions};
+pub use client::{
+    Backoff, BatchedCall, CallClient, CallOptions, Client, LocalClient, ReconnectingClient, SubscribeOptions,
+    Subscription,
+};
 pub use composition::Composer;
 pub use context::OperationContext;
 pub use ending::{Ending, EndingCell};
-pub use envelope::{Envelope, EnvelopeError, InvalidRequestId, PresentedCredential, RequestId, Requested};
+pub use envelope::{
+    Envelope, EnvelopeError, Hello, HelloLimits, InvalidRequestId, PresentedCredential, RequestId, Requested,
+};
 pub use error::{CallError, ErrorCode};
 pub use graph::{BelowError, CallGraph, LiveCall};
 pub use graph_node::{Bond, CallNode, CallNumber, NewCall};

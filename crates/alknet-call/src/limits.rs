@@ -18,9 +18,28 @@ pub const MAX_ERROR_CODE_BYTES: usize = 64;
 pub const MAX_ERROR_MESSAGE_BYTES: usize = 1024;
 /// Calls that run for one connection at a time.
 pub const MAX_CALLS_IN_FLIGHT: usize = 256;
+/// Requests of one `call.batch`.
+pub const MAX_BATCH_REQUESTS: usize = 64;
+/// Requests of one stream and direction that wait for their first frame, in bytes: a caller keeps more only where it is one
+/// request, a callee that has more reads nothing further.
+pub const MAX_UNANSWERED_BYTES: usize = 4 * 1024 * 1024;
+/// Nodes that a call passes.
+pub const MAX_VIA: usize = 4;
+/// Features of a `call.hello` that are looked at.
+pub const MAX_HELLO_FEATURES: usize = 64;
+/// Frames of a subscription are handed on when so many bytes of them wait, or nothing more is there.
+pub const FEED_CHUNK_BYTES: usize = 16 * 1024;
+/// Such portions of all subscriptions of a stream that wait to leave; then nobody is asked for items.
+pub const MAX_WAITING_CHUNKS: usize = MAX_QUEUED_BYTES / FEED_CHUNK_BYTES;
+/// How long a client waits at first before it connects again.
+pub const FIRST_RECONNECT_WAIT: Duration = Duration::from_millis(100);
+/// How long a client waits at most before it connects again; a connection that lasted so long was a good one.
+pub const LONGEST_RECONNECT_WAIT: Duration = Duration::from_secs(30);
+/// How long a client looks up whether an operation may be repeated.
+pub const NATURE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Streams of one connection that are served at a time.
 pub const MAX_STREAMS: usize = 64;
-/// Answers that wait for a slow reader, in bytes; beyond them nothing more is read or run for its stream.
+/// Answers that wait for a slow reader, in bytes; beyond them no answer or item is taken from what runs.
 pub const MAX_QUEUED_BYTES: usize = 256 * 1024;
 /// Answers are written at the latest when so many bytes wait.
 pub const COALESCED_BYTES: usize = 16 * 1024;

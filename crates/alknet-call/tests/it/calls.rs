@@ -174,19 +174,6 @@ async fn an_answer_too_long_for_a_frame_fails_its_call_only() {
     assert_eq!(ask(MAX_FRAME_BYTES - 1000).await.unwrap().as_str().unwrap().len(), MAX_FRAME_BYTES - 1000);
 }
 
-// CALL-26
-#[tokio::test]
-async fn an_idempotency_key_is_not_silently_ignored() {
-    let node = Node::new();
-    let mut peer = node.raw(alices()).await;
-    peer.send(json!({"type": "call.requested", "id": "1", "payload": {
-        "operationId": "/test/wait", "idempotencyKey": "k"
-    }}))
-    .await;
-    assert_eq!(peer.code("1").await, "INVALID_OPERATION_TYPE");
-    assert_eq!(node.waits.dropped.load(Ordering::Acquire), 0, "nothing ran");
-}
-
 // CALL-09: the parent is information, and dropped where it is no id.
 #[tokio::test]
 async fn the_context_knows_the_request() {

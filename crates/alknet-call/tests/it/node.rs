@@ -244,6 +244,14 @@ pub struct RawPeer {
 impl RawPeer {
     pub async fn open(connection: Connection) -> Self {
         let stream = connection.open_stream().await.unwrap();
+        Self::over(connection, stream)
+    }
+    /// On the callee's end of a stream.
+    pub async fn accept(connection: Connection) -> Self {
+        let stream = connection.accept_stream().await.unwrap().unwrap();
+        Self::over(connection, stream)
+    }
+    fn over(connection: Connection, stream: Stream) -> Self {
         Self { connection, stream, decoder: FrameDecoder::new(alknet_call::limits::MAX_FRAME_BYTES) }
     }
     pub async fn bytes(&mut self, bytes: &[u8]) {

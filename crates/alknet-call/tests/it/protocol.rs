@@ -59,6 +59,9 @@ async fn a_broken_rule_ends_its_stream_and_leaves_the_others() {
         framed(json!({"type": "call.requested", "id": "1", "payload": []}).to_string().as_bytes()),
         framed(json!({"type": "call.responded", "id": "1", "payload": {"output": 1}}).to_string().as_bytes()),
         framed(json!({"type": "call.error", "id": "1", "payload": {"code": "X"}}).to_string().as_bytes()),
+        framed(json!({"type": "call.completed", "id": "1"}).to_string().as_bytes()),
+        framed(json!({"type": "call.batch", "id": "1", "payload": {"requests": []}}).to_string().as_bytes()),
+        framed(json!({"type": "call.hello", "id": "1", "payload": {"version": 2}}).to_string().as_bytes()),
         [requested("1", "/test/wait", json!({})), requested("1", "/test/wait", json!({}))]
             .iter()
             .flat_map(|frame| framed(frame.to_string().as_bytes()))
@@ -90,16 +93,25 @@ async fn a_misbehaving_peer_is_named_as_such() {
     assert!(matches!(soon(served).await.unwrap(), Err(ServeError::PeerMisbehaved(_))));
 }
 
-// CALL-07
+// CALL-07: the answer has the same id; a hello after anything else is an error; unknown features mean nothing.
 #[tokio::test]
-async fn named_types_that_are_not_done_are_answered() {
+async fn a_hello_is_answered_as_the_first_frame_and_refused_later() {
     let node = Node::new();
+    let hello = json!({"type": "call.hello", "id": "h-1", "payload": {"version": 1, "features": ["teleport"]}});
     let mut peer = node.raw(anonymous()).await;
-    for kind in ["call.batch", "call.completed", "call.hello", "call.credit"] {
-        peer.send(json!({"type": kind, "id": "9", "payload": {"requests": [], "n": 5}})).await;
-        assert_eq!(peer.code("9").await, "INVALID_OPERATION_TYPE", "{kind}");
-    }
+    peer.send(hello.clone()).await;
+    let answer = peer.next().await.unwrap();
+    assert_eq!((&answer["type"], &answer["id"]), (&json!("call.hello"), &json!("h-1")));
+    assert_eq!(answer["payload"]["version"], 1);
+    assert_eq!(
+        answer["payload"]["features"],
+        json!(["batch", "credit", "both-directions", "idempotency", "resume"])
+    );
+    let limits = json!({"maxFrameBytes": MAX_FRAME_BYTES, "maxCallsInFlight": MAX_CALLS_IN_FLIGHT, "maxBatch": 64});
+    assert_eq!(answer["payload"]["limits"], limits);
     assert!(peer.is_alive().await);
+    peer.send(hello).await;
+    assert_eq!(peer.next().await, None, "too late");
 }
 
 // CALL-13: an id is free again after its answer, and taken on every stream of the connection before.

@@ -25,24 +25,27 @@ fn decode(bytes: &[u8]) -> Result<Envelope, String> {
     Envelope::decode(&frame).map_err(|error| error.to_string())
 }
 
-// CALL-01 CALL-06
+// CALL-01 CALL-06 CALL-07 CALL-09
 #[test]
 fn good_frames_mean_what_their_names_say() {
     let vectors = vectors("ok");
-    assert!(vectors.len() >= 8);
+    assert!(vectors.len() >= 20);
     for (name, bytes) in vectors {
         let kind = match decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}")) {
             Envelope::Requested(_) => "requested",
+            Envelope::Batch { .. } => "batch",
             Envelope::Responded { .. } => "responded",
+            Envelope::Completed { .. } => "completed",
             Envelope::Aborted { .. } => "aborted",
+            Envelope::Credit { .. } => "credit",
             Envelope::Error { .. } => "error",
-            Envelope::Unsupported { .. } => "unsupported",
+            Envelope::Hello { .. } => "hello",
         };
         assert!(name.starts_with(kind), "{name} is {kind}");
     }
 }
 
-// CALL-02 CALL-04 CALL-05 CALL-06
+// CALL-02 CALL-04 CALL-05 CALL-06 CALL-07 CALL-40
 #[test]
 fn bad_frames_are_refused_for_their_defect() {
     let vectors = vectors("bad");
