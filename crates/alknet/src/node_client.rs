@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alknet_call::{CALL, CallClient, CallError, CallOptions, Client, ErrorCode};
+use alknet_call::{CALL, CallClient, CallError, CallOptions, Client, ErrorCode, SubscribeOptions, Subscription};
 use alknet_core::{Alpn, Connection, DialTarget, HostPort, NodeKey, Ticket};
 use alknet_net::{CarrierPolicy, connect_local};
 use serde::{Serialize, de::DeserializeOwned};
@@ -97,6 +97,18 @@ impl<'a> NodeClient<'a> {
         let output: Value =
             self.client.call(operation, input, options).await.map_err(|error| explain(operation, &error))?;
         Ok(serde_json::from_value(output)?)
+    }
+
+    /// Subscribes to an operation. Its items come from [`Subscription`], until it ends or is dropped.
+    pub async fn subscribe(
+        &self,
+        operation: &str,
+        input: &impl Serialize,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, Failure> {
+        let operation = operation.trim_start_matches('/');
+        let input = serde_json::to_value(input)?;
+        self.client.subscribe(operation, input, options).await.map_err(|error| explain(operation, &error))
     }
 
     /// Says farewell to whoever was dialled.
@@ -224,7 +236,7 @@ fn target_of(key: Option<NodeKey>, addresses: Vec<String>) -> Result<DialTarget,
 }
 
 /// What a failed call means to the person who made it.
-fn explain(operation: &str, error: &CallError) -> Failure {
+pub fn explain(operation: &str, error: &CallError) -> Failure {
     let kind = match &error.code {
         ErrorCode::NotFound => Kind::NotFound,
         ErrorCode::Unauthenticated | ErrorCode::Forbidden => Kind::Denied,

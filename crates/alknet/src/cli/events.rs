@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Place, output};
 use crate::{
     failure::{Failure, Kind},
-    node_client::{NodeClient, Trust},
+    node_client::{NodeClient, Trust, explain},
     operations::events::{
         Consumers, DeclareTopic, EventView, From, NamedConsumer, NewEventView, Position, Publish, Published,
         SavePosition, Subscribe, Topics,
@@ -219,7 +219,7 @@ impl Tail {
                 }
             };
             let Some(item) = next else { break };
-            let item = item.map_err(|error| trimmed(node.explain("events/subscribe", &error), &error))?;
+            let item = item.map_err(|error| trimmed(explain("events/subscribe", &error), &error))?;
             let event: EventView = serde_json::from_value(item.output)?;
             last = event.id;
             shown += 1;

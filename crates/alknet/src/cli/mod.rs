@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod connect;
 mod doctor;
+mod events;
 mod identity;
 mod init;
 mod key;
@@ -101,6 +102,7 @@ enum Verb {
     Token(token::Token),
     Call(call::Call),
     Services(services::Services),
+    Events(events::Events),
     Connect(connect::Connect),
     SshConfig(ssh_config::SshConfig),
     Config(config::Config),
@@ -127,6 +129,7 @@ impl Cli {
             Verb::Token(verb) => verb.run(&place).await,
             Verb::Call(verb) => verb.run(&place).await,
             Verb::Services(verb) => verb.run(&place).await,
+            Verb::Events(verb) => verb.run(&place).await,
             Verb::Connect(verb) => verb.run(&place).await,
             Verb::SshConfig(verb) => verb.run(&place).await,
             Verb::Config(verb) => verb.run(&place).await,

@@ -8,7 +8,7 @@ mod topics;
 mod views;
 
 pub use positions::{Consumers, NamedConsumer, Position, SavePosition};
-pub use topics::{DeclareTopic, Topic, Topics};
+pub use topics::{DeclareTopic, Topics};
 pub use views::{EventPage, EventView, From, ListEvents, NewEventView, Publish, Published, Subscribe};
 
 use std::time::Duration;
