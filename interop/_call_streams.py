@@ -40,6 +40,26 @@ async def settled(trial, connection):
         await trial.works(connection)
 
 
+@check("CALL-41", "what is there already comes as credit comes, in order")
+async def credit_of_a_log(trial):
+    async with await trial.known() as connection:
+        operation, input, entry = await trial.profile.log(connection)
+        live = connection.subscribe(operation, input)
+        await settled(trial, connection)
+        for value in range(12):
+            await connection.call(*entry(value))
+        every = await live.received(12)
+        late = connection.subscribe(operation, input, afterSeq=live.seqs[0], credit=0)
+        await settled(trial, connection)
+        equal(late.items, [])
+        late.credit(3)
+        await late.received(3)
+        await settled(trial, connection)
+        equal(late.items, every[1:4])
+        late.credit(100)
+        equal((await late.received(11), late.seqs[:11]), (every[1:], live.seqs[1:12]))
+
+
 @check("CALL-41", "credit of what is not open or no subscription means nothing; a sum beyond 2^32-1 reads as that", "endless")
 async def odd_credit(trial):
     operation, input = trial.profile.endless()

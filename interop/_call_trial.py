@@ -72,8 +72,7 @@ class NodeProfile:
 
     def hang(self):
         """A call that does not end by itself: operation, input, whether it is a subscription."""
-        watch = "calls/watch" if self.prefix + "services/watch" not in self.names else "services/watch"
-        return self._has(watch), {}, True
+        return self._has("events/subscribe"), {"topic": "node.peers"}, True
 
     def failing(self):
         """A call that fails by its handler's word: operation, input, code."""
