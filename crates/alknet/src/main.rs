@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod config;
 mod control;
+mod credentials;
 mod data_folder;
 mod dialling;
 mod failure;

@@ -6,6 +6,7 @@ mod call;
 mod completions;
 mod config;
 mod connect;
+mod credential;
 mod doctor;
 mod events;
 mod identity;
@@ -100,6 +101,7 @@ enum Verb {
     Peer(peer::Peer),
     Key(key::Key),
     Token(token::Token),
+    Credential(credential::Credential),
     Call(call::Call),
     Services(services::Services),
     Events(events::Events),
@@ -127,6 +129,7 @@ impl Cli {
             Verb::Peer(verb) => verb.run(&place).await,
             Verb::Key(verb) => verb.run(&place).await,
             Verb::Token(verb) => verb.run(&place).await,
+            Verb::Credential(verb) => verb.run(&place).await,
             Verb::Call(verb) => verb.run(&place).await,
             Verb::Services(verb) => verb.run(&place).await,
             Verb::Events(verb) => verb.run(&place).await,

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod backup;
 pub mod config;
+pub mod credentials;
 pub mod events;
 pub mod keys;
 pub mod node;
@@ -21,7 +22,10 @@ use alknet_call::{ByteTickets, CallError, RegisterError, Registry};
 use alknet_core::{AccessRule, Authorizer, NodeKey, Sessions};
 use alknet_store::{Clock, Store, StoreError};
 
-use crate::{control::NodeControl, data_folder::DataFolder, identity::NodeIdentity, shared_config::SharedConfig};
+use crate::{
+    control::NodeControl, credentials::CredentialResolver, data_folder::DataFolder, identity::NodeIdentity,
+    shared_config::SharedConfig,
+};
 
 /// What the operations work on.
 pub struct Foundation {
@@ -62,10 +66,17 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     audit::register(&mut registry, foundation)?;
     events::register(&mut registry, foundation)?;
     queues::register(&mut registry, foundation)?;
+    credentials::register(&mut registry, foundation, resolver(foundation).as_ref())?;
     if let Some(identity) = &foundation.identity {
         vault::register(&mut registry, identity)?;
     }
     registry.build()
+}
+
+/// What opens credentials for operations, once the identity is unlocked.
+fn resolver(foundation: &Foundation) -> Option<CredentialResolver> {
+    let identity = foundation.identity.clone()?;
+    Some(CredentialResolver::new(identity, foundation.store.clone(), foundation.clock.clone()))
 }
 
 /// The rule of an operation that needs one scope.

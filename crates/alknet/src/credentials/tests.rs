@@ -1,0 +1,4 @@
+mod fixture;
+mod provider;
+mod renewing;
+mod resolving;
