@@ -175,13 +175,17 @@ async def resume(trial):
         holds(all(earlier < later for earlier, later in zip(again.seqs, again.seqs[1:])), f"they do not grow: {again.seqs}")
 
 
-@check("CALL-44", "what is lost is told: TRIMMED, with the oldest there is", "items")
+@check("CALL-44", "what is lost is told: TRIMMED, with the oldest there is")
 async def trimmed(trial):
     async with await trial.known() as connection:
         operation, input, entry = await trial.profile.log(connection)
-        for value in range(110):
-            await connection.call(*entry(value))
-        failure = await connection.subscribe(operation, input, afterSeq=0).failure()
+        live = connection.subscribe(operation, input)
+        await settled(trial, connection)
+        calls = [connection.ask(*entry(value)) for value in range(110)]
+        for call in calls:
+            await call.output()
+        await live.received(1)
+        failure = await connection.subscribe(operation, input, afterSeq=live.seqs[0]).failure()
         equal(failure.code, "TRIMMED")
         call = connection.subscribe(operation, input, afterSeq=failure.details["oldest"] - 1)
         await call.received(1)

@@ -84,10 +84,13 @@ class NodeProfile:
         return *entry(1), entry(2)[1]
 
     async def log(self, connection):
-        """A resumable subscription and the mutation that feeds it: operation, input, and a function from a value to operation and input."""
+        """A resumable subscription that keeps a hundred items, and the mutation that feeds it.
+
+        Operation, input, and a function from a value to operation and input.
+        """
         topic = f"conformance.{next(UNIQUE)}.{time.time_ns()}"
         publish = self._has("events/publish", "events/subscribe", "events/declare")
-        await connection.call(self.prefix + "events/declare", {"topic": topic, "version": 1})
+        await connection.call(self.prefix + "events/declare", {"topic": topic, "version": 1, "max_events": 100})
         return self.prefix + "events/subscribe", {"topic": topic}, lambda value: (publish, {"topic": topic, "events": [{"payload": value}]})
 
     def endless(self):
