@@ -5,6 +5,7 @@ mod grpc;
 mod load;
 mod nats;
 #[path = "../../crates/alknet-call/benches/call/node.rs"]
+#[allow(dead_code, reason = "the other benchmark uses the rest")]
 mod node;
 mod ours;
 mod turns;

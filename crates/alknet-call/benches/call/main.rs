@@ -1,9 +1,12 @@
-//! A call beside a bare echo of one byte on the same carrier, and calls in a second: `cargo xtask bench call`.
+//! A call beside a bare echo of one byte on the same carrier, and calls and items in a second, over carriers and in process:
+//! `cargo xtask bench call`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+mod in_process;
 mod node;
 mod rate;
 mod round_trip;
+mod subscription;
 
 use alknet_core::Carrier;
 use node::Node;
@@ -19,5 +22,10 @@ fn main() {
     }
     for carrier in CARRIERS {
         caller.block_on(rate::run(&node, carrier));
+    }
+    in_process::run(&node);
+    caller.block_on(subscription::in_process(&node));
+    for carrier in CARRIERS {
+        caller.block_on(subscription::over(&node, carrier));
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use alknet_call::{Authenticator, CALL, CallClient, CallError, CallHandler, Operation, Registry};
+use alknet_call::{Authenticator, CALL, CallClient, CallError, CallHandler, Item, Operation, Registry};
 use alknet_core::{
-    AccessRule, Alpn, Authorizer, Carrier, Connection, Credential, CredentialVerifier, DialTarget, Dialer, HostPort,
-    Identity, IdentityProvider, KeyPurpose, KeySigner, NodeKey, Peer, PerStream, Router, ServeError, Service, Sessions,
-    Stream, StreamHandler,
+    AccessRule, Alpn, Authorizer, Caller, Carrier, Connection, Credential, CredentialVerifier, DialTarget, Dialer,
+    HostPort, Identity, IdentityProvider, KeyPurpose, KeySigner, NodeKey, Peer, PeerAddr, PerStream, Router,
+    ServeError, Service, Sessions, Stream, StreamHandler,
 };
 use alknet_net::{
     CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate, connect_local,
@@ -14,6 +14,7 @@ use alknet_net::{
 };
 use alknet_store::{Roles, Store};
 use alknet_testkit::identities::{TestIdentities, TestKeys};
+use futures_util::stream::iter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -24,6 +25,8 @@ use tokio::{
 
 /// The operation: a number in, the next one out.
 pub const OPERATION: &str = "bench/next";
+/// The subscription: every number from one on.
+pub const SUBSCRIPTION: &str = "bench/from";
 /// The bare echo.
 pub const ECHO: Alpn = Alpn::from_static(b"alknet/bench-echo");
 
@@ -52,6 +55,7 @@ impl StreamHandler for Echo {
 /// A node on threads of its own.
 pub struct Node {
     endpoint: Endpoint,
+    registry: Arc<Registry>,
     folder: TempDir,
     store: Store,
     runtime: Option<Runtime>,
@@ -61,8 +65,8 @@ impl Node {
     pub fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let (endpoint, store) = runtime.block_on(serve(&folder));
-        Self { endpoint, folder, store, runtime: Some(runtime) }
+        let (endpoint, registry, store) = runtime.block_on(serve(&folder));
+        Self { endpoint, registry, folder, store, runtime: Some(runtime) }
     }
 
     fn addr(&self) -> SocketAddr {
@@ -82,10 +86,21 @@ impl Node {
         dialer.dial(&target, alpn).await.unwrap()
     }
 
-    /// A client of the operation.
+    /// A client of the operations.
     pub async fn client(&self, carrier: Carrier) -> CallClient {
         CallClient::connect(self.dial(carrier, &CALL).await).await.unwrap()
     }
+
+    /// The node's operations, for callers in its own process.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+}
+
+/// Who calls in process: the one that the node knows.
+pub fn caller() -> Caller {
+    let identity = Some(Arc::new(Identity::owner("caller")));
+    Caller { identity, credential: None, addr: PeerAddr::LocalOwner { pid: 1 } }
 }
 
 impl Drop for Node {
@@ -96,7 +111,7 @@ impl Drop for Node {
     }
 }
 
-async fn serve(folder: &TempDir) -> (Endpoint, Store) {
+async fn serve(folder: &TempDir) -> (Endpoint, Arc<Registry>, Store) {
     let sessions = Sessions::default();
     let store = Store::open(&folder.path().join("db"), Roles::default(), sessions.clone()).unwrap();
     let identities = TestIdentities::default();
@@ -104,9 +119,10 @@ async fn serve(folder: &TempDir) -> (Endpoint, Store) {
     let identities: Arc<dyn IdentityProvider> = Arc::new(identities);
 
     let mut registry = Registry::builder(Authorizer::new(store.audit_log()), sessions.clone());
-    registry.register(next()).unwrap();
+    registry.register(next()).unwrap().register(from()).unwrap();
+    let registry = registry.build().unwrap();
     let authenticator = Authenticator::new(identities.clone(), CredentialVerifier::new(public(NODE_SEED), || 0));
-    let calls = Arc::new(CallHandler::new(registry.build().unwrap(), authenticator));
+    let calls = Arc::new(CallHandler::new(registry.clone(), authenticator));
     let router = Router::builder(identities.clone())
         .service(CALL, Service::node().on_control_socket(), calls)
         .unwrap()
@@ -118,7 +134,7 @@ async fn serve(folder: &TempDir) -> (Endpoint, Store) {
     let endpoint =
         Endpoint::bind(config, router, identities, sessions, &credentials(NODE_SEED), web(folder)).await.unwrap();
     endpoint.listen_locally(&folder.path().join("sock")).unwrap();
-    (endpoint, store)
+    (endpoint, registry, store)
 }
 
 fn next() -> Operation {
@@ -126,6 +142,15 @@ fn next() -> Operation {
         .title("Count")
         .access(AccessRule::scoped(["bench:count".parse().unwrap()]))
         .handler(|_context, Number { n }| async move { Ok::<_, CallError>(Number { n: n + 1 }) })
+}
+
+fn from() -> Operation {
+    Operation::subscription(SUBSCRIPTION)
+        .title("Count on")
+        .access(AccessRule::scoped(["bench:count".parse().unwrap()]))
+        .items(|_context, Number { n }| async move {
+            Ok::<_, CallError>(iter((n..).map(|n| Ok(Item::new(Number { n })))))
+        })
 }
 
 fn credentials(seed: u8) -> NodeCredentials {
