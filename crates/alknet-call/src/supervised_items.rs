@@ -54,6 +54,11 @@ impl SupervisedItems {
     }
 
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.running.is_some()
+            && let Poll::Ready(error) = self.poll_ended(cx)
+        {
+            return Poll::Ready(Some(Err(error)));
+        }
         let Some((items, _)) = &mut self.running else { return Poll::Ready(None) };
         let polled = catch_unwind(AssertUnwindSafe(|| items.as_mut().poll_next(cx)));
         match polled.unwrap_or_else(|_| Poll::Ready(Some(Err(self.context.operation.panicked())))) {

@@ -1,6 +1,7 @@
 //! The call protocol through its public face, over connections in memory.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod both_directions;
 mod builtins;
 mod byte_streams;
 mod calls;
@@ -11,6 +12,8 @@ mod faults;
 mod graph;
 mod node;
 mod protocol;
+mod reconnect;
 mod registration;
+mod subscriptions;
 mod vectors;
 mod worker_specs;
