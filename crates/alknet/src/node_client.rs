@@ -14,6 +14,7 @@ use crate::{
     failure::{Failure, Kind},
     in_process::InProcess,
     operations::{
+        events::UNDECLARED,
         node::NodeStatus,
         peers::{AddPeer, OWN_NAME, PeerName, PeerView, Peers},
     },
@@ -249,6 +250,9 @@ pub fn explain(operation: &str, error: &CallError) -> Failure {
     let message: Vec<_> = error.message.lines().map(printable).collect();
     let said = format!("{}{}: {}", error.code, place.unwrap_or_default(), message.join("\n"));
     let failure = Failure::new(kind, format!("{operation}: {said}"));
+    if error.code.as_str() == UNDECLARED {
+        return failure.hint("`alknet events topics` lists what is declared; `alknet events declare` declares more");
+    }
     if error.code == ErrorCode::Unauthenticated {
         return failure.hint("that node does not know this node's key: add it there with `alknet peer add`");
     }

@@ -3,6 +3,8 @@
 
 mod acknowledged;
 mod configuration;
+mod credentials;
+mod events;
 mod faults;
 mod in_process;
 mod iroh_client;

@@ -23,7 +23,7 @@ use super::{Foundation, not_stored};
 /// The error code of a position whose events are gone.
 const TRIMMED: &str = "TRIMMED";
 /// The error code of a topic or version that nobody declared.
-const UNDECLARED: &str = "UNDECLARED";
+pub const UNDECLARED: &str = "UNDECLARED";
 /// How long one item may be in coming: as long as it takes.
 const ENDLESS: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
