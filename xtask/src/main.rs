@@ -10,6 +10,7 @@ mod install;
 mod interop;
 mod manifest;
 mod run;
+mod soak;
 mod tally;
 mod test;
 mod tidy;
@@ -32,6 +33,7 @@ cargo xtask CHORE [OPTIONS]
   tidy      the rules about the repository itself
   golden    rewrite the golden files, to be reviewed as a diff
   interop   [NAME...]           scripts of interop/ against a debug build
+  soak      calls [--seeds N] [--from SEED]: many worlds of a simulation
   bench     [net|ssh|call|peers]...  benchmarks with their peers and ratios
 ";
 
@@ -67,6 +69,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             no_arguments(chore, rest)?;
             golden::run(&root)?;
         }
+        "soak" => soak::run(&root, rest)?,
         "bench" => bench::run(&root, rest)?,
         "help" | "--help" | "-h" => print!("{HELP}"),
         other => bail!("no chore is called {other:?}\n\n{HELP}"),

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    cargo::cargo,
+    cargo::{cargo, target_folder},
     install, interop, run,
     tally::{self, Tally},
     tidy,
@@ -20,7 +20,7 @@ use crate::{
 const STEP_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// The steps in their order: cheap ones first, after what they all need.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         name: "install",
         what: "Debian and Python packages, cargo-nextest",
@@ -31,6 +31,7 @@ const STEPS: [Step; 7] = [
     Step { name: "tidy", what: "cargo xtask tidy", run: |root, _| tidy::run(&Tree::of_git(root)?) },
     Step { name: "tests", what: "cargo nextest run --workspace", run: tests },
     Step { name: "doctests", what: "cargo test --doc --workspace", run: doctests },
+    Step { name: "loom", what: "cargo test in crates/alknet-call/loom, with --cfg loom", run: loom },
     Step {
         name: "interop",
         what: "cargo xtask interop",
@@ -130,6 +131,14 @@ fn doctests(root: &Path, report: &mut Report) -> Result<()> {
     watched(cargo(root, &["test", "--doc", "--workspace"]), |line| {
         report.tally.add(tally::libtest_result(line).unwrap_or_default());
     })
+}
+
+/// The model of the cell that decides how a call ends. A target folder of its own: `--cfg loom` is for everything that is built.
+fn loom(root: &Path, report: &mut Report) -> Result<()> {
+    let folder = root.join("crates/alknet-call/loom");
+    let mut command = cargo(&folder, &["test", "--locked"]);
+    command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", target_folder(root)?.join("loom"));
+    watched(command, |line| report.tally.add(tally::libtest_result(line).unwrap_or_default()))
 }
 
 fn watched(mut command: Command, see: impl FnMut(&str)) -> Result<()> {
