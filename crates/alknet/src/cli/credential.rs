@@ -150,8 +150,9 @@ impl Give {
         serde_json::from_str(text).map_err(|_| {
             let words =
                 format!("a credential of the kind {} is read as a JSON object whose members are texts", self.kind);
-            let names: Vec<_> = self.kind.fields().iter().map(|field| format!("\"{}\": \"…\"", field.name)).collect();
-            Failure::usage(words).hint(format!("write {{{}}}", names.join(", ")))
+            let names: Vec<_> = self.kind.fields().iter().map(|field| field.name).collect();
+            let names = if names.is_empty() { "whatever the service wants".to_owned() } else { names.join(", ") };
+            Failure::usage(words).hint(format!("its members: {names}"))
         })
     }
 
