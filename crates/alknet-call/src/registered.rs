@@ -59,9 +59,9 @@ impl Registered {
         self.spec.kind == OperationKind::Subscription
     }
 
-    /// How long one run may take; of a subscription, how long it may take to begin.
+    /// How long one run may take; a subscription as long as it likes.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.spec.timeout.or_else(|| (!self.is_subscription()).then_some(DEFAULT_OPERATION_TIMEOUT))
+        (!self.is_subscription()).then(|| self.spec.timeout.unwrap_or(DEFAULT_OPERATION_TIMEOUT))
     }
 
     /// A value of its input type as JSON, where that is needed to check it.

@@ -120,7 +120,7 @@ impl Ends {
     /// Waits for the first of them. Cancel safe.
     async fn come(&self, context: &OperationContext) -> Ending {
         let late = async {
-            match context.deadline {
+            match context.handler_deadline() {
                 Some(deadline) => sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
@@ -149,6 +149,12 @@ impl Ends {
 }
 
 impl OperationContext {
+    /// When the handler must be done; a subscription's only begins it.
+    fn handler_deadline(&self) -> Option<Instant> {
+        let begins = self.operation.spec.timeout.filter(|_| self.operation.is_subscription());
+        earliest(self.deadline, begins.and_then(|begins| self.node.began().checked_add(begins)))
+    }
+
     /// Ends the call so, unless something else did before; answers how it ended, as its caller sees it. The work is gone by now.
     pub(crate) fn ended_by(&self, live: LiveCall, ending: Ending) -> CallError {
         self.words_for(live.finish(ending, 0))
