@@ -327,7 +327,7 @@ async def odd_answers(trial):
 
     async def too_many(context, input):
         for number in range(3):
-            worker.connection.send("call.responded", context.id, {"output": number})
+            worker.connection.send("call.responded", context.id, {"seq": number + 1, "output": number})
         await asyncio.sleep(3600)
     offer = [specification(HOSTILE, "query"), items]
     async with new_worker(trial, {HOSTILE: twice, "hostile/items": too_many}, offer) as worker, await trial.connect() as caller:
@@ -336,6 +336,22 @@ async def odd_answers(trial):
         call = caller.subscribe(worker.at_head("hostile/items"), {}, credit=2)
         equal((await call.failure()).code, "UNAVAILABLE")
         await asyncio.wait_for(worker.connection.over.wait(), 5)
+        await trial.works(caller)
+
+
+@check("CALL-37", "a worker whose query gives items, or whose subscription gives an output", "head")
+async def wrong_kind_of_answer(trial):
+    async def an_item(context, _):
+        worker.connection.send("call.responded", context.id, {"seq": 1, "output": "item"})
+        await asyncio.sleep(3600)
+
+    async def an_output(context, _):
+        return "output"
+    offer = [specification(HOSTILE, "query"), specification("hostile/items", "subscription")]
+    async with new_worker(trial, {HOSTILE: an_item, "hostile/items": an_output}, offer) as worker, await trial.connect() as caller:
+        equal((await caller.refused(worker.at_head(HOSTILE), {})).code, "INVALID_OPERATION_TYPE")
+        equal((await caller.subscribe(worker.at_head("hostile/items"), {}).failure()).code, "INVALID_OPERATION_TYPE")
+        await until(lambda: not worker.running, 5, "what was not wanted is called off")
         await trial.works(caller)
 
 

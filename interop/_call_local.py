@@ -125,6 +125,7 @@ async def stopping(head, node, worker):
     if worker.connection is None:
         raise Skip("nothing here takes a known time")
     connection, other = await node.known(), await node.known()
+    waiting = connection.subscribe("events/subscribe", {"topic": "node.peers"})
     call = connection.ask(f"{head.worker_name}/conformance/sleep", {"milliseconds": 1500})
     await until(worker.working, 5, "the work begins")
     head.node.process.send_signal(signal.SIGTERM)
@@ -133,6 +134,8 @@ async def stopping(head, node, worker):
         kind, payload = await other.ask("services/list", {"limit": 1}).ended()
         return (payload.get("code"), payload.get("retryable")) == ("UNAVAILABLE", True) and not other.over.is_set()
     await until(refuses, 1.3, "a new request is refused on a stream that is there")
+    failure = await waiting.failure()
+    equal((failure.code, failure.retryable), ("UNAVAILABLE", True))
     equal(await call.output(), {})
     await asyncio.wait_for(connection.over.wait(), 10)
     holds(connection.clean_end, "the stream did not end cleanly")

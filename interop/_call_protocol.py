@@ -139,10 +139,12 @@ class Call:
         if self.subscription and kind == "call.responded":
             if self.credit_left == 0:
                 raise ProtocolError(f"{self.id}: more items than credit")
+            if payload.get("seq", -1) <= (self.seqs[-1] if self.seqs else -1):
+                raise ProtocolError(f"{self.id}: an item whose seq does not grow")
             self.credit_left -= 1
             self.items.append(payload.get("output"))
-            self.seqs.append(payload.get("seq"))
-        elif kind == ("call.responded" if self.subscription else "call.completed"):
+            self.seqs.append(payload["seq"])
+        elif kind == "call.completed" and not self.subscription or "seq" in payload:
             raise ProtocolError(f"{kind} for such an operation")
         else:
             self.ending = kind, payload

@@ -18,6 +18,7 @@ async def credit(trial):
         equal(call.items, [])
         call.credit(3)
         equal(await call.received(3), [1, 2, 3])
+        equal(call.seqs, [1, 2, 3])
         await settled(trial, connection)
         call.credit(0)
         call.credit(2)
@@ -160,7 +161,6 @@ async def resume(trial):
         for value in range(5):
             await connection.call(*entry(value))
         first = await live.received(5)
-        holds(all(earlier < later for earlier, later in zip(live.seqs, live.seqs[1:])), f"they do not grow: {live.seqs}")
         live.abort()
         await live.failure()
         for value in range(5, 8):
@@ -172,7 +172,6 @@ async def resume(trial):
         equal(again.seqs[:3], live.seqs[2:])
         await connection.call(*entry(8))
         await again.received(7)
-        holds(all(earlier < later for earlier, later in zip(again.seqs, again.seqs[1:])), f"they do not grow: {again.seqs}")
 
 
 @check("CALL-44", "what is lost is told: TRIMMED, with the oldest there is")

@@ -5,6 +5,7 @@ Written from docs/spec/call.md alone, like `_call_protocol.py`.
 
 import asyncio
 import inspect
+import itertools
 import re
 
 from _call_protocol import CREDIT, FRAME, ID, MEMBERS, CallFailed, ProtocolError, encoded, fits, framed, table
@@ -123,7 +124,7 @@ class Callee:
     async def _items(self, connection, context, name, input):
         work = self.handlers[name](context, input)
         try:
-            while True:
+            for number in itertools.count(1):
                 while context.credit == 0:
                     context.more.clear()
                     await context.more.wait()
@@ -132,8 +133,8 @@ class Callee:
                 except StopAsyncIteration:
                     return "call.completed", {}
                 context.credit -= 1
-                payload = {"seq": item[0], "output": item[1]} if name in self.resumable else {"output": item}
-                connection.send("call.responded", context.id, payload)
+                seq, output = item if name in self.resumable else (number, item)
+                connection.send("call.responded", context.id, {"seq": seq, "output": output})
                 await connection.stream.drain()
                 await asyncio.sleep(0)
         finally:
