@@ -119,6 +119,11 @@ impl RegistryBuilder {
         self
     }
 
+    /// The graph in which the registry's calls will be: for operations that show it.
+    pub const fn graph(&self) -> &CallGraph {
+        &self.graph
+    }
+
     /// Takes an operation in, after checking its name, schemas, examples and access rule.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod call;
+mod calls;
 mod completions;
 mod config;
 mod connect;
@@ -103,6 +104,7 @@ enum Verb {
     Token(token::Token),
     Credential(credential::Credential),
     Call(call::Call),
+    Calls(calls::Calls),
     Services(services::Services),
     Events(events::Events),
     Connect(connect::Connect),
@@ -131,6 +133,7 @@ impl Cli {
             Verb::Token(verb) => verb.run(&place).await,
             Verb::Credential(verb) => verb.run(&place).await,
             Verb::Call(verb) => verb.run(&place).await,
+            Verb::Calls(verb) => verb.run(&place).await,
             Verb::Services(verb) => verb.run(&place).await,
             Verb::Events(verb) => verb.run(&place).await,
             Verb::Connect(verb) => verb.run(&place).await,

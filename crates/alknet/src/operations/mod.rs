@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod backup;
+pub mod calls;
 pub mod config;
 pub mod credentials;
 pub mod events;
@@ -64,6 +65,7 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     tokens::register(&mut registry, foundation)?;
     config::register(&mut registry, foundation)?;
     audit::register(&mut registry, foundation)?;
+    calls::register(&mut registry, foundation)?;
     events::register(&mut registry, foundation)?;
     queues::register(&mut registry, foundation)?;
     credentials::register(&mut registry, foundation, resolver(foundation).as_ref())?;
