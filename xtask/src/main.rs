@@ -34,7 +34,7 @@ cargo xtask CHORE [OPTIONS]
   golden    rewrite the golden files, to be reviewed as a diff
   interop   [NAME...]           scripts of interop/ against a debug build
   soak      calls [--seeds N] [--from SEED]: many worlds of a simulation
-  bench     [net|ssh|call|peers]...  benchmarks with their peers and ratios
+  bench     [NAME...]           benchmarks with their peers and ratios: net ssh call peers events
 ";
 
 fn main() -> ExitCode {
