@@ -21,7 +21,7 @@ pub(crate) enum Given<'a> {
 
 impl Asker<'_> {
     /// Whose rights count, while they stand.
-    fn rights(&self) -> Option<&Identity> {
+    pub(crate) fn rights(&self) -> Option<&Identity> {
         let identity = match self {
             Self::Caller(caller) => caller.identity.as_deref(),
             Self::Operation(_, acting) => Some(&**acting.identity),
@@ -53,7 +53,7 @@ impl Registry {
         self.ask(operation, asker, named.as_ref())
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &self,
         operation: &Registered,
         asker: &Asker<'_>,

@@ -124,7 +124,12 @@ fn list(registry: &Registry, context: &OperationContext, input: &ListInput) -> L
     let mut digest = blake3::Hasher::new();
     let mut operations = Vec::new();
     let mut more = false;
-    for (spec, spec_digest) in registry.visible_to(context.caller.identity.as_deref()) {
+    let identity = context.caller.identity.as_deref();
+    let elsewhere = registry.routes().visible_to(identity);
+    let elsewhere = elsewhere.iter().map(|operation| (&operation.spec, &operation.digest));
+    let mut visible: Vec<_> = registry.visible_to(identity).chain(elsewhere).collect();
+    visible.sort_unstable_by_key(|(spec, _)| &spec.name);
+    for (spec, spec_digest) in visible {
         digest.update(spec_digest);
         if input.cursor.as_ref().is_some_and(|cursor| spec.name <= *cursor) {
             continue;
@@ -142,8 +147,10 @@ fn list(registry: &Registry, context: &OperationContext, input: &ListInput) -> L
 fn describe(registry: &Registry, context: &OperationContext, input: SchemaInput) -> SchemaOutput {
     let mut output = SchemaOutput { operations: Vec::new(), missing: Vec::new() };
     for name in input.names {
-        match registry.visible(&name, context.caller.identity.as_deref()) {
-            Some(spec) => output.operations.push(spec.clone()),
+        let identity = context.caller.identity.as_deref();
+        let here = registry.visible(&name, identity).cloned();
+        match here.or_else(|| registry.routes().visible(&name, identity).map(|found| found.spec.clone())) {
+            Some(spec) => output.operations.push(spec),
             None => output.missing.push(name),
         }
     }

@@ -101,6 +101,8 @@ pub const MAX_CREDENTIAL_FIELDS: usize = 16;
 /// Items of a subscription that may be on their way unless the caller says otherwise.
 pub const DEFAULT_CREDIT: u32 = 64;
 
+/// Longest idempotency key, in bytes.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
 /// Operations that a worker offers.
 pub const MAX_REMOTE_OPERATIONS: usize = 1024;
 /// The specifications that a worker offers, in bytes of JSON.
@@ -131,3 +133,11 @@ pub const MAX_VALIDATION_STEPS: u64 = 4_000_000;
 pub const MAX_INLINE_STEPS: u64 = 4_000;
 /// Steps up to which a refusal names the place in the input.
 pub const MAX_EXPLAINED_STEPS: u64 = 20_000;
+/// Deepest nesting of a worker's schema.
+pub const MAX_REMOTE_SCHEMA_DEPTH: usize = 48;
+/// Workers of a head, with those that left and may come back.
+pub const MAX_WORKERS: usize = 256;
+/// Offers that a head checks at a time.
+pub const MAX_OFFERS_READ: usize = 2;
+/// How long a worker is passed over that failed to take a call, or to answer in time.
+pub const WORKER_PENALTY: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     CallError, CallGraph, Capabilities, ErrorCode, OperationKind, OperationSpec, OperationTally, Visibility,
     admission::Given,
-    authority::Composing,
+    authority::{Authority, Composing, Reachable},
     limits::DEFAULT_OPERATION_TIMEOUT,
     operation::{Handler, Operation},
     registration::{RegisterError, check},
@@ -28,8 +28,8 @@ pub(crate) struct Registered {
     pub(crate) capabilities: Capabilities,
     /// What its calls come to.
     pub(crate) tally: Arc<OperationTally>,
-    input: Validator,
-    output: Validator,
+    /// What it takes and gives; of an operation of another node that is checked elsewhere.
+    schemas: Option<(Validator, Validator)>,
     /// Whether a value of its input type may still not be what it takes.
     checks_typed: bool,
 }
@@ -41,14 +41,23 @@ impl Registered {
         if let Some(declared) = unreadable.into_iter().next() {
             return Err(RegisterError::Declared { name: spec.name, declared });
         }
-        let (input, output) = check(&spec)?;
+        let schemas = Some(check(&spec)?);
         let digest = *blake3::hash(&serde_json::to_vec(&spec).unwrap_or_default()).as_bytes();
         let tally = graph.operation(&spec.name);
         let checks_typed = cfg!(debug_assertions)
             || spec.access.resource().is_some()
             || spec.max_input_bytes.is_some()
             || !schema::says_only_types(&spec.input);
-        Ok(Self { spec, digest, handler, typed, composing, capabilities, tally, input, output, checks_typed })
+        Ok(Self { spec, digest, handler, typed, composing, capabilities, tally, schemas, checks_typed })
+    }
+
+    /// An operation of another node, whose specification was checked: it composes nothing here.
+    pub(crate) fn elsewhere(spec: OperationSpec, handler: Handler, graph: &CallGraph) -> Self {
+        let digest = *blake3::hash(&serde_json::to_vec(&spec).unwrap_or_default()).as_bytes();
+        let (tally, composing) =
+            (graph.operation(&spec.name), Composing::new(Authority::default(), Reachable::default(), false));
+        let capabilities = Capabilities::default();
+        Self { spec, digest, handler, typed: None, composing, capabilities, tally, schemas: None, checks_typed: true }
     }
 
     pub(crate) fn is_visible_to(&self, identity: Option<&Identity>) -> bool {
@@ -84,7 +93,7 @@ impl Registered {
                 return Err(CallError::invalid_input("", words));
             }
         }
-        schema::validate_input(&self.input, input)
+        self.schemas.as_ref().map_or(Ok(()), |(schema, _)| schema::validate_input(schema, input))
     }
 
     pub(crate) fn late(&self) -> CallError {
@@ -98,10 +107,8 @@ impl Registered {
 
     /// In tests and debug builds an output that does not fit its schema is a bug.
     pub(crate) fn check_output(&self, output: &Value) -> Result<(), CallError> {
-        if !cfg!(debug_assertions) {
-            return Ok(());
-        }
-        schema::validate_input(&self.output, output)
+        let Some((_, schema)) = self.schemas.as_ref().filter(|_| cfg!(debug_assertions)) else { return Ok(()) };
+        schema::validate_input(schema, output)
             .map_err(|error| CallError::internal(format_args!("the output of {}: {error}", self.spec.name)))
     }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Answer, CallClient, CallError, CallGraph, CallRequest, ErrorCode, ItemStream, NewCall, OperationContext,
-    OperationSpec, RegistryBuilder, Visibility,
+    OperationSpec, RegistryBuilder, Routes, Visibility,
     admission::{Asker, Given},
     operation::Typed,
     registered::{Registered, json_bytes},
@@ -30,6 +30,7 @@ pub struct Registry {
     journal: Option<Arc<dyn CallJournal>>,
     graph: CallGraph,
     node: Option<NodeKey>,
+    routes: Arc<Routes>,
 }
 
 impl Registry {
@@ -46,7 +47,7 @@ impl Registry {
             Arc::new(operation)
         };
         let operations = operations.into_iter().map(|(name, operation)| (name, supplied(operation))).collect();
-        Self { operations, authorizer, sessions, journal, graph, node }
+        Self { operations, authorizer, sessions, journal, graph, node, routes: Arc::default() }
     }
     /// The gate.
     pub const fn authorizer(&self) -> &Authorizer {
@@ -63,6 +64,10 @@ impl Registry {
     /// An operation by name, internal ones too.
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Registered>> {
         self.operations.get(name)
+    }
+    /// The operations of workers.
+    pub const fn routes(&self) -> &Arc<Routes> {
+        &self.routes
     }
     /// Which node this is, if that was said.
     pub const fn node(&self) -> Option<&NodeKey> {
@@ -141,10 +146,13 @@ impl Registry {
         request: CallRequest,
         wants_items: Option<bool>,
     ) -> Result<Answer, CallError> {
-        let Some(operation) = self.external(&request.operation) else {
+        if self.is_loop(&request.via) {
             return Err(self.deny_missing(&caller, &request.operation));
-        };
-        self.start_at(operation, caller, request, wants_items).await
+        }
+        match self.external(&request.operation) {
+            Some(operation) => self.start_at(operation, caller, request, wants_items).await,
+            None => self.start_elsewhere(caller, request, wants_items).await,
+        }
     }
 
     /// As [`Self::start`], for an operation that was found.
@@ -233,7 +241,7 @@ pub(crate) struct RawCall {
 }
 
 impl RawCall {
-    fn of(request: CallRequest, wants_items: Option<bool>) -> (Self, Value) {
+    pub(crate) fn of(request: CallRequest, wants_items: Option<bool>) -> (Self, Value) {
         let CallRequest { input, id, parent_id, deadline, abort, after_seq, credit, via, origin, peer, .. } = request;
         let (abort, input_bytes) = (Some(abort), json_bytes(&input) as u64);
         let raw =

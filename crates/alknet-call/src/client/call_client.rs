@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{BatchedCall, CallOptions, SubscribeOptions, Subscription, subscription::Remote};
 use crate::{
     CallError, ErrorCode, Hello, Registry,
-    authenticate::Callers,
+    authenticate::{Authenticator, Callers, ConnectionCallers},
     envelope::{RequestId, Requested, encode_batch, encode_requested},
     limits::{DEFAULT_CREDIT, MAX_BATCH_REQUESTS, MAX_CALLS_IN_FLIGHT},
     session::{Asked, AskedCall, CallConnection, Command, Outgoing, Reply, Session},
@@ -80,6 +80,20 @@ impl CallClient {
         peer: Caller,
     ) -> Result<Self, CallError> {
         let offering = CallConnection::offering(registry, Callers::Fixed(peer), CancellationToken::new());
+        Self::open(connection, offering.with_chosen_peer()).await
+    }
+
+    /// The same; who the peer is, and what it may, is looked up for each of its calls by what its connection proves.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_serving(
+        connection: Connection,
+        registry: Arc<Registry>,
+        authenticator: Authenticator,
+    ) -> Result<Self, CallError> {
+        let callers = Callers::Proven(ConnectionCallers::new(authenticator, connection.peer().clone()));
+        let offering = CallConnection::offering(registry, callers, CancellationToken::new());
         Self::open(connection, offering.with_chosen_peer()).await
     }
 

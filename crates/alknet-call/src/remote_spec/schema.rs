@@ -7,7 +7,8 @@ use super::effort::{Effort, TooMuch};
 use crate::{
     CallError,
     limits::{
-        MAX_EXPLAINED_STEPS, MAX_IN_PLACE_DEPTH, MAX_IN_PLACE_SUBSCHEMAS, MAX_PATTERN_STATES, MAX_REMOTE_SUBSCHEMAS,
+        MAX_EXPLAINED_STEPS, MAX_IN_PLACE_DEPTH, MAX_IN_PLACE_SUBSCHEMAS, MAX_PATTERN_STATES, MAX_REMOTE_SCHEMA_DEPTH,
+        MAX_REMOTE_SUBSCHEMAS,
     },
     schema::{self, SchemaError},
 };
@@ -28,6 +29,8 @@ const UNBOUNDED: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
 pub(crate) enum SchemaDefect {
     #[error("{0}")]
     Schema(#[from] SchemaError),
+    #[error("it is nested more than {MAX_REMOTE_SCHEMA_DEPTH} deep")]
+    Depth,
     #[error("`{0}` is not for schemas of other nodes")]
     Keyword(&'static str),
     #[error("it is written in another dialect than {DIALECT}")]
@@ -85,10 +88,13 @@ impl RemoteSchema {
 
 /// Depth and length were not looked at yet, so nothing here recurses.
 fn refuse_names(schema: &Value) -> Result<(), SchemaDefect> {
-    let mut open = vec![schema];
-    while let Some(value) = open.pop() {
+    let mut open = vec![(schema, 1)];
+    while let Some((value, depth)) = open.pop() {
+        if depth > MAX_REMOTE_SCHEMA_DEPTH {
+            return Err(SchemaDefect::Depth);
+        }
         match value {
-            Value::Array(items) => open.extend(items),
+            Value::Array(items) => open.extend(items.iter().map(|item| (item, depth + 1))),
             Value::Object(members) => {
                 for (name, member) in members {
                     let is_word = matches!(member, Value::String(_) | Value::Bool(_));
@@ -105,7 +111,7 @@ fn refuse_names(schema: &Value) -> Result<(), SchemaDefect> {
                     {
                         return Err(SchemaDefect::Dialect);
                     }
-                    open.push(member);
+                    open.push((member, depth + 1));
                 }
             }
             _ => {}

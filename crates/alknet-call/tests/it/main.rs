@@ -16,6 +16,7 @@ mod node;
 mod protocol;
 mod reconnect;
 mod registration;
+mod routes;
 mod subscriptions;
 mod vectors;
 mod worker_specs;

@@ -128,6 +128,7 @@ impl Node {
         let (sessions, waits) = (Sessions::default(), Arc::new(Waits::default()));
         identities.know(&credential(ALICE), alice());
         let mut builder = Registry::builder(Authorizer::new(audit.clone()), sessions.clone());
+        builder.node(key(NODE));
         for operation in operations(&waits).into_iter().chain(more) {
             builder.register(operation).unwrap();
         }

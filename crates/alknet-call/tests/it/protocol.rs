@@ -103,10 +103,7 @@ async fn a_hello_is_answered_as_the_first_frame_and_refused_later() {
     let answer = peer.next().await.unwrap();
     assert_eq!((&answer["type"], &answer["id"]), (&json!("call.hello"), &json!("h-1")));
     assert_eq!(answer["payload"]["version"], 1);
-    assert_eq!(
-        answer["payload"]["features"],
-        json!(["batch", "credit", "both-directions", "idempotency", "resume"])
-    );
+    assert_eq!(answer["payload"]["features"], json!(["batch", "credit", "both-directions", "idempotency", "resume"]));
     let limits = json!({"maxFrameBytes": MAX_FRAME_BYTES, "maxCallsInFlight": MAX_CALLS_IN_FLIGHT, "maxBatch": 64});
     assert_eq!(answer["payload"]["limits"], limits);
     assert!(peer.is_alive().await);
