@@ -78,7 +78,7 @@ pub use composition::Composer;
 pub use context::OperationContext;
 pub use ending::{Ending, EndingCell};
 pub use envelope::{
-    Envelope, EnvelopeError, Hello, HelloLimits, InvalidRequestId, PresentedCredential, RequestId, Requested,
+    Envelope, EnvelopeError, Hello, HelloLimits, InvalidRequestId, PresentedCredential, RequestId, Requested, Wants,
 };
 pub use error::{CallError, ErrorCode};
 pub use graph::{BelowError, CallGraph, LiveCall};

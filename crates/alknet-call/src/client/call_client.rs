@@ -19,7 +19,7 @@ use super::{BatchedCall, CallOptions, SubscribeOptions, Subscription, subscripti
 use crate::{
     CallError, ErrorCode, Hello, Registry,
     authenticate::{Authenticator, Callers, ConnectionCallers},
-    envelope::{RequestId, Requested, encode_batch, encode_requested},
+    envelope::{RequestId, Requested, Wants, encode_batch, encode_requested},
     limits::{DEFAULT_CREDIT, MAX_BATCH_REQUESTS, MAX_CALLS_IN_FLIGHT},
     session::{Asked, AskedCall, CallConnection, Command, Outgoing, Reply, Session},
 };
@@ -184,7 +184,12 @@ impl CallClient {
         let (deadline, window) = (call.deadline(), window.max(1));
         let slot = within(deadline, self.slots(1)).await?;
         let (number, id) = self.next_id();
-        let requested = Requested { credit: Some(window), after_seq, ..call.request(id, operation, input, deadline) };
+        let requested = Requested {
+            wants: Some(Wants::Items),
+            credit: Some(window),
+            after_seq,
+            ..call.request(id, operation, input, deadline)
+        };
         let (frame, (events, happened)) = (encoded(&requested)?, mpsc::unbounded_channel());
         let first = AskedCall { credit: window, ..AskedCall::new(number, Reply::Items(events), slot, frame.len()) };
         self.ask(frame, first, Vec::new())?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    envelope::{PresentedCredential, RequestId, Requested},
+    envelope::{PresentedCredential, RequestId, Requested, Wants},
     limits::DEFAULT_CREDIT,
 };
 
@@ -53,9 +53,10 @@ impl CallOptions {
         self.deadline.and_then(|wait| Instant::now().checked_add(wait))
     }
 
-    /// The request as it travels.
+    /// The request as it travels, for one output.
     pub(crate) fn request(&self, id: RequestId, operation: &str, input: Value, deadline: Option<Instant>) -> Requested {
         Requested {
+            wants: Some(Wants::Output),
             auth_token: self.token.clone(),
             deadline: deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
             idempotency_key: self.idempotency_key.clone(),

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::Value;
 
 use super::{
-    Envelope, EnvelopeError, Hello, HelloLimits, InvalidRequestId, PresentedCredential, RequestId, Requested,
+    Envelope, EnvelopeError, Hello, HelloLimits, InvalidRequestId, PresentedCredential, RequestId, Requested, Wants,
     hello::VERSION,
 };
 use crate::{
@@ -129,6 +129,8 @@ struct RawPayload {
     #[serde(deserialize_with = "present")]
     input: Option<Value>,
     #[serde(deserialize_with = "present")]
+    wants: Option<String>,
+    #[serde(deserialize_with = "present")]
     auth_token: Option<String>,
     #[serde(deserialize_with = "present")]
     deadline_ms: Option<u64>,
@@ -185,6 +187,7 @@ impl RawPayload {
             id,
             operation_id: self.operation_id.ok_or(EnvelopeError::Shape)?,
             input: self.input.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            wants: self.wants.map(|wants| wants_of(&wants)).transpose()?,
             auth_token: self.auth_token.map(PresentedCredential),
             deadline: self.deadline_ms.map(Duration::from_millis),
             idempotency_key: self.idempotency_key,
@@ -234,6 +237,14 @@ impl RawPayload {
         let mut features: Vec<_> = named.iter().filter_map(|name| Hello::known_feature(name)).collect();
         features.dedup();
         Ok(Hello { node_id: self.node_id, features, limits: self.limits.unwrap_or_default().0 })
+    }
+}
+
+fn wants_of(text: &str) -> Result<Wants, EnvelopeError> {
+    match text {
+        "output" => Ok(Wants::Output),
+        "items" => Ok(Wants::Items),
+        _ => Err(EnvelopeError::Shape),
     }
 }
 

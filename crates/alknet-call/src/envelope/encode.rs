@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Hello, HelloLimits, PresentedCredential, RequestId, Requested, hello::VERSION};
+use super::{Hello, HelloLimits, PresentedCredential, RequestId, Requested, Wants, hello::VERSION};
 use crate::{
     CallError,
     wire::{EncodeError, encode_frame},
@@ -42,6 +42,8 @@ struct RequestPayload<'a> {
     operation_id: &'a str,
     input: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
+    wants: Option<Wants>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     auth_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline_ms: Option<u64>,
@@ -67,6 +69,7 @@ impl<'a> From<&'a Requested> for RequestPayload<'a> {
             id: None,
             operation_id: &requested.operation_id,
             input: &requested.input,
+            wants: requested.wants,
             auth_token: requested.auth_token.as_ref().map(PresentedCredential::reveal),
             deadline_ms: requested.deadline.map(whole_millis),
             idempotency_key: requested.idempotency_key.as_deref(),

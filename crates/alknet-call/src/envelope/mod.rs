@@ -6,6 +6,7 @@ mod hello;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
+use serde::Serialize;
 use serde_json::Value;
 
 pub use self::hello::{Hello, HelloLimits};
@@ -63,6 +64,16 @@ impl fmt::Debug for PresentedCredential {
     }
 }
 
+/// What a caller can take; an operation of another kind is then not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wants {
+    /// One output: of a query or mutation.
+    Output,
+    /// Items: of a subscription.
+    Items,
+}
+
 /// A request for a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requested {
@@ -72,6 +83,8 @@ pub struct Requested {
     pub operation_id: String,
     /// What the operation is given.
     pub input: Value,
+    /// What the caller can take; anything where it does not say.
+    pub wants: Option<Wants>,
     /// A credential that goes before the connection's.
     pub auth_token: Option<PresentedCredential>,
     /// How long the caller still waits.
@@ -99,6 +112,7 @@ impl Requested {
             id,
             operation_id: operation_id.into(),
             input,
+            wants: None,
             auth_token: None,
             deadline: None,
             idempotency_key: None,
@@ -214,6 +228,7 @@ mod tests {
 
     fn full(id: &str) -> Requested {
         Requested {
+            wants: Some(Wants::Items),
             auth_token: Some(PresentedCredential::new("t")),
             deadline: Some(Duration::from_millis(5)),
             idempotency_key: Some("key".into()),

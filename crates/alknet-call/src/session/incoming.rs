@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Answer, CallClient, CallError, CallRequest, Registry,
-    envelope::{Envelope, RequestId, Requested, encode_responded},
+    envelope::{Envelope, RequestId, Requested, Wants, encode_responded},
     frame_stream::FrameStream,
     limits::{DEFAULT_CREDIT, MAX_CALLS_IN_FLIGHT, MAX_UNANSWERED_BYTES, MAX_WAITING_CHUNKS},
 };
@@ -180,11 +180,12 @@ impl Incoming {
         frames: &mut FrameStream,
     ) {
         let (id, credit) = (requested.id.clone(), requested.credit.unwrap_or(DEFAULT_CREDIT));
+        let wants = requested.wants;
         let request = self.request(requested);
         let abort = request.abort.clone();
         let (registry, same) = (registry.clone(), id.clone());
         let mut running: BoxFuture<'static, Started> =
-            Box::pin(async move { (same, registry.start(caller, request).await) });
+            Box::pin(async move { (same, begun(&registry, caller, request, wants).await) });
         match running.poll_unpin(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready((_, Ok(Answer::Items(items)))) => {
                 self.hold(&id, abort, 0, credit);
@@ -313,6 +314,20 @@ impl Stage {
 
 fn stopping() -> CallError {
     CallError::unavailable("the node is stopping").retryable()
+}
+
+/// Begins what the caller can take.
+async fn begun(
+    registry: &Arc<Registry>,
+    caller: Caller,
+    request: CallRequest,
+    wants: Option<Wants>,
+) -> Result<Answer, CallError> {
+    match wants {
+        None => registry.start(caller, request).await,
+        Some(Wants::Output) => registry.invoke(caller, request).await.map(Answer::Output),
+        Some(Wants::Items) => registry.subscribe(caller, request).await.map(Answer::Items),
+    }
 }
 
 /// Appends the output of a query or mutation.

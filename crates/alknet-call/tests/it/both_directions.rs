@@ -188,7 +188,7 @@ async fn what_was_asked_of_a_peer_that_leaves_is_unavailable() {
 // are as large.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_sides_call_in_bulk_on_one_stream() {
-    let large = "x".repeat(200_000);
+    let large = "x".repeat(30_000);
     let bulk = {
         let large = large.clone();
         Operation::query("test/bulk").access(AccessRule::public()).handler(move |context, _: Nothing| {

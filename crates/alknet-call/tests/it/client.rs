@@ -207,7 +207,7 @@ async fn options_travel() {
     let left = asked["payload"].as_object_mut().unwrap().remove("deadlineMs").unwrap().as_u64().unwrap();
     assert!((8_000..=9_000).contains(&left), "{left}");
     let expected = json!({
-        "operationId": "/box/a/b", "input": [1], "authToken": "t", "idempotencyKey": "k", "parentId": "p",
+        "operationId": "/box/a/b", "input": [1], "wants": "output", "authToken": "t", "idempotencyKey": "k", "parentId": "p",
         "via": ["n"], "origin": "alice"
     });
     assert_eq!(asked["payload"], expected);
