@@ -1,5 +1,6 @@
 //! Test support, never part of the product: connections in memory and throw-away identities.
 
+pub mod canary;
 pub mod identities;
 pub mod measure;
 pub mod memory;

@@ -1,3 +1,4 @@
+mod canary;
 mod fixture;
 mod provider;
 mod renewing;

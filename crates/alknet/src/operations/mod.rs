@@ -68,7 +68,11 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     calls::register(&mut registry, foundation)?;
     events::register(&mut registry, foundation)?;
     queues::register(&mut registry, foundation)?;
-    credentials::register(&mut registry, foundation, resolver(foundation).as_ref())?;
+    let resolver = resolver(foundation);
+    if let Some(resolver) = &resolver {
+        registry.capabilities(Arc::new(resolver.clone()));
+    }
+    credentials::register(&mut registry, foundation, resolver.as_ref())?;
     if let Some(identity) = &foundation.identity {
         vault::register(&mut registry, identity)?;
     }

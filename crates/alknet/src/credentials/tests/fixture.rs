@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -28,7 +29,7 @@ pub struct Node {
     pub store: Store,
     pub resolver: CredentialResolver,
     clock: Arc<AtomicU64>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 pub fn node() -> Node {
@@ -41,10 +42,15 @@ pub fn node() -> Node {
     let told = Clock::new(move || told.load(Ordering::Relaxed));
     let store = Store::open_with_clock(&data.database(), Roles::default(), Sessions::default(), told.clone()).unwrap();
     let resolver = CredentialResolver::new(identity.clone(), store.clone(), told);
-    Node { identity, store, resolver, clock, _folder: folder }
+    Node { identity, store, resolver, clock, folder }
 }
 
 impl Node {
+    /// Where all of it is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn set_clock(&self, now: u64) {
         self.clock.store(now, Ordering::Relaxed);
     }
@@ -102,7 +108,11 @@ impl AuditLog for Silent {
 }
 
 pub fn writing() -> Permit {
-    let rule = AccessRule::scoped(["credentials:write".parse().unwrap()]);
+    permit("credentials:write")
+}
+
+pub fn permit(scope: &str) -> Permit {
+    let rule = AccessRule::scoped([scope.parse().unwrap()]);
     let identity = Some(Arc::new(Identity::owner("me")));
     let caller = Caller { identity, credential: None, addr: PeerAddr::LocalOwner { pid: 1 } };
     let demand = Demand { action: "test/this", rule: &rule, resource: None, effect: Effect::Mutation };
