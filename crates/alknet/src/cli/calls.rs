@@ -42,7 +42,7 @@ const IDLE_FRAME: Duration = Duration::from_secs(1);
 #[command(verbatim_doc_comment)]
 pub struct Calls {
     /// Show calls as they begin and end: a live tree in a terminal, otherwise one JSON object a line
-    #[arg(long, conflicts_with = "action")]
+    #[arg(long)]
     watch: bool,
     /// Also those that ended; with --watch they stay
     #[arg(long)]
@@ -97,7 +97,8 @@ impl Calls {
         let node = NodeClient::running(place).await?;
         let numbered = |number| NumberedCall { number: CallNumber(number) };
         match &self.action {
-            None if self.watch => self.watch(place, &node).await,
+            None | Some(Action::List) if self.watch => self.watch(place, &node).await,
+            Some(_) if self.watch => Err(Failure::usage("--watch shows the list of calls only")),
             None | Some(Action::List) => self.list(place, &node).await,
             Some(Action::Show { number }) => show(place, &node.call("calls/show", &numbered(*number)).await?),
             Some(Action::Abort { number }) => {
