@@ -122,7 +122,7 @@ async def call_graph(trial):
         async def found():
             listed = await connection.call("calls/list", {})
             holds(trial.api_key not in json.dumps(listed), "the credential is in the call graph")
-            return [one for one in nodes_of(listed) if one["operation"] == operation and one.get("status") in ("pending", "running")]
+            return [one for one in nodes_of(listed) if one["operation"] == operation and one["status"] in ("pending", "running")]
         try:
             seen = await until(found, 5, f"{operation} among the running calls")
         except CallFailed as error:
@@ -131,6 +131,6 @@ async def call_graph(trial):
         identity = (await connection.call("node/identify"))["you"]
         holds(identity in json.dumps(seen[0]), f"it does not say who called: {seen[0]}")
         for one in seen:
-            await connection.ask("calls/abort", {"id": one["id"]}).ended()
+            await connection.ask("calls/abort", {"number": one["number"]}).ended()
         equal((await call.failure()).code, "ABORTED")
         await trial.works(connection)

@@ -86,7 +86,7 @@ def table(value):
     return isinstance(value, dict)
 
 
-REQUEST = {"operationId": text, "authToken": text, "deadlineMs": whole, "idempotencyKey": text, "credit": whole, "afterSeq": whole,
+REQUEST = {"operationId": text, "wants": lambda value: value in ("output", "items"), "authToken": text, "deadlineMs": whole, "idempotencyKey": text, "credit": whole, "afterSeq": whole,
            "parentId": text, "traceparent": text, "via": texts, "origin": text}
 MEMBERS = {
     "call.requested": REQUEST, "call.batch": {"requests": lambda value: isinstance(value, list)}, "call.responded": {"seq": whole},

@@ -146,6 +146,20 @@ async def ended_subscriptions(trial):
         await until(lambda: not trial.worker.running, 5, "the subscriptions are called off")
 
 
+@check("CALL-37", "a request that wants what the operation does not give is refused before anything runs")
+async def wanted(trial):
+    async with await trial.known() as connection:
+        query, asked, output = trial.profile.echo("wanted")
+        equal(await connection.call(query, asked, wants="output"), output)
+        seen = len(trial.worker.seen) if trial.worker else 0
+        equal((await connection.refused(query, asked, wants="items")).code, "INVALID_OPERATION_TYPE")
+        operation, input, _ = subscription(trial)
+        equal((await connection.refused(operation, input, wants="output")).code, "INVALID_OPERATION_TYPE")
+        mutation, input, _ = await trial.profile.mutation(connection)
+        equal((await connection.refused(mutation, input, wants="items")).code, "INVALID_OPERATION_TYPE")
+        equal(len(trial.worker.seen) - seen if trial.worker else 0, 0)
+
+
 def subscription(trial):
     """Any subscription."""
     operation, input, is_one = trial.profile.hang()

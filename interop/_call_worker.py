@@ -98,21 +98,26 @@ class Callee:
             return {"code": "OVERLOADED", "retryable": True}
         if name not in self.handlers:
             return {"code": "NOT_FOUND", "message": f"there is no operation {name}"}
+        if payload.get("wants", self._gives(name)) != self._gives(name):
+            return {"code": "INVALID_OPERATION_TYPE", "message": f"it gives {self._gives(name)}"}
         wrong = {"code": "INVALID_INPUT", "details": {"pointer": "/afterSeq"}}
         if "afterSeq" in payload and name not in self.resumable:
             return wrong
         key, wrong = payload.get("idempotencyKey"), {"code": "INVALID_INPUT", "details": {"pointer": "/idempotencyKey"}}
-        if key is None or not (name in self.mutations or inspect.isasyncgenfunction(self.handlers[name])):
+        if key is None or not (name in self.mutations or self._gives(name) == "items"):
             return None
         first = self.once.get((name, key))
         if name not in self.mutations or not KEY.fullmatch(key) or (first and first.input != payload.get("input", {})):
             return wrong
         return None
 
+    def _gives(self, name):
+        return "items" if inspect.isasyncgenfunction(self.handlers[name]) else "output"
+
     async def _bounded(self, connection, context, name, input):
         milliseconds = context.payload.get("deadlineMs")
         async with asyncio.timeout(None if milliseconds is None else milliseconds / 1000):
-            if inspect.isasyncgenfunction(self.handlers[name]):
+            if self._gives(name) == "items":
                 return await self._items(connection, context, name, input)
             key = name, context.payload.get("idempotencyKey")
             if name not in self.mutations or key[1] is None:
