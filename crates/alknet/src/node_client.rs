@@ -6,7 +6,6 @@ use alknet_call::{CALL, CallClient, CallError, CallOptions, Client, ErrorCode, S
 use alknet_core::{Alpn, Connection, DialTarget, HostPort, NodeKey, Ticket};
 use alknet_net::{CarrierPolicy, connect_local};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 use crate::{
     cli::{Place, printable},
@@ -95,8 +94,11 @@ impl<'a> NodeClient<'a> {
         let options = CallOptions { deadline: Some(timeout), ..CallOptions::default() };
         let operation = operation.trim_start_matches('/');
         let input = serde_json::to_value(input)?;
-        let output: Value =
-            self.client.call(operation, input, options).await.map_err(|error| explain(operation, &error))?;
+        let output = self.client.call(operation, input, options).await.map_err(|error| match error.code {
+            ErrorCode::InvalidOperationType => explain(operation, &error)
+                .hint(format_args!("it gives items until it ends: follow it with `alknet subscribe {operation}`")),
+            _ => explain(operation, &error),
+        })?;
         Ok(serde_json::from_value(output)?)
     }
 
@@ -109,7 +111,7 @@ impl<'a> NodeClient<'a> {
     ) -> Result<Subscription, Failure> {
         let operation = operation.trim_start_matches('/');
         let input = serde_json::to_value(input)?;
-        self.client.subscribe(operation, input, options).await.map_err(|error| explain(operation, &error))
+        self.client.subscribe(operation, input, options).await.map_err(|error| explain_subscription(operation, &error))
     }
 
     /// Says farewell to whoever was dialled.
@@ -234,6 +236,22 @@ async fn own_target(place: &Place) -> Result<DialTarget, Failure> {
 fn target_of(key: Option<NodeKey>, addresses: Vec<String>) -> Result<DialTarget, Failure> {
     let addresses = addresses.iter().map(|address| address.parse()).collect::<Result<Vec<_>, _>>()?;
     Ok(DialTarget { key, addresses })
+}
+
+/// What a failed subscription means to the person who made it.
+pub fn explain_subscription(operation: &str, error: &CallError) -> Failure {
+    let failure = explain(operation, error);
+    let oldest = error.details.as_ref().and_then(|details| details["oldest"].as_u64());
+    match (&error.code, oldest) {
+        (ErrorCode::InvalidOperationType, _) => {
+            failure.hint(format_args!("it gives one output: `alknet call {operation}`"))
+        }
+        (ErrorCode::Declared(code), Some(oldest)) if code == "TRIMMED" => {
+            failure.hint(format_args!("to take what is left: --after {}", oldest.saturating_sub(1)))
+        }
+        _ if failure.kind() == Kind::NotFound => failure.hint("`alknet services` lists what you may call"),
+        _ => failure,
+    }
 }
 
 /// What a failed call means to the person who made it.

@@ -40,20 +40,7 @@ pub struct Call {
 impl Call {
     /// Runs the command.
     pub async fn run(self, place: &Place) -> Result<(), Failure> {
-        let (node, rest) = match self.words.split_first() {
-            Some((first, rest)) if first.starts_with('@') => (Some(first.as_str()), rest),
-            _ => (None, &self.words[..]),
-        };
-        let (operation, input) = match rest {
-            [operation] => (operation, "{}".to_owned()),
-            [operation, input] if input == "-" => (operation, read_input()?),
-            [operation, input] => (operation, input.clone()),
-            _ => return Err(Failure::usage("write: alknet call [@NODE] SERVICE/OPERATION [JSON]")),
-        };
-        let input: Value = serde_json::from_str(&input).map_err(|error| {
-            Failure::usage(format!("the input is no JSON: {error}"))
-                .hint("quote it for the shell: '{\"name\":\"alice\"}'")
-        })?;
+        let Asked { node, operation, input } = Asked::read("call", &self.words)?;
         let client = NodeClient::reach(place, node, Trust::from_flag(self.trust_on_first_use)).await?;
         let outcome = client.call_within::<Value>(operation, &input, Duration::from_secs(self.timeout)).await;
         client.finish().await;
@@ -65,6 +52,37 @@ impl Call {
             _ => failure,
         })?;
         output::json(&answer)
+    }
+}
+
+/// What the words of a command ask for.
+pub(super) struct Asked<'a> {
+    /// `@NODE`, where one is named.
+    pub(super) node: Option<&'a str>,
+    /// The operation.
+    pub(super) operation: &'a str,
+    /// Its input.
+    pub(super) input: Value,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads `[@NODE] SERVICE/OPERATION [JSON]`.
+    pub(super) fn read(verb: &str, words: &'a [String]) -> Result<Self, Failure> {
+        let (node, rest) = match words.split_first() {
+            Some((first, rest)) if first.starts_with('@') => (Some(first.as_str()), rest),
+            _ => (None, words),
+        };
+        let (operation, input) = match rest {
+            [operation] => (operation, "{}".to_owned()),
+            [operation, input] if input == "-" => (operation, read_input()?),
+            [operation, input] => (operation, input.clone()),
+            _ => return Err(Failure::usage(format!("write: alknet {verb} [@NODE] SERVICE/OPERATION [JSON]"))),
+        };
+        let input = serde_json::from_str(&input).map_err(|error| {
+            Failure::usage(format!("the input is no JSON: {error}"))
+                .hint("quote it for the shell: '{\"name\":\"alice\"}'")
+        })?;
+        Ok(Self { node, operation, input })
     }
 }
 

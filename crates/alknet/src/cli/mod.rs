@@ -22,6 +22,7 @@ mod services;
 mod ssh_config;
 mod status;
 mod stop;
+mod subscribe;
 mod token;
 mod up;
 mod vault;
@@ -105,6 +106,7 @@ enum Verb {
     Credential(credential::Credential),
     Call(call::Call),
     Calls(calls::Calls),
+    Subscribe(subscribe::Subscribe),
     Services(services::Services),
     Events(events::Events),
     Connect(connect::Connect),
@@ -134,6 +136,7 @@ impl Cli {
             Verb::Credential(verb) => verb.run(&place).await,
             Verb::Call(verb) => verb.run(&place).await,
             Verb::Calls(verb) => verb.run(&place).await,
+            Verb::Subscribe(verb) => verb.run(&place).await,
             Verb::Services(verb) => verb.run(&place).await,
             Verb::Events(verb) => verb.run(&place).await,
             Verb::Connect(verb) => verb.run(&place).await,

@@ -10,6 +10,7 @@ mod in_process;
 mod iroh_client;
 mod life_cycle;
 mod roles;
+mod subscribe;
 mod tokens;
 mod transcripts;
 
