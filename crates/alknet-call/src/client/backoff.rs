@@ -9,26 +9,37 @@ use crate::limits::{FIRST_RECONNECT_WAIT, LONGEST_RECONNECT_WAIT};
 #[derive(Debug, Clone)]
 pub struct Backoff {
     next: Duration,
+    chance: u64,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: FIRST_RECONNECT_WAIT }
+        let mut seed = [0; 8];
+        // Without chance all wait alike, which is only less polite.
+        let _ = getrandom::fill(&mut seed);
+        Self::seeded(u64::from_ne_bytes(seed))
     }
 }
 
 impl Backoff {
+    /// Waits that a seed decides, for simulations.
+    pub const fn seeded(seed: u64) -> Self {
+        Self { next: FIRST_RECONNECT_WAIT, chance: seed }
+    }
+
     /// How long to wait before the next try.
     pub fn wait(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(LONGEST_RECONNECT_WAIT);
-        let mut chance = [0; 4];
-        // Without chance everybody waits the whole time, which is only less polite.
-        if getrandom::fill(&mut chance).is_err() {
-            return whole;
-        }
-        let share = f64::from(u32::from_ne_bytes(chance)) / f64::from(u32::MAX);
-        whole.mul_f64(0.5 + share / 2.0)
+        whole.mul_f64(0.5 + self.share() / 2.0)
+    }
+
+    /// A number from 0 to 1 by chance (SplitMix64; nothing hangs on its being hard to guess).
+    fn share(&mut self) -> f64 {
+        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.chance ^ (self.chance >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        f64::from((mixed >> 32) as u32) / f64::from(u32::MAX)
     }
 
     /// It worked: the next wait is a short one again.

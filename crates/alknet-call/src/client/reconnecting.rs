@@ -28,6 +28,8 @@ pub struct ReconnectingClient(Arc<Inner>);
 
 struct Inner {
     dial: Dial,
+    /// As it begins.
+    backoff: Backoff,
     /// Held while dialling, so that all who wait get the same connection.
     state: tokio::sync::Mutex<State>,
     natures: Mutex<HashMap<String, Nature>>,
@@ -55,10 +57,20 @@ impl ReconnectingClient {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<CallClient, CallError>> + Send + 'static,
     {
+        Self::with_backoff(dial, Backoff::default())
+    }
+
+    /// The same, waiting between tries as `backoff` says.
+    pub fn with_backoff<F, Fut>(dial: F, backoff: Backoff) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<CallClient, CallError>> + Send + 'static,
+    {
         let now = Instant::now();
-        let state = State { client: None, since: now, not_before: now, backoff: Backoff::default() };
+        let state = State { client: None, since: now, not_before: now, backoff: backoff.clone() };
         Self(Arc::new(Inner {
             dial: Box::new(move || Box::pin(dial())),
+            backoff,
             state: tokio::sync::Mutex::new(state),
             natures: Mutex::default(),
         }))
@@ -124,7 +136,7 @@ impl ReconnectingClient {
             deadline,
             resumable,
             present: None,
-            backoff: Backoff::default(),
+            backoff: self.0.backoff.clone(),
         };
         resuming.present = Some(resuming.ask(&client).await?);
         Ok(Subscription::resuming(stream::unfold(resuming, Resuming::next)))
