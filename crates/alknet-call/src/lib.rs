@@ -39,6 +39,7 @@ mod graph_view;
 mod graph_watch;
 mod handler;
 mod head;
+mod idempotency;
 mod items;
 pub mod limits;
 mod operation;

@@ -141,3 +141,5 @@ pub const MAX_WORKERS: usize = 256;
 pub const MAX_OFFERS_READ: usize = 2;
 /// How long a worker is passed over that failed to take a call, or to answer in time.
 pub const WORKER_PENALTY: Duration = Duration::from_secs(1);
+/// Calls with an idempotency key that are in progress at a time.
+pub const MAX_ONCE_CALLS: usize = 4096;

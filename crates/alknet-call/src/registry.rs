@@ -16,6 +16,7 @@ use crate::{
     Answer, CallClient, CallError, CallGraph, CallRequest, ErrorCode, ItemStream, NewCall, OperationContext,
     OperationSpec, RegistryBuilder, Routes, Visibility,
     admission::{Asker, Given},
+    idempotency::{Flights, OnceOnly, outcome_key},
     operation::Typed,
     registered::{Registered, json_bytes},
     run::{Begun, Placement, answer, earliest},
@@ -29,6 +30,7 @@ pub struct Registry {
     sessions: Sessions,
     journal: Option<Arc<dyn CallJournal>>,
     graph: CallGraph,
+    flights: Flights,
     node: Option<NodeKey>,
     routes: Arc<Routes>,
 }
@@ -47,7 +49,8 @@ impl Registry {
             Arc::new(operation)
         };
         let operations = operations.into_iter().map(|(name, operation)| (name, supplied(operation))).collect();
-        Self { operations, authorizer, sessions, journal, graph, node, routes: Arc::default() }
+        let (flights, routes) = (Flights::default(), Arc::default());
+        Self { operations, authorizer, sessions, journal, graph, flights, node, routes }
     }
     /// The gate.
     pub const fn authorizer(&self) -> &Authorizer {
@@ -60,6 +63,12 @@ impl Registry {
     /// The calls that run here, and those that ran lately.
     pub const fn graph(&self) -> &CallGraph {
         &self.graph
+    }
+    pub(crate) const fn journal(&self) -> Option<&Arc<dyn CallJournal>> {
+        self.journal.as_ref()
+    }
+    pub(crate) const fn flights(&self) -> &Flights {
+        &self.flights
     }
     /// An operation by name, internal ones too.
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Registered>> {
@@ -149,23 +158,29 @@ impl Registry {
         if self.is_loop(&request.via) {
             return Err(self.deny_missing(&caller, &request.operation));
         }
-        match self.external(&request.operation) {
-            Some(operation) => self.start_at(operation, caller, request, wants_items).await,
-            None => self.start_elsewhere(caller, request, wants_items).await,
-        }
-    }
-
-    /// As [`Self::start`], for an operation that was found.
-    pub(crate) async fn start_at(
-        self: &Arc<Self>,
-        operation: &Arc<Registered>,
-        caller: Caller,
-        request: CallRequest,
-        wants_items: Option<bool>,
-    ) -> Result<Answer, CallError> {
+        let Some(operation) = self.external(&request.operation) else {
+            return self.start_elsewhere(caller, request, wants_items).await;
+        };
         let permit = self.admit(operation, &Asker::Caller(&caller), Given::Value(&request.input))?;
         let (raw, input) = RawCall::of(request, wants_items);
         raw.check_kind(operation)?;
+        match outcome_key(operation, &caller, raw.idempotency_key.as_deref())? {
+            None => self.run_at(operation, caller, permit, raw, input).await,
+            Some(key) => {
+                let call = OnceOnly { operation: operation.clone(), caller, permit, raw, input };
+                self.once(key, call).await.map(Answer::Output)
+            }
+        }
+    }
+
+    async fn run_at(
+        self: &Arc<Self>,
+        operation: &Arc<Registered>,
+        caller: Caller,
+        permit: Permit,
+        raw: RawCall,
+        input: Value,
+    ) -> Result<Answer, CallError> {
         let begun = self.enter(operation, caller, permit, raw);
         begun.run(|context| (context.operation.handler)(context.clone(), input), answer).await
     }
@@ -200,7 +215,7 @@ impl Registry {
             registry: self.clone(),
             operation: operation.clone(),
             node: live.node().clone(),
-            placement: Placement::OwnTask,
+            placement: raw.placement,
             abort: raw.abort,
             acting: std::sync::OnceLock::new(),
         });
@@ -230,22 +245,38 @@ pub(crate) struct RawCall {
     pub(crate) parent_id: Option<String>,
     pub(crate) deadline: Option<tokio::time::Instant>,
     pub(crate) abort: Option<CancellationToken>,
+    pub(crate) idempotency_key: Option<String>,
     pub(crate) after_seq: Option<u64>,
     pub(crate) credit: Option<u32>,
     pub(crate) via: Vec<String>,
     pub(crate) origin: Option<String>,
     pub(crate) peer: Option<CallClient>,
     pub(crate) input_bytes: u64,
+    pub(crate) placement: Placement,
     /// Whether items or an output are wanted, if that is known.
     pub(crate) wants_items: Option<bool>,
 }
 
 impl RawCall {
     pub(crate) fn of(request: CallRequest, wants_items: Option<bool>) -> (Self, Value) {
-        let CallRequest { input, id, parent_id, deadline, abort, after_seq, credit, via, origin, peer, .. } = request;
+        let CallRequest { operation: _, input, id, parent_id, deadline, abort, .. } = request;
+        let CallRequest { idempotency_key, after_seq, credit, via, origin, peer, .. } = request;
         let (abort, input_bytes) = (Some(abort), json_bytes(&input) as u64);
-        let raw =
-            Self { id, parent_id, deadline, abort, after_seq, credit, via, origin, peer, input_bytes, wants_items };
+        let raw = Self {
+            id,
+            parent_id,
+            deadline,
+            abort,
+            idempotency_key,
+            after_seq,
+            credit,
+            via,
+            origin,
+            peer,
+            input_bytes,
+            placement: Placement::default(),
+            wants_items,
+        };
         (raw, input)
     }
 

@@ -50,7 +50,9 @@ impl Begun {
         });
         match (first.await, context.placement) {
             (Poll::Ready(outcome), _) => conclude(&context, live, outcome),
-            (Poll::Pending, Placement::WithinCaller) => see_through(context, live, running, conclude).await,
+            (Poll::Pending, Placement::WithinCaller | Placement::ThisTask) => {
+                see_through(context, live, running, conclude).await
+            }
             (Poll::Pending, placement) => {
                 let node = live.node().clone();
                 let task = tokio::spawn(see_through(context, live, running, conclude));
@@ -61,10 +63,13 @@ impl Begun {
 }
 
 /// Where a call runs that is not done at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// In a task of its own, which ends when nobody waits for it.
+    #[default]
     OwnTask,
+    /// In the task that begins it, which is there for nothing else.
+    ThisTask,
     /// In a task of its own, to its end.
     Continuing,
     /// As a part of the handler that called it.

@@ -11,6 +11,7 @@ mod corpus;
 mod credentials;
 mod faults;
 mod graph;
+mod idempotency;
 mod local_subscriptions;
 mod node;
 mod protocol;
