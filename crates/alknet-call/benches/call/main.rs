@@ -1,11 +1,12 @@
-//! A call beside a bare echo of one byte on the same carrier, and calls and items in a second, over carriers and in process:
-//! `cargo xtask bench call`.
+//! A call beside a bare echo of one byte on the same carrier, and calls and items in a second: over carriers, through a head and
+//! in process. `cargo xtask bench call`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 mod in_process;
 mod node;
 mod rate;
 mod round_trip;
+mod route;
 mod subscription;
 
 use alknet_core::Carrier;
@@ -23,6 +24,9 @@ fn main() {
     for carrier in CARRIERS {
         caller.block_on(rate::run(&node, carrier));
     }
+    let worker = Node::start_worker();
+    caller.block_on(route::run(&node, &worker));
+    drop(worker);
     in_process::run(&node);
     caller.block_on(subscription::in_process(&node));
     for carrier in CARRIERS {

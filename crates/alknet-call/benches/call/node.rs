@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use alknet_call::{Authenticator, CALL, CallClient, CallError, CallHandler, Item, Operation, Registry};
+use alknet_call::{
+    Authenticator, CALL, CallClient, CallError, CallHandler, HeadState, Item, Operation, ReconnectingClient, Registry,
+    head_operations, stay,
+};
 use alknet_core::{
     AccessRule, Alpn, Authorizer, Caller, Carrier, Connection, Credential, CredentialVerifier, DialTarget, Dialer,
     HostPort, Identity, IdentityProvider, KeyPurpose, KeySigner, NodeKey, Peer, PeerAddr, PerStream, Router,
@@ -21,6 +24,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Runtime,
+    sync::watch,
 };
 
 /// The operation: a number in, the next one out.
@@ -32,6 +36,9 @@ pub const ECHO: Alpn = Alpn::from_static(b"alknet/bench-echo");
 
 const NODE_SEED: u8 = 1;
 const CALLER_SEED: u8 = 2;
+const WORKER_SEED: u8 = 3;
+/// The worker's name at its head.
+pub const WORKER: &str = "worker";
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub struct Number {
@@ -52,8 +59,9 @@ impl StreamHandler for Echo {
     }
 }
 
-/// A node on threads of its own.
+/// A node on threads of its own. It takes offers as a head does.
 pub struct Node {
+    seed: u8,
     endpoint: Endpoint,
     registry: Arc<Registry>,
     folder: TempDir,
@@ -63,10 +71,19 @@ pub struct Node {
 
 impl Node {
     pub fn start() -> Self {
+        Self::start_as(NODE_SEED)
+    }
+
+    /// Another one, which can be the worker of the first.
+    pub fn start_worker() -> Self {
+        Self::start_as(WORKER_SEED)
+    }
+
+    fn start_as(seed: u8) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let (endpoint, registry, store) = runtime.block_on(serve(&folder));
-        Self { endpoint, registry, folder, store, runtime: Some(runtime) }
+        let (endpoint, registry, store) = runtime.block_on(serve(seed, &folder));
+        Self { seed, endpoint, registry, folder, store, runtime: Some(runtime) }
     }
 
     fn addr(&self) -> SocketAddr {
@@ -80,10 +97,27 @@ impl Node {
             Carrier::Quic => CarrierPolicy::QuicOnly,
             _ => CarrierPolicy::TcpOnly,
         };
-        let dialer = NetDialer::new(credentials(CALLER_SEED), policy);
+        dial(CALLER_SEED, self.target(), policy, alpn).await
+    }
+
+    fn target(&self) -> DialTarget {
         let address = HostPort::new(&self.addr().ip().to_string(), self.addr().port()).unwrap();
-        let target = DialTarget { key: Some(public(NODE_SEED)), addresses: vec![address] };
-        dialer.dial(&target, alpn).await.unwrap()
+        DialTarget { key: Some(public(self.seed)), addresses: vec![address] }
+    }
+
+    /// Offers its operations to `head`, over TLS, and waits until they are taken.
+    pub async fn join(&self, head: &Self) {
+        let (target, registry) = (head.target(), self.registry.clone());
+        let client = ReconnectingClient::new(move || {
+            let (target, registry) = (target.clone(), registry.clone());
+            async move {
+                let connection = dial(WORKER_SEED, target, CarrierPolicy::TcpOnly, &CALL).await;
+                CallClient::connect_offering(connection, registry, caller()).await
+            }
+        });
+        let (state, mut stands) = watch::channel(HeadState::default());
+        self.runtime.as_ref().unwrap().spawn(Box::pin(stay(client, self.registry.clone(), caller, state)));
+        stands.wait_for(|state| matches!(state, HeadState::Joined { .. })).await.unwrap();
     }
 
     /// A client of the operations.
@@ -97,7 +131,11 @@ impl Node {
     }
 }
 
-/// Who calls in process: the one that the node knows.
+async fn dial(seed: u8, target: DialTarget, policy: CarrierPolicy, alpn: &Alpn) -> Connection {
+    NetDialer::new(credentials(seed), policy).dial(&target, alpn).await.unwrap()
+}
+
+/// Who calls in process, or back from a head: somebody with every right.
 pub fn caller() -> Caller {
     let identity = Some(Arc::new(Identity::owner("caller")));
     Caller { identity, credential: None, addr: PeerAddr::LocalOwner { pid: 1 } }
@@ -111,17 +149,21 @@ impl Drop for Node {
     }
 }
 
-async fn serve(folder: &TempDir) -> (Endpoint, Arc<Registry>, Store) {
+async fn serve(seed: u8, folder: &TempDir) -> (Endpoint, Arc<Registry>, Store) {
     let sessions = Sessions::default();
     let store = Store::open(&folder.path().join("db"), Roles::default(), sessions.clone()).unwrap();
     let identities = TestIdentities::default();
     identities.know(&Credential::NodeKey(public(CALLER_SEED)), Identity::owner("caller"));
+    identities.know(&Credential::NodeKey(public(WORKER_SEED)), Identity::owner(WORKER));
     let identities: Arc<dyn IdentityProvider> = Arc::new(identities);
 
     let mut registry = Registry::builder(Authorizer::new(store.audit_log()), sessions.clone());
-    registry.register(next()).unwrap().register(from()).unwrap();
+    registry.node(public(seed));
+    for operation in [next(), from()].into_iter().chain(head_operations()) {
+        registry.register(operation).unwrap();
+    }
     let registry = registry.build().unwrap();
-    let authenticator = Authenticator::new(identities.clone(), CredentialVerifier::new(public(NODE_SEED), || 0));
+    let authenticator = Authenticator::new(identities.clone(), CredentialVerifier::new(public(seed), || 0));
     let calls = Arc::new(CallHandler::new(registry.clone(), authenticator));
     let router = Router::builder(identities.clone())
         .service(CALL, Service::node().on_control_socket(), calls)
@@ -131,8 +173,7 @@ async fn serve(folder: &TempDir) -> (Endpoint, Arc<Registry>, Store) {
         .build();
 
     let config = EndpointConfig { listen: ([127, 0, 0, 1], 0).into(), plain_ssh: None, public_url: None };
-    let endpoint =
-        Endpoint::bind(config, router, identities, sessions, &credentials(NODE_SEED), web(folder)).await.unwrap();
+    let endpoint = Endpoint::bind(config, router, identities, sessions, &credentials(seed), web(folder)).await.unwrap();
     endpoint.listen_locally(&folder.path().join("sock")).unwrap();
     (endpoint, registry, store)
 }

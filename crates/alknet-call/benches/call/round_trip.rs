@@ -31,30 +31,35 @@ pub async fn run(node: &Node, carrier: Carrier) {
     println!("{}", Comparison { name: &name, unit: "us", ours: &ours, peer: &peer, bar: Bar::AtMost(1.5) });
 }
 
-/// Median of a turn, in microseconds.
 async fn calls(client: &CallClient) -> f64 {
-    let mut took = Vec::new();
-    for n in 0..IN_A_TURN {
-        let begun = Instant::now();
-        let answer = client.call(OPERATION, json!({ "n": n }), CallOptions::default()).await.unwrap();
-        took.push(begun.elapsed().as_secs_f64() * 1e6);
-        assert_eq!(answer["n"], n + 1);
-    }
-    median(&took)
+    p50(async |n| call(client, OPERATION, n).await).await
 }
 
-/// Median of a turn, in microseconds.
 async fn echoes(stream: &mut Stream) -> f64 {
-    let mut took = Vec::new();
-    for n in 0..IN_A_TURN {
+    p50(async |n| {
         let sent = [n as u8];
         let mut back = [0];
-        let begun = Instant::now();
         stream.write_all(&sent).await.unwrap();
         stream.flush().await.unwrap();
         stream.read_exact(&mut back).await.unwrap();
-        took.push(begun.elapsed().as_secs_f64() * 1e6);
         assert_eq!(back, sent);
+    })
+    .await
+}
+
+/// One call of an operation that counts.
+pub async fn call(client: &CallClient, operation: &str, n: u64) {
+    let answer = client.call(operation, json!({ "n": n }), CallOptions::default()).await.unwrap();
+    assert_eq!(answer["n"], n + 1);
+}
+
+/// Median of a turn, in microseconds.
+pub async fn p50(mut exchange: impl AsyncFnMut(u64)) -> f64 {
+    let mut took = Vec::new();
+    for n in 0..IN_A_TURN {
+        let begun = Instant::now();
+        exchange(n).await;
+        took.push(begun.elapsed().as_secs_f64() * 1e6);
     }
     median(&took)
 }
