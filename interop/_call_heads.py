@@ -300,7 +300,7 @@ async def waits(_, __):
 
 @check("CALL-56", "a worker that goes away: its calls end with UNAVAILABLE, and so do later ones", "head")
 async def gone(trial):
-    offer = [{**specification("hostile/wait", kind), "name": f"hostile/wait-{kind}-{idempotent}", "idempotent": idempotent}
+    offer = [{**specification("hostile/wait", kind), "name": f"hostile/wait-{kind}-{idempotent:d}", "idempotent": idempotent}
              for kind in ("query", "mutation") for idempotent in (False, True)]
     names = [one["name"] for one in offer]
     for leave in (lambda worker: worker.connection.stream.cut(), lambda worker: worker.connection.stream.end(),
@@ -326,15 +326,19 @@ async def odd_answers(trial):
     items = specification("hostile/items", "subscription")
 
     async def too_many(context, input):
-        for number in range(3):
+        for number in range(20):
             worker.connection.send("call.responded", context.id, {"seq": number + 1, "output": number})
         await asyncio.sleep(3600)
+        yield
     offer = [specification(HOSTILE, "query"), items]
     async with new_worker(trial, {HOSTILE: twice, "hostile/items": too_many}, offer) as worker, await trial.connect() as caller:
         for _ in range(10):
             equal(await caller.call(worker.at_head(HOSTILE), {}), "first")
         call = caller.subscribe(worker.at_head("hostile/items"), {}, credit=2)
+        await call.received(2)
+        call.credit(20)
         equal((await call.failure()).code, "UNAVAILABLE")
+        holds(len(call.items) < 20, "the head took them all")
         await asyncio.wait_for(worker.connection.over.wait(), 5)
         await trial.works(caller)
 
@@ -346,12 +350,14 @@ async def wrong_kind_of_answer(trial):
         await asyncio.sleep(3600)
 
     async def an_output(context, _):
-        return "output"
+        worker.connection.send("call.responded", context.id, {"output": "output"})
+        await asyncio.sleep(3600)
+        yield
     offer = [specification(HOSTILE, "query"), specification("hostile/items", "subscription")]
     async with new_worker(trial, {HOSTILE: an_item, "hostile/items": an_output}, offer) as worker, await trial.connect() as caller:
         equal((await caller.refused(worker.at_head(HOSTILE), {})).code, "INVALID_OPERATION_TYPE")
-        equal((await caller.subscribe(worker.at_head("hostile/items"), {}).failure()).code, "INVALID_OPERATION_TYPE")
         await until(lambda: not worker.running, 5, "what was not wanted is called off")
+        equal((await caller.subscribe(worker.at_head("hostile/items"), {}).failure()).code, "INVALID_OPERATION_TYPE")
         await trial.works(caller)
 
 

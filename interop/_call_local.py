@@ -124,16 +124,17 @@ async def workers_after_a_kill(head, node, worker):
 async def stopping(head, node, worker):
     if worker.connection is None:
         raise Skip("nothing here takes a known time")
-    connection, other = await node.known(), await node.known()
+    connection = await node.known()
     waiting = connection.subscribe("events/subscribe", {"topic": "node.peers"})
     call = connection.ask(f"{head.worker_name}/conformance/sleep", {"milliseconds": 1500})
     await until(worker.working, 5, "the work begins")
     head.node.process.send_signal(signal.SIGTERM)
 
     async def refuses():
-        kind, payload = await other.ask("services/list", {"limit": 1}).ended()
-        return (payload.get("code"), payload.get("retryable")) == ("UNAVAILABLE", True) and not other.over.is_set()
+        kind, payload = await connection.ask("services/list", {"limit": 1}).ended()
+        return (payload.get("code"), payload.get("retryable")) == ("UNAVAILABLE", True)
     await until(refuses, 1.3, "a new request is refused on a stream that is there")
+    equal(connection.over.is_set(), False)
     failure = await waiting.failure()
     equal((failure.code, failure.retryable), ("UNAVAILABLE", True))
     equal(await call.output(), {})

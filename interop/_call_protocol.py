@@ -242,8 +242,11 @@ class Connection:
         if token is not None:
             payload["authToken"] = token
         call = Call(self, id, subscription, members.get("credit", CREDIT))
-        self.open[id] = call
         self.asked.add(id)
+        if self.over.is_set():
+            call.take("call.error", UNAVAILABLE)
+        else:
+            self.open[id] = call
         return call, payload
 
     def ask(self, operation, input=None, **members):
