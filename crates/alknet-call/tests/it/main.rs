@@ -14,6 +14,7 @@ mod graph;
 mod idempotency;
 mod local_subscriptions;
 mod node;
+mod properties;
 mod protocol;
 mod reconnect;
 mod registration;
