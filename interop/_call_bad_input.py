@@ -167,7 +167,8 @@ async def no_envelope(trial):
 async def wrong_types(trial):
     wrong = [("operationId", 1), ("operationId", None), ("authToken", 1), ("deadlineMs", -1), ("deadlineMs", 1.5), ("deadlineMs", "1"),
              ("deadlineMs", None), ("authToken", None), ("via", None),
-             ("wants", 1), ("wants", "both"), ("idempotencyKey", 1), ("credit", -1), ("credit", "64"), ("credit", 0.5), ("afterSeq", -1), ("afterSeq", "7"), ("parentId", 1),
+             ("wants", 1), ("wants", "both"), ("idempotencyKey", 1), ("credit", -1), ("credit", "64"),
+             ("credit", 0.5), ("afterSeq", -1), ("afterSeq", "7"), ("parentId", 1),
              ("traceparent", {}), ("via", "a"), ("via", [1]), ("origin", ["me"])]
     cases = {f"{name} {value!r}": request(**{name: value}) for name, value in wrong}
     cases["no operationId"] = {"type": "call.requested", "id": "a", "payload": {"input": {}}}

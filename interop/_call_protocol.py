@@ -86,8 +86,8 @@ def table(value):
     return isinstance(value, dict)
 
 
-REQUEST = {"operationId": text, "wants": lambda value: value in ("output", "items"), "authToken": text, "deadlineMs": whole, "idempotencyKey": text, "credit": whole, "afterSeq": whole,
-           "parentId": text, "traceparent": text, "via": texts, "origin": text}
+REQUEST = {"operationId": text, "wants": lambda value: value in ("output", "items"), "authToken": text, "deadlineMs": whole,
+           "idempotencyKey": text, "credit": whole, "afterSeq": whole, "parentId": text, "traceparent": text, "via": texts, "origin": text}
 MEMBERS = {
     "call.requested": REQUEST, "call.batch": {"requests": lambda value: isinstance(value, list)}, "call.responded": {"seq": whole},
     "call.completed": {}, "call.aborted": {}, "call.credit": {"items": whole},

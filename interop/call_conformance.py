@@ -19,7 +19,9 @@ import time
 import _call_bad_input  # noqa: F401 (their checks put themselves on the list)
 import _call_builtin  # noqa: F401
 import _call_calls  # noqa: F401
+import _call_endings  # noqa: F401
 import _call_heads  # noqa: F401
+import _call_hostile  # noqa: F401
 import _call_local
 import _call_streams  # noqa: F401
 from _call_offered import Offered
@@ -29,6 +31,7 @@ from _call_trial import CHECKS, SECONDS, NodeProfile, Skip, Trial, WorkerProfile
 from _node import World
 
 SLOW_SECONDS = 60
+WHOLE_SECONDS = 600
 
 
 class Tally:
@@ -77,8 +80,6 @@ async def names_of(connection):
 
 def can(trial, need):
     """Whether the profile has what a check needs; raises `Skip` where it has not."""
-    if need == "head" and trial.prefix and trial.worker is None:
-        raise Skip("tried at the head itself")
     if need in ("endless", "hang", "wrong_input", "failing"):
         getattr(trial.profile, need)()
     if need in ("items", "sleep"):
@@ -88,7 +89,8 @@ def can(trial, need):
 async def conform(tally, trial):
     """Every check that makes sense there, one after the other; slow ones beside them."""
     for rule, what, needs, direct_only, function in CHECKS:
-        if not tally.wants(rule, what) or (direct_only and trial.prefix):
+        elsewhere = trial.prefix and (direct_only or "head" in needs) or "seen" in needs and trial.worker is None
+        if elsewhere or not tally.wants(rule, what):
             continue
         try:
             for need in needs:
@@ -108,7 +110,22 @@ async def remote(tally, options):
     async with await Connection.connect(*address, options.api_key) as connection:
         names = await names_of(connection)
     kind = WorkerProfile if options.prefix + "conformance/echo" in names else NodeProfile
-    await conform(tally, Trial(options.connect, *address, options.api_key, kind(names, options.prefix), worker_role=options.worker_role))
+    trial = Trial(options.connect, *address, options.api_key, kind(names, options.prefix), worker_role=options.worker_role)
+    await conform(tally, trial)
+    if not options.prefix:
+        await tally.run(options.connect, "CALL-51", "the worker of this script joins", behind(tally, trial), WHOLE_SECONDS)
+    await asyncio.gather(*tally.behind)
+
+
+async def behind(tally, head):
+    """The same checks, through the head, at the worker of this script."""
+    async with head.another_key(head.worker_role) as (key, _, name):
+        worker = await Offered().join(head.host, head.port, head.node_key, key)
+        async with await head.connect() as connection:
+            profile = WorkerProfile(await names_of(connection), f"{name}/")
+        label = f"a worker behind {head.label}"
+        await conform(tally, Trial(label, head.host, head.port, head.node_key, head.api_key, profile, worker=worker))
+        await worker.leave()
 
 
 async def local(tally, binary):
@@ -154,7 +171,6 @@ async def main():
     tally = Tally(options.only)
     if options.connect and options.api_key:
         await remote(tally, options)
-        await asyncio.gather(*tally.behind)
     elif options.binary and not options.connect:
         await local(tally, options.binary)
     else:
