@@ -1,6 +1,6 @@
 //! Frames and envelopes of the call protocol.
 
-use alknet_call::{Envelope, FrameDecoder, RemoteOperation, scan_json};
+use alknet_call::{Envelope, FrameDecoder, RemoteOperation, RequestId, Requested, scan_json};
 
 /// The bound under which frames are cut here, in bytes.
 const ALLOWED: usize = 4096;
@@ -33,11 +33,30 @@ fn frames(bytes: &[u8], step: usize) -> (Vec<Vec<u8>>, bool) {
     (frames, false)
 }
 
+/// Whatever is read as an envelope keeps its bounds, and reads the same again.
 pub fn call_envelope(data: &[u8]) {
-    if let Ok(envelope) = Envelope::decode(data) {
-        let again = Envelope::decode(data).expect("because it was read a moment ago");
-        assert_eq!(format!("{envelope:?}"), format!("{again:?}"));
+    let Ok(envelope) = Envelope::decode(data) else { return };
+    let again = Envelope::decode(data).expect("because it was read a moment ago");
+    assert_eq!(format!("{envelope:?}"), format!("{again:?}"));
+    match &envelope {
+        Envelope::Requested(requested) => bounded(requested),
+        Envelope::Batch { requests, .. } => {
+            assert!((1..=64).contains(&requests.len()));
+            let ids: std::collections::HashSet<_> = requests.iter().map(|requested| &requested.id).collect();
+            assert_eq!(ids.len(), requests.len());
+            requests.iter().for_each(bounded);
+        }
+        Envelope::Hello { hello, .. } => assert!(hello.features.len() <= 64),
+        Envelope::Error { error, .. } => assert!(error.message.len() <= 1024 && error.code.as_str().len() <= 64),
+        _ => {}
     }
+}
+
+fn bounded(requested: &Requested) {
+    let id = |id: &RequestId| assert!((1..=64).contains(&id.as_str().len()));
+    id(&requested.id);
+    requested.parent_id.iter().chain(&requested.traceparent).for_each(id);
+    assert!(requested.via.len() <= 5, "one more than are allowed");
 }
 
 /// The first line is a specification as a worker tells it, the rest an input to check against it. What is taken is narrowed, and

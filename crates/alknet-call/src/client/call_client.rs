@@ -102,8 +102,15 @@ impl CallClient {
         let (client, outgoing) = Self::on_stream(stream.send.id());
         let session = Session::opened(Arc::new(shared), stream, &client, outgoing);
         tokio::spawn(async move {
-            if let Err(error) = session.serve().await {
-                tracing::debug!(peer = %connection.peer().addr, %error, "call stream ended");
+            tokio::select! {
+                biased;
+                outcome = session.serve() => if let Err(error) = outcome {
+                    tracing::debug!(peer = %connection.peer().addr, %error, "call stream ended");
+                },
+                // A carrier need not tell its streams.
+                reason = connection.closed() => {
+                    tracing::debug!(peer = %connection.peer().addr, %reason, "call connection closed");
+                }
             }
         });
         Ok(client)

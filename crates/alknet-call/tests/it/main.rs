@@ -5,6 +5,7 @@ mod both_directions;
 mod builtins;
 mod byte_streams;
 mod calls;
+mod carriers;
 mod client;
 mod composition;
 mod corpus;
