@@ -55,6 +55,7 @@ impl Streams {
         let mut accepting = true;
         loop {
             tokio::select! {
+                biased;
                 accepted = connection.accept_stream(), if accepting && self.sessions.len() < MAX_STREAMS => {
                     match accepted {
                         Ok(Some(stream)) => self.begin(stream),

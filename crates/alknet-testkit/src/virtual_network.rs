@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     ops::RangeInclusive,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,6 +61,32 @@ impl Default for Weather {
 #[error("nobody answers at {0}")]
 pub struct Unreachable(pub String);
 
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Towards {
+    /// To whoever dialled.
+    Near,
+    /// To whoever was dialled.
+    Far,
+}
+
+/// Where bytes were carried.
+#[derive(Debug, Clone, Copy)]
+pub struct Passage {
+    /// The connection's number on the network.
+    pub line: u64,
+    /// The stream's number on the connection.
+    pub stream: u64,
+    /// Which way.
+    pub towards: Towards,
+}
+
+/// Sees everything that the network carries, when it leaves its sender.
+pub trait Tap: Send + Sync {
+    /// These bytes left, the next ones of their direction.
+    fn carried(&self, passage: Passage, bytes: &[u8]);
+}
+
 /// A network of named hosts. Clones are handles on the same network.
 #[derive(Clone)]
 pub struct VirtualNetwork(Arc<Inner>);
@@ -65,6 +94,8 @@ pub struct VirtualNetwork(Arc<Inner>);
 struct Inner {
     chance: Chance,
     weather: Weather,
+    tap: Option<Arc<dyn Tap>>,
+    next_line: AtomicU64,
     places: Mutex<Places>,
     relays: TaskTracker,
 }
@@ -102,7 +133,17 @@ pub struct Dialling {
 impl VirtualNetwork {
     /// An empty network.
     pub fn new(chance: Chance, weather: Weather) -> Self {
-        Self(Arc::new(Inner { chance, weather, places: Mutex::default(), relays: TaskTracker::new() }))
+        Self::build(chance, weather, None)
+    }
+
+    /// The same, with somebody who sees everything.
+    pub fn tapped(chance: Chance, weather: Weather, tap: Arc<dyn Tap>) -> Self {
+        Self::build(chance, weather, Some(tap))
+    }
+
+    fn build(chance: Chance, weather: Weather, tap: Option<Arc<dyn Tap>>) -> Self {
+        let (next_line, places, relays) = (AtomicU64::new(0), Mutex::default(), TaskTracker::new());
+        Self(Arc::new(Inner { chance, weather, tap, next_line, places, relays }))
     }
 
     /// Begins to listen as `host`; who did before no longer does. Dropping the receiver ends it.
@@ -128,7 +169,15 @@ impl VirtualNetwork {
         places.lines.retain(|line| !line.over.is_cancelled());
         places.lines.push(Line { ends: [who.from, who.to], cut: cut.clone(), over: over.clone() });
         drop(places);
-        let relay = Relay { network: self.0.clone(), cut, gone: CancellationToken::new(), streams: TaskTracker::new() };
+        let line = self.0.next_line.fetch_add(1, Ordering::Relaxed);
+        let relay = Relay {
+            network: self.0.clone(),
+            line,
+            next_stream: AtomicU64::new(0),
+            cut,
+            gone: CancellationToken::new(),
+            streams: TaskTracker::new(),
+        };
         self.0.relays.spawn(async move {
             let _over = over.drop_guard();
             relay.run(near_relay, far_relay).await;
@@ -141,9 +190,14 @@ impl VirtualNetwork {
         self.cut_where(|ends| ends.iter().any(|end| end == one) && ends.iter().any(|end| end == other))
     }
 
+    /// Ends listening: nobody reaches the host any more, its connections stay.
+    pub fn withdraw(&self, host: &str) {
+        self.0.places().listening.remove(host);
+    }
+
     /// Takes a host off the network: nobody reaches it any more, and its connections are cut. It comes back by listening again.
     pub fn crash(&self, host: &str) -> usize {
-        self.0.places().listening.remove(host);
+        self.withdraw(host);
         self.cut_where(|ends| ends.iter().any(|end| end == host))
     }
 
@@ -176,6 +230,8 @@ impl Inner {
 
 struct Relay {
     network: Arc<Inner>,
+    line: u64,
+    next_stream: AtomicU64,
     cut: CancellationToken,
     /// Cancelled once both sides were told that it is over.
     gone: CancellationToken,
@@ -223,41 +279,44 @@ impl Relay {
     }
 
     async fn carry(&self, near: &Connection, far: &Connection) -> std::convert::Infallible {
-        tokio::join!(biased; self.open(near, far), self.open(far, near));
+        tokio::join!(biased; self.open(near, far, Towards::Far), self.open(far, near, Towards::Near));
         // No more streams; those there are go on.
         std::future::pending().await
     }
 
     /// Opens at `to` each stream that is opened at `from`.
-    async fn open(&self, from: &Connection, to: &Connection) {
+    async fn open(&self, from: &Connection, to: &Connection, towards: Towards) {
         while let Ok(Some(here)) = from.accept_stream().await {
             let Ok(there) = to.open_stream().await else { break };
-            self.streams.spawn(self.direction(here.recv, there.send));
-            self.streams.spawn(self.direction(there.recv, here.send));
+            let stream = self.next_stream.fetch_add(1, Ordering::Relaxed);
+            let back = if towards == Towards::Far { Towards::Near } else { Towards::Far };
+            let passage = |towards| Passage { line: self.line, stream, towards };
+            self.streams.spawn(self.direction(passage(towards), here.recv, there.send));
+            self.streams.spawn(self.direction(passage(back), there.recv, here.send));
         }
     }
 
-    fn direction(&self, from: RecvStream, to: SendStream) -> impl Future<Output = ()> + use<> {
+    fn direction(&self, passage: Passage, from: RecvStream, to: SendStream) -> impl Future<Output = ()> + use<> {
         let (network, cut, gone) = (self.network.clone(), self.cut.clone(), self.gone.clone());
         async move {
             tokio::select! {
                 biased;
                 () = gone.cancelled() => {}
-                () = carry(&network, &cut, from, to) => {}
+                () = carry(&network, passage, &cut, from, to) => {}
             }
         }
     }
 }
 
 /// Carries one direction of a stream, chunk by chunk. After a cut it holds both ends without moving anything.
-async fn carry(network: &Inner, cut: &CancellationToken, mut from: RecvStream, mut to: SendStream) {
+async fn carry(network: &Inner, passage: Passage, cut: &CancellationToken, mut from: RecvStream, mut to: SendStream) {
     let mut chunk = vec![0; network.weather.max_chunk_bytes];
     loop {
         let most = 1 + network.chance.below(chunk.len() as u64) as usize;
         let goes_on = tokio::select! {
             biased;
             () = cut.cancelled() => std::future::pending().await,
-            goes_on = carry_chunk(network, &mut from, &mut to, &mut chunk[..most]) => goes_on,
+            goes_on = carry_chunk(network, passage, &mut from, &mut to, &mut chunk[..most]) => goes_on,
         };
         if !goes_on {
             return;
@@ -266,7 +325,13 @@ async fn carry(network: &Inner, cut: &CancellationToken, mut from: RecvStream, m
 }
 
 /// Answers whether there may be more.
-async fn carry_chunk(network: &Inner, from: &mut RecvStream, to: &mut SendStream, chunk: &mut [u8]) -> bool {
+async fn carry_chunk(
+    network: &Inner,
+    passage: Passage,
+    from: &mut RecvStream,
+    to: &mut SendStream,
+    chunk: &mut [u8],
+) -> bool {
     let read = tokio::select! {
         biased;
         stopped = to.stopped() => {
@@ -275,6 +340,9 @@ async fn carry_chunk(network: &Inner, from: &mut RecvStream, to: &mut SendStream
         }
         read = from.read(chunk) => read,
     };
+    if let (Some(tap), Ok(bytes)) = (&network.tap, &read) {
+        tap.carried(passage, &chunk[..*bytes]);
+    }
     sleep(network.passage()).await;
     match read {
         Ok(0) => {

@@ -107,7 +107,8 @@ impl ReconnectingClient {
                 outcome => return outcome,
             };
             let unsent = error.retryable;
-            let repeat = unsent || options.idempotency_key.is_some() || self.nature(operation).await.idempotent;
+            let repeat =
+                unsent || options.idempotency_key.is_some() || self.nature(operation, deadline).await.idempotent;
             if !repeat {
                 return Err(error);
             }
@@ -127,7 +128,7 @@ impl ReconnectingClient {
     ) -> Result<Subscription, CallError> {
         let deadline = options.call.deadline();
         let client = self.connected_within(deadline).await?;
-        let Nature { resumable, .. } = self.nature(operation).await;
+        let Nature { resumable, .. } = self.nature(operation, deadline).await;
         let mut resuming = Resuming {
             client: self.clone(),
             operation: operation.to_owned(),
@@ -148,14 +149,15 @@ impl ReconnectingClient {
         timeout_at(deadline, self.connected()).await.map_err(late)
     }
 
-    /// What the operation's specification says; where it cannot be had soon, the least.
-    async fn nature(&self, operation: &str) -> Nature {
+    /// What the operation's specification says; where it cannot be had soon, or before `deadline`, the least.
+    async fn nature(&self, operation: &str, deadline: Option<Instant>) -> Nature {
         if let Some(nature) = self.natures().get(operation) {
             return *nature;
         }
-        let options = CallOptions { deadline: Some(NATURE_TIMEOUT), ..CallOptions::default() };
+        let soon = Some(deadline.into_iter().fold(Instant::now() + NATURE_TIMEOUT, Instant::min));
         let asked = async {
-            let client = self.connected_within(options.deadline()).await?;
+            let client = self.connected_within(soon).await?;
+            let options = remaining(&CallOptions::default(), soon);
             client.call("services/schema", json!({ "names": [operation] }), options).await
         };
         let Some(found) = asked.await.ok().and_then(|output| Nature::deserialize(&output["operations"][0]).ok()) else {

@@ -1,7 +1,7 @@
 //! What this side asks of the peer on one stream.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -100,7 +100,8 @@ pub(crate) struct Outgoing {
     shared: Arc<StreamShared>,
     /// Requests that wait for room, in their order.
     held: VecDeque<Asked>,
-    waiting: HashMap<u64, Waiting>,
+    /// By number: when the stream goes, those who wait learn it in the order in which they asked.
+    waiting: BTreeMap<u64, Waiting>,
     unanswered_bytes: usize,
     /// Calls about which something is to be said.
     owing: Vec<u64>,
@@ -115,7 +116,7 @@ impl Outgoing {
             commands,
             shared,
             held: VecDeque::new(),
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             unanswered_bytes: 0,
             owing: Vec::new(),
             clients_gone: false,
