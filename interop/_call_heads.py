@@ -59,6 +59,7 @@ async def offers(trial):
         await second.received(1)
         equal(await caller.call(worker.at_head("hostile/second"), {"text": "b"}), {"text": "b"})
         holds(worker.at_head(HOSTILE) not in await listed(caller), "the first offer is still listed")
+        equal(await worker.offer.ended(), ("call.completed", {}))
         second.abort()
         equal((await second.failure()).code, "ABORTED")
         holds(worker.at_head("hostile/second") not in await listed(caller), "what is not offered any more is listed")
@@ -167,6 +168,22 @@ async def long_input(trial):
         equal(len(json.dumps(fits, separators=(",", ":"))), 100)
         equal(await caller.call(worker.at_head(HOSTILE), fits), fits)
         equal((await caller.refused(worker.at_head(HOSTILE), {"text": "x" * 90})).code, "INVALID_INPUT")
+
+
+@check("CALL-51", "no more calls at a time than the worker accepts", "head")
+async def accepted(trial):
+    async with new_worker(trial, {HOSTILE: waits}) as worker, await trial.connect() as caller:
+        offer = worker.connection.subscribe("workers/offer", {"operations": [specification(HOSTILE, "query")], "accepts": 2})
+        await offer.received(1)
+        calls = [caller.ask(worker.at_head(HOSTILE), {}) for _ in range(2)]
+        await until(lambda: len(worker.running) == 2, 5, "both calls arrive")
+        failure = await caller.refused(worker.at_head(HOSTILE), {})
+        equal((failure.code, failure.retryable, len(worker.seen)), ("OVERLOADED", True, 2))
+        for call in calls:
+            call.abort()
+            await call.ended()
+        caller.ask(worker.at_head(HOSTILE), {})
+        await until(lambda: len(worker.seen) == 3, 5, "a call arrives again")
 
 
 @check("CALL-51", "a specification of a name and a kind is enough", "head")
