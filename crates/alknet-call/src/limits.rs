@@ -1,4 +1,4 @@
-//! Every bound of this crate, with its unit (`docs/spec/call.md`, 9).
+//! Every bound of this crate, with its unit (`docs/spec/call.md`, 15).
 
 use std::time::Duration;
 

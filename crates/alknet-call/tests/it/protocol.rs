@@ -1,6 +1,6 @@
 //! The rules of frames and envelopes.
 
-use alknet_call::limits::{MAX_CALLS_IN_FLIGHT, MAX_FRAME_BYTES, MAX_UNIDENTIFIED_FRAME_BYTES};
+use alknet_call::limits::{MAX_CALLS_IN_FLIGHT, MAX_FRAME_BYTES, MAX_UNIDENTIFIED_FRAME_BYTES, WRITE_STALL_TIMEOUT};
 use alknet_core::{Carrier, ServeError};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -181,4 +181,71 @@ async fn a_peer_that_does_not_read_stops_only_its_stream() {
     assert!(stuck.await.is_err(), "the node stops reading what it cannot answer");
     let mut other = RawPeer::open(connection).await;
     assert!(other.is_alive().await);
+}
+
+// CALL-19: after 30 s in which the peer takes nothing its stream is abandoned, and what ran for it is called off.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_given_up_after_a_while() {
+    let node = Node::new();
+    let (connection, served) = node.connect_over(alices(), Carrier::Tls);
+    let mut deaf = RawPeer::open(connection).await;
+    deaf.request("w", "/test/wait", json!({})).await;
+    for n in 0..10 {
+        deaf.request(&n.to_string(), "/test/bytes", json!({"bytes": 50_000})).await;
+    }
+    let start = tokio::time::Instant::now();
+    served.await.unwrap().unwrap();
+    let waited = start.elapsed();
+    assert!(WRITE_STALL_TIMEOUT <= waited && waited < WRITE_STALL_TIMEOUT * 2, "{waited:?}");
+    assert_eq!(node.waits.running.load(std::sync::atomic::Ordering::Acquire), 0);
+}
+
+// CALL-14 CALL-15 CALL-19: what is asked and called off while nothing of the answers is read is all done, in its order, later.
+#[tokio::test]
+async fn what_arrives_while_nothing_is_read_is_done_later() {
+    let node = Node::new();
+    let mut peer = node.raw(alices()).await;
+    for n in 0..40 {
+        peer.request(&n.to_string(), "/test/bytes", json!({"bytes": 50_000})).await;
+    }
+    peer.request("w", "/test/wait", json!({})).await;
+    peer.send(json!({"type": "call.aborted", "id": "w"})).await;
+    peer.send(json!({"type": "call.batch", "id": "b", "payload": {"requests": [
+        {"id": "b1", "operationId": "/test/echo", "input": {"text": "1"}},
+        {"id": "b2", "operationId": "/test/nothing"}
+    ]}}))
+    .await;
+    peer.request("last", "/test/echo", json!({"text": "z"})).await;
+    let mut seen = std::collections::HashMap::new();
+    while seen.len() < 44 {
+        let frame = peer.next().await.unwrap();
+        let said = frame["payload"]["code"].as_str().unwrap_or("output").to_owned();
+        assert_eq!(seen.insert(frame["id"].as_str().unwrap().to_owned(), said), None, "twice: {}", frame["id"]);
+    }
+    assert_eq!((seen["w"].as_str(), seen["b2"].as_str(), seen["last"].as_str()), ("ABORTED", "NOT_FOUND", "output"));
+    assert!(peer.is_alive().await, "and nothing more");
+    assert_eq!(node.waits.running.load(std::sync::atomic::Ordering::Acquire), 0);
+}
+
+// CALL-40: a batch of one stream is as many calls; what is wrong with it ends the stream before any of it runs.
+#[tokio::test]
+async fn a_wrong_batch_runs_nothing() {
+    let node = Node::new();
+    let batch = |requests: Value| json!({"type": "call.batch", "id": "b", "payload": {"requests": requests}});
+    let wait = |id: &str| json!({"id": id, "operationId": "/test/wait"});
+    let connection = node.connect(alices());
+    let mut good = RawPeer::open(connection.clone()).await;
+    good.send(batch(json!([wait("open"), {"id": "e", "operationId": "/test/echo", "input": {"text": "e"}}]))).await;
+    assert_eq!(good.output("e").await["text"], "e");
+    let too_many: Vec<_> = (0..65).map(|n| wait(&n.to_string())).collect();
+    for wrong in [json!([]), json!([wait("x"), wait("x")]), json!([wait("y"), wait("open")]), json!(too_many)] {
+        let mut peer = RawPeer::open(connection.clone()).await;
+        peer.send(batch(wrong)).await;
+        assert_eq!(peer.next().await, None);
+    }
+    assert_eq!(node.waits.running.load(std::sync::atomic::Ordering::Acquire), 1, "of the good one");
+    assert!(good.is_alive().await);
+    // The batch's own id is free.
+    good.request("b", "/test/echo", json!({"text": "b"})).await;
+    assert_eq!(good.output("b").await["text"], "b");
 }
