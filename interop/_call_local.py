@@ -55,8 +55,14 @@ class Head:
         return Trial(label, *self.address(), self.api_key, profile(set(), prefix), self.node, worker)
 
     def join_node(self):
-        """Starts a second node that is a worker of this one."""
-        raise NotImplementedError
+        """Starts a second node that is a worker of this one, and gives this one every right there."""
+        joined = Node(self.world, self.joined_name)
+        says(self.world.alknet("init", "--data", joined.data), 0)
+        joined.start()
+        says(self.node.call("peer", "add", self.joined_name, "--key", joined.node_id, "--role", "worker"), 0)
+        says(joined.call("peer", "add", "head", "--ticket", self.node.status["ticket"], "--role", "owner"), 0)
+        says(joined.call("worker", "join", "@head"), 0)
+        self.joined = joined
 
 
 def faults(head, node, worker):

@@ -27,7 +27,7 @@ import _call_streams  # noqa: F401
 from _call_offered import Offered
 from _call_protocol import Connection
 from _call_tls import parse_node_key
-from _call_trial import CHECKS, SECONDS, NodeProfile, Skip, Trial, WorkerProfile
+from _call_trial import CHECKS, SECONDS, NodeProfile, Skip, Trial, WorkerProfile, until
 from _node import World
 
 SLOW_SECONDS = 60
@@ -141,6 +141,10 @@ async def local(tally, binary):
 
         async def a_node_joins():
             await asyncio.to_thread(head.join_node)
+            async with await tried[0].connect() as connection:
+                async def is_listed():
+                    return f"{head.joined_name}/events/publish" in await names_of(connection)
+                await until(is_listed, 10, "the head lists what it offers")
             tried.append(head.trial(NodeProfile, "node behind a head", f"{head.joined_name}/"))
         await tally.run("head", "CALL-51", "the worker of this script joins", a_worker_joins())
         await tally.run("head", "CALL-51", "a second node joins as a worker", a_node_joins())
