@@ -1,6 +1,6 @@
 //! Whether a call is let through: the gate, then the input.
 
-use alknet_core::{Acting, Caller, Demand, Denial, Identity, Permit, ResourceId};
+use alknet_core::{Acting, Caller, Denial, Identity, Permit, ResourceId};
 use serde_json::Value;
 
 use crate::{CallError, ErrorCode, Registry, registered::Registered};
@@ -60,11 +60,11 @@ impl Registry {
         resource: Option<&ResourceId>,
     ) -> Result<Permit, CallError> {
         let spec = &operation.spec;
-        let demand = Demand { action: &spec.name, rule: &spec.access, resource, effect: spec.kind.into() };
+        let gate = operation.gate.get_or_init(|| self.authorizer().gate(&spec.name, &spec.access, spec.kind.into()));
         match asker {
-            Asker::Caller(caller) => self.authorizer().authorize(caller, &demand).map_err(CallError::from),
+            Asker::Caller(caller) => gate.authorize(caller, resource).map_err(CallError::from),
             Asker::Operation(caller, acting) => {
-                self.authorizer().authorize_acting(caller, acting, &demand).map_err(beyond_authority)
+                gate.authorize_acting(caller, acting, resource).map_err(beyond_authority)
             }
         }
     }

@@ -1,8 +1,12 @@
 //! An operation in the registry, with what was made ready at its registration.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use alknet_core::Identity;
+use alknet_core::{Gate, Identity};
 use jsonschema::Validator;
 use serde::Serialize;
 use serde_json::Value;
@@ -26,6 +30,8 @@ pub(crate) struct Registered {
     pub(crate) typed: Option<Box<dyn Any + Send + Sync>>,
     pub(crate) composing: Composing,
     pub(crate) capabilities: Capabilities,
+    /// Its gate, made when it is first asked.
+    pub(crate) gate: OnceLock<Gate>,
     /// What its calls come to.
     pub(crate) tally: Arc<OperationTally>,
     /// What it takes and gives; of an operation of another node that is checked elsewhere.
@@ -48,7 +54,8 @@ impl Registered {
             || spec.access.resource().is_some()
             || spec.max_input_bytes.is_some()
             || !schema::says_only_types(&spec.input);
-        Ok(Self { spec, digest, handler, typed, composing, capabilities, tally, schemas, checks_typed })
+        let gate = OnceLock::new();
+        Ok(Self { spec, digest, handler, typed, composing, capabilities, gate, tally, schemas, checks_typed })
     }
 
     /// An operation of another node, whose specification was checked: it composes nothing here.
@@ -57,7 +64,18 @@ impl Registered {
         let (tally, composing) =
             (graph.operation(&spec.name), Composing::new(Authority::default(), Reachable::default(), false));
         let capabilities = Capabilities::default();
-        Self { spec, digest, handler, typed: None, composing, capabilities, tally, schemas: None, checks_typed: true }
+        Self {
+            spec,
+            digest,
+            handler,
+            typed: None,
+            composing,
+            capabilities,
+            gate: OnceLock::new(),
+            tally,
+            schemas: None,
+            checks_typed: true,
+        }
     }
 
     pub(crate) fn is_visible_to(&self, identity: Option<&Identity>) -> bool {

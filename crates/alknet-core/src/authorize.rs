@@ -1,10 +1,14 @@
 //! The one gate: a demand goes in, a [`Permit`] or a [`Denial`] comes out, and both are audited.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use crate::{
-    AccessRule, AuditEvent, AuditKind, AuditLog, AuditOutcome, Denial, Identity, PeerAddr, ResourceId, Scope, Standing,
-    access::decide,
+    AccessRule, AuditCounter, AuditEvent, AuditKind, AuditLog, AuditOutcome, Denial, Identity, PeerAddr, ResourceId,
+    Standing, access::decide, limits::MAX_GATE_COUNTERS,
 };
 
 /// Who asks: the identity if one is known, the credential that proved it, and from where.
@@ -59,6 +63,13 @@ pub struct Acting<'a> {
 }
 
 impl Acting<'_> {
+    fn decide(&self, caller: &Caller, rule: &AccessRule, resource: Option<&ResourceId>) -> Result<(), Denial> {
+        decide(rule, current(Some(self.identity)), resource)?;
+        if self.within_caller {
+            return decide(rule, current(caller.identity.as_ref()), resource).map_err(|_| Denial::Forbidden);
+        }
+        Ok(())
+    }
     fn words(&self, denial: Option<Denial>) -> String {
         match denial {
             None => format!("called by {}", self.operation),
@@ -75,8 +86,8 @@ fn current(identity: Option<&Arc<Identity>>) -> Option<&Identity> {
 ///
 /// Only an [`Authorizer`] makes one and it cannot be copied; what may be touched is read *from* it.
 pub struct Permit {
-    action: String,
-    scopes: Vec<Scope>,
+    action: Arc<str>,
+    rule: Arc<AccessRule>,
     resource: Option<ResourceId>,
     identity: Option<Arc<Identity>>,
 }
@@ -99,8 +110,8 @@ pub enum PermitError {
 
 impl Permit {
     fn new(demand: &Demand<'_>, identity: Option<Arc<Identity>>) -> Self {
-        let (action, scopes) = (demand.action.to_owned(), demand.rule.scopes().to_vec());
-        Self { action, scopes, resource: demand.resource.cloned(), identity }
+        let (action, rule) = (demand.action.into(), Arc::new(demand.rule.clone()));
+        Self { action, rule, resource: demand.resource.cloned(), identity }
     }
     /// The operation it was given for.
     pub fn action(&self) -> &str {
@@ -123,8 +134,8 @@ impl Permit {
     }
     /// Fails unless the gate has seen `scope` held, and the rights still stand.
     pub fn require(&self, scope: &str) -> Result<(), PermitError> {
-        if !self.scopes.iter().any(|held| held.as_str() == scope) {
-            return Err(PermitError::NotCovered { action: self.action.clone(), needed: scope.to_owned() });
+        if !self.rule.scopes().iter().any(|held| held.as_str() == scope) {
+            return Err(PermitError::NotCovered { action: self.action.to_string(), needed: scope.to_owned() });
         }
         self.check()
     }
@@ -187,13 +198,20 @@ impl Authorizer {
         acting: &Acting<'_>,
         demand: &Demand<'_>,
     ) -> Result<Permit, Denial> {
-        let mut verdict = decide(demand.rule, current(Some(acting.identity)), demand.resource);
-        if verdict.is_ok() && acting.within_caller {
-            let own = decide(demand.rule, current(caller.identity.as_ref()), demand.resource);
-            verdict = own.map_err(|_| Denial::Forbidden);
-        }
+        let verdict = acting.decide(caller, demand.rule, demand.resource);
         self.record(caller, demand, verdict, Some(acting.words(verdict.err())));
         verdict.map(|()| Permit::new(demand, caller.identity.as_ref().map(|_| acting.identity.clone())))
+    }
+
+    /// Prepares a demand that is made again and again.
+    pub fn gate(&self, action: &str, rule: &AccessRule, effect: Effect) -> Gate {
+        Gate {
+            authorizer: self.clone(),
+            action: action.into(),
+            rule: Arc::new(rule.clone()),
+            effect,
+            counters: RwLock::default(),
+        }
     }
 
     /// Writes down that an operation called another that does not exist for it.
@@ -230,6 +248,70 @@ impl Authorizer {
             addr: caller.addr.to_string(),
             detail,
         });
+    }
+}
+
+/// The gate of one operation, at which nothing is written out for what is only counted.
+pub struct Gate {
+    authorizer: Authorizer,
+    action: Arc<str>,
+    rule: Arc<AccessRule>,
+    effect: Effect,
+    /// Of allowed queries, by identity.
+    counters: RwLock<HashMap<Arc<str>, Arc<AuditCounter>>>,
+}
+
+impl Gate {
+    /// As [`Authorizer::authorize`].
+    pub fn authorize(&self, caller: &Caller, resource: Option<&ResourceId>) -> Result<Permit, Denial> {
+        let verdict = decide(&self.rule, current(caller.identity.as_ref()), resource);
+        self.settle(caller, resource, verdict, caller.identity.clone(), || verdict.err().map(|it| it.to_string()))
+    }
+
+    /// As [`Authorizer::authorize_acting`].
+    pub fn authorize_acting(
+        &self,
+        caller: &Caller,
+        acting: &Acting<'_>,
+        resource: Option<&ResourceId>,
+    ) -> Result<Permit, Denial> {
+        let verdict = acting.decide(caller, &self.rule, resource);
+        let identity = caller.identity.as_ref().map(|_| acting.identity.clone());
+        self.settle(caller, resource, verdict, identity, || Some(acting.words(verdict.err())))
+    }
+
+    fn settle(
+        &self,
+        caller: &Caller,
+        resource: Option<&ResourceId>,
+        verdict: Result<(), Denial>,
+        identity: Option<Arc<Identity>>,
+        detail: impl FnOnce() -> Option<String>,
+    ) -> Result<Permit, Denial> {
+        if verdict.is_err() || self.effect == Effect::Mutation || !self.is_counted(caller) {
+            let demand = Demand { action: &self.action, rule: &self.rule, resource, effect: self.effect };
+            self.authorizer.record(caller, &demand, verdict, detail());
+        }
+        let (action, rule) = (self.action.clone(), self.rule.clone());
+        verdict.map(|()| Permit { action, rule, resource: resource.cloned(), identity })
+    }
+
+    /// Counts an allowed query, where the audit wants no more.
+    fn is_counted(&self, caller: &Caller) -> bool {
+        let id = caller.id().unwrap_or_default();
+        // A map of counters stays whole whoever panicked while holding it.
+        if let Some(counter) = self.counters.read().unwrap_or_else(PoisonError::into_inner).get(id) {
+            counter.add();
+            return true;
+        }
+        let Some(counter) = self.authorizer.audit.counter(caller.id(), &self.action) else { return false };
+        counter.add();
+        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
+        if counters.len() >= MAX_GATE_COUNTERS {
+            counters.clear();
+        }
+        counters.insert(id.into(), counter);
+        true
     }
 }
 
@@ -311,6 +393,47 @@ mod tests {
             (Some("eve"), Some("called by status/all"))
         );
         assert!(events[2].detail.as_deref().unwrap().contains("status/all: this resource"));
+    }
+
+    #[derive(Default)]
+    struct Counts(Kept, Mutex<HashMap<(Option<String>, String), Arc<AuditCounter>>>);
+    impl AuditLog for Counts {
+        fn record(&self, event: AuditEvent) {
+            self.0.record(event);
+        }
+        fn counter(&self, identity: Option<&str>, action: &str) -> Option<Arc<AuditCounter>> {
+            let key = (identity.map(str::to_owned), action.to_owned());
+            Some(self.1.lock().unwrap().entry(key).or_insert_with(|| Arc::new(AuditCounter::new(|| {}))).clone())
+        }
+    }
+
+    #[test]
+    fn a_gate_decides_alike_and_counts_what_is_only_counted() {
+        // AUTH-13
+        let counts = Arc::new(Counts::default());
+        let authorizer = Authorizer::new(counts.clone());
+        let rule = AccessRule::scoped(["fs:read".parse().unwrap()]);
+        let gate = authorizer.gate("fs/read", &rule, Effect::Query);
+        let scopes = ScopeSet::from_iter(["fs:read".parse().unwrap()]);
+        let known = |name: &str| caller(Some(Identity::new(name, scopes.clone(), ResourceGrants::default())));
+        for _ in 0..3 {
+            assert_eq!(gate.authorize(&known("a"), None).unwrap().require("fs:read"), Ok(()));
+        }
+        assert!(gate.authorize(&known("b"), None).is_ok());
+        assert!(counts.0.0.lock().unwrap().is_empty());
+        assert_eq!(gate.authorize(&caller(None), None).unwrap_err(), Denial::Unauthenticated);
+        let stranger = caller(Some(Identity::new("c", ScopeSet::default(), ResourceGrants::default())));
+        assert_eq!(gate.authorize(&stranger, None).unwrap_err(), Denial::NotFound);
+        assert_eq!(counts.0.0.lock().unwrap().len(), 2, "refusals are written down");
+        let write = authorizer.gate("fs/write", &rule, Effect::Mutation);
+        assert_eq!(write.authorize(&known("a"), None).unwrap().action(), "fs/write");
+        assert_eq!(counts.0.0.lock().unwrap().len(), 3, "and so are mutations");
+        let counted = |name: &str| counts.1.lock().unwrap()[&(Some(name.to_owned()), "fs/read".to_owned())].take();
+        assert_eq!((counted("a"), counted("b"), counted("a")), (3, 1, 0));
+        for other in 0..2 * MAX_GATE_COUNTERS {
+            assert!(gate.authorize(&known(&other.to_string()), None).is_ok());
+        }
+        assert!(gate.counters.read().unwrap().len() <= MAX_GATE_COUNTERS);
     }
 
     #[test]

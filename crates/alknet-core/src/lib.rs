@@ -39,8 +39,8 @@ pub use access::{
     decide,
 };
 pub use alpn::{Alpn, Carriers, Face, InvalidAlpn};
-pub use audit::{AuditEvent, AuditKind, AuditLog, AuditOutcome};
-pub use authorize::{Acting, Authorizer, Caller, Demand, Effect, Maintenance, Permit, PermitError};
+pub use audit::{AuditCounter, AuditEvent, AuditKind, AuditLog, AuditOutcome};
+pub use authorize::{Acting, Authorizer, Caller, Demand, Effect, Gate, Maintenance, Permit, PermitError};
 pub use connection::{Carrier, CloseReason, Connection, ConnectionError, Link};
 pub use credential::{ApiKey, ApiKeyDigest, Credential, InvalidApiKey};
 pub use dial::{DialError, DialTarget, Dialer, HostPort, InvalidHostPort};

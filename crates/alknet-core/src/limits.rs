@@ -28,3 +28,5 @@ pub const DEFAULT_CONNECTIONS_PER_ALPN: usize = 4096;
 pub const OWNER_SHARE: usize = 8;
 /// Longest stretch of a peer-controlled string that reaches a log, in bytes.
 pub const MAX_LOGGED_BYTES: usize = 96;
+/// Identities whose allowed queries one gate counts without asking the audit for a counter again.
+pub const MAX_GATE_COUNTERS: usize = 256;

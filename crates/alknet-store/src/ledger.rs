@@ -3,13 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::Sender,
     },
 };
 
-use alknet_core::{AuditEvent, AuditKind, AuditLog, AuditOutcome};
+use alknet_core::{AuditCounter, AuditEvent, AuditKind, AuditLog, AuditOutcome};
 use rusqlite::{Connection, params};
 
 use crate::{
@@ -28,6 +28,9 @@ pub(crate) struct Ledger {
     clock: Clock,
     wake: Sender<Message>,
     pending: Mutex<Pending>,
+    handed_out: Mutex<HashMap<(String, String), Arc<AuditCounter>>>,
+    /// Whether a counter that was handed out has counted since they were last read.
+    has_counted: Arc<AtomicBool>,
     max_rows: AtomicUsize,
 }
 
@@ -63,7 +66,14 @@ pub(crate) struct Entries {
 
 impl Ledger {
     pub fn new(clock: Clock, wake: Sender<Message>) -> Self {
-        Self { clock, wake, pending: Mutex::default(), max_rows: AtomicUsize::new(DEFAULT_AUDIT_ROWS) }
+        Self {
+            clock,
+            wake,
+            pending: Mutex::default(),
+            handed_out: Mutex::default(),
+            has_counted: Arc::default(),
+            max_rows: AtomicUsize::new(DEFAULT_AUDIT_ROWS),
+        }
     }
 
     /// Rows of known callers that the audit keeps.
@@ -110,6 +120,7 @@ impl Ledger {
             Entries { at: self.clock.now(), rows: std::mem::take(&mut pending.rows), ..Entries::default() };
         entries.lost = std::mem::take(&mut pending.lost);
         if everything {
+            self.read_counters(&mut pending, entries.at);
             entries.counters = std::mem::take(&mut pending.counters);
             entries.sums = pending.strangers.drain();
             entries.used = std::mem::take(&mut pending.used);
@@ -120,6 +131,24 @@ impl Ledger {
             pending.unpruned = 0;
         }
         entries
+    }
+
+    fn handed_out(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<AuditCounter>>> {
+        self.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the counters that were handed out have counted, and forgets those that nobody holds any more.
+    fn read_counters(&self, pending: &mut Pending, at: u64) {
+        // Before they are read: what counts from now on says so again.
+        self.has_counted.store(false, Ordering::SeqCst);
+        self.handed_out().retain(|key, counter| {
+            let is_held = Arc::strong_count(counter) > 1;
+            let count = counter.take();
+            if count > 0 {
+                pending.count(key.clone(), Counted { count, last_at: at });
+            }
+            is_held
+        });
     }
 
     /// Puts back what could not be written.
@@ -142,7 +171,7 @@ impl Ledger {
     /// Whether anything is left to write.
     pub fn is_waiting(&self) -> bool {
         let pending = self.pending();
-        !pending.rows.is_empty() || pending.is_waiting()
+        !pending.rows.is_empty() || pending.is_waiting() || self.has_counted.load(Ordering::SeqCst)
     }
 
     /// Takes nothing more.
@@ -188,6 +217,28 @@ impl AuditLog for Ledger {
             (_, _, None) => pending.strangers.add(Sum::of(&event, at), 1),
             (_, _, Some(_)) => pending.row((at, event)),
         });
+    }
+
+    fn counter(&self, identity: Option<&str>, action: &str) -> Option<Arc<AuditCounter>> {
+        let mut key = (identity.unwrap_or_default().to_owned(), action.to_owned());
+        bound(&mut key.0);
+        bound(&mut key.1);
+        let mut handed_out = self.handed_out();
+        if let Some(counter) = handed_out.get(&key) {
+            return Some(counter.clone());
+        }
+        if handed_out.len() >= MAX_PENDING_COUNTERS {
+            return None;
+        }
+        let (has_counted, wake) = (self.has_counted.clone(), self.wake.clone());
+        let counter = Arc::new(AuditCounter::new(move || {
+            if !has_counted.swap(true, Ordering::SeqCst) {
+                // Without a writer nothing is written any more.
+                let _ = wake.send(Message::Wake);
+            }
+        }));
+        handed_out.insert(key, counter.clone());
+        Some(counter)
     }
 }
 

@@ -193,3 +193,30 @@ async fn the_writer_prunes_by_itself() {
     }
     assert!(all(&node).await.len() < PRUNE_AFTER_ROWS);
 }
+
+#[tokio::test]
+async fn what_is_counted_by_hand_counts_like_events() {
+    // STORE-41
+    let mut node = node();
+    let log = node.store.audit_log();
+    let counter = log.counter(Some("alice"), "fs/list").unwrap();
+    for _ in 0..3 {
+        counter.add();
+    }
+    log.record(event(Query, Allowed, Some("alice"), "fs/list"));
+    let counters = async |node: &Node| {
+        let counters = node.store.audit().counters(&owner("audit:read")).await.unwrap();
+        counters.iter().map(|row| (row.identity.clone(), row.action.clone(), row.count)).collect::<Vec<_>>()
+    };
+    let expected = |count| vec![(Some("alice".to_owned()), "fs/list".to_owned(), count)];
+    // Nobody flushes: they reach the disk by themselves.
+    eventually(async || counters(&node).await == expected(4)).await;
+    counter.add();
+    drop((counter, log));
+    node.store.flush().await.unwrap();
+    assert_eq!(counters(&node).await, expected(5), "also of a counter that nobody holds any more");
+    node.store.audit_log().counter(Some("alice"), "fs/list").unwrap().add();
+    // Nobody flushes: closing does.
+    node.reopen(roles(&[]));
+    assert_eq!(counters(&node).await, expected(6));
+}
