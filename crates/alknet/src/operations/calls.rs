@@ -268,10 +268,7 @@ impl WatchCalls {
 }
 
 /// What is watched from now on; the calls that run come first, so that a step of one may be told twice but never missed.
-fn steps(
-    calls: &CallGraph,
-    input: WatchCalls,
-) -> impl Stream<Item = Result<Item<CallStep>, CallError>> + Send + use<> {
+fn steps(calls: &CallGraph, input: WatchCalls) -> impl Stream<Item = Result<Item<CallStep>, CallError>> + Send + use<> {
     let watch = calls.watch();
     let filter = CallFilter {
         statuses: vec![CallStatus::Pending, CallStatus::Running],
