@@ -9,7 +9,9 @@ use alknet_core::{AccessRule, Caller, Demand, Denial, Effect, Identity, Permit, 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CallClient, CallNode, CapabilityError, CredentialSet, Registry, registered::Registered, run::Placement};
+use crate::{
+    CallClient, CallNode, CapabilityError, CredentialSet, Registry, Routes, registered::Registered, run::Placement,
+};
 
 /// The context of one running operation.
 pub struct OperationContext {
@@ -61,6 +63,11 @@ impl OperationContext {
     /// See [`CapabilityError`]: it was not declared, does not exist, or cannot be had now.
     pub async fn capability(&self, name: &str) -> Result<Arc<CredentialSet>, CapabilityError> {
         self.operation.capabilities.resolve(name).await
+    }
+
+    /// The workers of this node.
+    pub fn routes(&self) -> &Arc<Routes> {
+        self.registry.routes()
     }
 
     /// Calls operations of the peer over the stream that this call came on; `None` in process.

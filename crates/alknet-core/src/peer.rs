@@ -36,6 +36,9 @@ impl fmt::Display for PeerAddr {
     }
 }
 
+/// What stands for any peer, and so names none.
+const ANY_PEER: &str = "any";
+
 /// The stable name of a peer: `[a-z0-9][a-z0-9.-]{0,63}`, lower-cased, never something that reads as a node id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerName(String);
@@ -46,6 +49,9 @@ pub enum InvalidPeerName {
     /// Wrong characters or length.
     #[error("a peer name has 1 to {MAX_PEER_NAME_BYTES} of a-z 0-9 . - and starts with a letter or digit")]
     Grammar,
+    /// It stands for something else.
+    #[error("`{ANY_PEER}` stands for whichever peer has an operation; choose another name")]
+    Reserved,
     /// It could be mistaken for a node.
     #[error("this peer name reads as a node id; choose a shorter one")]
     ReadsAsNodeId,
@@ -67,6 +73,9 @@ impl FromStr for PeerName {
         let starts_well = name.bytes().next().is_some_and(good);
         if !starts_well || name.len() > MAX_PEER_NAME_BYTES || !name.bytes().all(rest) {
             return Err(InvalidPeerName::Grammar);
+        }
+        if name == ANY_PEER {
+            return Err(InvalidPeerName::Reserved);
         }
         if name.parse::<NodeKey>().is_ok() {
             return Err(InvalidPeerName::ReadsAsNodeId);
@@ -93,6 +102,9 @@ mod tests {
             assert_eq!(bad.parse::<PeerName>(), Err(InvalidPeerName::Grammar), "{bad}");
         }
         assert!("a".repeat(64).parse::<PeerName>().is_ok());
+        // CALL-53
+        assert_eq!("Any".parse::<PeerName>(), Err(InvalidPeerName::Reserved));
+        assert!("anyone".parse::<PeerName>().is_ok());
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use alknet_call::{Authenticator, BYTES, ByteTickets, BytesHandler, CALL, CallHandler};
+use alknet_call::{Authenticator, BYTES, ByteTickets, BytesHandler, CALL, CallHandler, Routes};
 use alknet_core::{
     Alpn, Authorizer, Carriers, CredentialVerifier, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions,
 };
 use alknet_http::HttpHandler;
+use alknet_net::{CarrierPolicy, NetDialer, NodeCredentials};
 use alknet_ssh::{SSH, SSH_ALIAS, SshServer};
 use alknet_store::{Clock, Store};
 
@@ -15,6 +16,7 @@ use crate::{
     control::NodeControl,
     data_folder::DataFolder,
     failure::Failure,
+    heads::Heads,
     identity::NodeIdentity,
     operations::{self, Foundation},
     settings,
@@ -38,6 +40,10 @@ pub struct Node {
     pub ssh: Arc<SshServer>,
     /// The web's handler: its configuration can be changed.
     pub http: Arc<HttpHandler>,
+    /// The operations of workers: how one of several is chosen can be changed.
+    pub routes: Arc<Routes>,
+    /// To whom this node lends its operations.
+    pub heads: Heads,
     /// What is accepted of a token: its bound can be changed.
     pub verifier: CredentialVerifier,
 }
@@ -62,6 +68,8 @@ pub async fn assemble(
 
     let tickets = ByteTickets::default();
 
+    let heads = Heads::of(data)?;
+
     // Capabilities: the one registry behind every door.
     let registry = operations::registry(&Foundation {
         node,
@@ -72,6 +80,7 @@ pub async fn assemble(
         config: config.clone(),
         tickets: tickets.clone(),
         data: data.clone(),
+        heads: heads.clone(),
         control: Some(control.clone()),
         clock,
     })?;
@@ -81,6 +90,10 @@ pub async fn assemble(
 
     // Doors: each a handler of one ALPN or two.
     let authenticator = Authenticator::new(identities.clone(), verifier.clone());
+    let routes = registry.routes().clone();
+    routes.set_balance(current.config().workers.balance);
+    let dialer = NetDialer::new(NodeCredentials::new(Arc::new(identity.clone()))?, CarrierPolicy::Auto);
+    heads.begin(Arc::new(dialer), registry.clone(), authenticator.clone(), identities.clone(), store.clone());
     let call = Arc::new(CallHandler::new(registry, authenticator.clone()));
     let bytes = BytesHandler::new(tickets, authenticator, sessions.clone());
     let bytes = Arc::new(PerStream(Arc::new(bytes)));
@@ -99,5 +112,5 @@ pub async fn assemble(
         .service(HTTP_1_1, Service::web(Carriers::Tcp), http.clone())?
         .build();
 
-    Ok(Node { router, store, identities, sessions, ssh, http, verifier })
+    Ok(Node { router, store, identities, sessions, ssh, http, routes, heads, verifier })
 }

@@ -97,6 +97,10 @@ impl DataFolder {
     pub fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")
     }
+    /// The names of the nodes to which this one lends its operations.
+    pub fn heads(&self) -> PathBuf {
+        self.root.join("heads.json")
+    }
     /// The configuration file beside the data.
     pub fn config(&self) -> PathBuf {
         self.root.join("alknet.toml")

@@ -9,6 +9,7 @@ use crate::{
     data_folder::Lock,
     dialling::Ask,
     failure::Failure,
+    heads::Heads,
     identity::NodeIdentity,
     operations::{self, Foundation},
     shared_config::SharedConfig,
@@ -44,6 +45,7 @@ impl InProcess {
             control: None,
             tickets: ByteTickets::default(),
             data: place.data.clone(),
+            heads: Heads::of(&place.data)?,
             clock: Clock::system(),
         })?;
         // Whoever can take the lock runs under the folder's own uid, as whoever can open the control socket.

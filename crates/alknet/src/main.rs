@@ -11,6 +11,7 @@ mod credentials;
 mod data_folder;
 mod dialling;
 mod failure;
+mod heads;
 mod identity;
 mod in_process;
 mod logging;

@@ -147,6 +147,7 @@ impl RunningNode {
             () = self.endpoint.shutdown(drain) => {}
             Some(()) = self.signals.interrupt.recv() => self.endpoint.shutdown(Duration::ZERO).await,
         }
+        self.node.heads.stop().await;
         self.node.store.close();
         let _already_gone = std::fs::remove_file(self.data.control_socket());
         tracing::info!("stopped");
@@ -191,6 +192,7 @@ impl RunningNode {
         self.node.store.set_audit_rows(loaded.config().audit.rows());
         self.node.ssh.set_config(ssh);
         self.node.http.set_config(http);
+        self.node.routes.set_balance(loaded.config().workers.balance);
         self.node.verifier.set_max_lifetime(loaded.config().tokens.max_lifetime);
         self.endpoint.set_web_certificate(certificate);
         self.log.set(&loaded.config().log);

@@ -271,7 +271,9 @@ fn read_payloads(texts: &[String]) -> Result<Vec<Value>, Failure> {
         })
     };
     match texts {
-        [dash] if dash == "-" => read_bounded(io::stdin())?.lines().filter(|l| !l.trim().is_empty()).map(parse).collect(),
+        [dash] if dash == "-" => {
+            read_bounded(io::stdin())?.lines().filter(|l| !l.trim().is_empty()).map(parse).collect()
+        }
         texts => texts.iter().map(|text| parse(text)).collect(),
     }
 }

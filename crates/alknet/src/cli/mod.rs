@@ -18,6 +18,7 @@ mod peer;
 #[cfg(test)]
 mod reference;
 mod serve;
+mod service_tree;
 mod services;
 mod ssh_config;
 mod status;
@@ -26,6 +27,7 @@ mod subscribe;
 mod token;
 mod up;
 mod vault;
+mod worker;
 
 pub use init::ensure as ensure_identity;
 pub use output::{note, printable};
@@ -108,6 +110,7 @@ enum Verb {
     Calls(calls::Calls),
     Subscribe(subscribe::Subscribe),
     Services(services::Services),
+    Worker(worker::Worker),
     Events(events::Events),
     Connect(connect::Connect),
     SshConfig(ssh_config::SshConfig),
@@ -138,6 +141,7 @@ impl Cli {
             Verb::Calls(verb) => verb.run(&place).await,
             Verb::Subscribe(verb) => verb.run(&place).await,
             Verb::Services(verb) => verb.run(&place).await,
+            Verb::Worker(verb) => verb.run(&place).await,
             Verb::Events(verb) => verb.run(&place).await,
             Verb::Connect(verb) => verb.run(&place).await,
             Verb::SshConfig(verb) => verb.run(&place).await,

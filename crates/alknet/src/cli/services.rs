@@ -4,7 +4,7 @@ use alknet_call::{ListInput, ListOutput, ListedOperation, SchemaInput};
 use clap::Args;
 use serde_json::Value;
 
-use super::{Place, output};
+use super::{Place, output, service_tree::ServiceTree};
 use crate::{
     failure::{Failure, Kind},
     node_client::{NodeClient, Trust},
@@ -19,6 +19,7 @@ const MAX_PAGES: usize = 100;
 ///   alknet services
 ///   alknet services @box
 ///   alknet services --schema peers/add
+///   alknet services --tree
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Services {
@@ -28,6 +29,9 @@ pub struct Services {
     /// Show the whole specification of this operation
     #[arg(long, value_name = "SERVICE/OPERATION")]
     schema: Option<String>,
+    /// Show them as a tree: nodes, services, operations
+    #[arg(long, conflicts_with = "schema")]
+    tree: bool,
     /// Take the key that answers, and remember it as a peer
     #[arg(long)]
     trust_on_first_use: bool,
@@ -53,6 +57,10 @@ impl Services {
             };
         }
         let operations = all(node).await?;
+        if self.tree {
+            let tree = ServiceTree::of(&operations);
+            return if place.json { output::json(&tree) } else { tree.lines().iter().try_for_each(output::line) };
+        }
         if place.json {
             return output::json(&operations);
         }

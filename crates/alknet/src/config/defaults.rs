@@ -102,8 +102,11 @@ mod tests {
         let table: Table = DEFAULTS.parse().unwrap();
         let mut expected = 0;
         for (section, keys) in &table {
-            let keys = if section == ROLES { keys["observer"].as_table() } else { keys.as_table() };
-            expected += keys.unwrap().len();
+            let keys = keys.as_table().unwrap();
+            expected += match section.as_str() {
+                ROLES => keys.values().map(|role| role.as_table().unwrap().len()).sum(),
+                _ => keys.len(),
+            };
         }
         assert_eq!(keys().len(), expected, "each key stands on one line, below its section");
         for key in keys() {
@@ -144,7 +147,8 @@ mod tests {
         let name = key.name.rsplit_once('.').unwrap().1;
         let mut entry = format!("\n### {name}\n\n{}\n\n", key.description);
         if key.is_role() {
-            entry.push_str(&format!("- Default of the role `observer`: `{}`\n", key.default));
+            let role = key.name.split('.').nth(1).unwrap();
+            entry.push_str(&format!("- Default of the role `{role}`: `{}`\n", key.default));
             return entry;
         }
         entry.push_str(&format!("- Default: `{}`\n", key.default));
@@ -159,7 +163,8 @@ mod tests {
 
     const ROLES_INTRODUCTION: &str = "
 A role is a named bundle of rights that peers, keys and tokens are given. `owner` (everything) and `guest` (nothing but
-what is public) are built in and cannot be redefined; `observer` (reading only) is a default. No other role may cover
+what is public) are built in and cannot be redefined; `observer` (reading only) and
+`worker` (offering operations to this node, nothing else) are defaults. No other role may cover
 `ssh:exec`, `ssh:shell` or everything: a process under the node's own user has the power of the owner.
 ";
 

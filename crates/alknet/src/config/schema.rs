@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
+use alknet_call::Balance;
 use alknet_core::{HostPort, limits::MAX_TICKET_ADDRESSES};
 use alknet_net::PublicUrl;
 use alknet_store::{Role, RoleError, Roles};
@@ -31,6 +32,8 @@ pub struct Config {
     pub ssh: SshConfig,
     /// Auth tokens.
     pub tokens: TokensConfig,
+    /// Workers.
+    pub workers: WorkersConfig,
     /// Logs.
     pub log: LogConfig,
     /// The audit table.
@@ -162,6 +165,15 @@ pub struct TokensConfig {
     /// Longest life of a token that is accepted.
     #[serde(deserialize_with = "token_lifetime")]
     pub max_lifetime: Duration,
+}
+
+/// `[workers]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkersConfig {
+    /// How a call for any worker chooses one.
+    #[serde(deserialize_with = "balance")]
+    pub balance: Balance,
 }
 
 /// How logs are written.
@@ -297,6 +309,14 @@ fn log_level<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         Ok(_) if !text.trim().is_empty() => Ok(text),
         Ok(_) => Err(D::Error::custom("write off, error, warn, info, debug or trace")),
         Err(error) => Err(D::Error::custom(format!("not a log filter: {error}"))),
+    }
+}
+
+fn balance<'de, D: Deserializer<'de>>(from: D) -> Result<Balance, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "turns" => Ok(Balance::Turns),
+        "least-busy" => Ok(Balance::LeastBusy),
+        _ => Err(D::Error::custom("write \"turns\" or \"least-busy\"")),
     }
 }
 

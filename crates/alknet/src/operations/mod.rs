@@ -16,6 +16,7 @@ pub mod queues;
 mod specification;
 pub mod tokens;
 pub mod vault;
+pub mod workers;
 
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ use alknet_core::{AccessRule, Authorizer, NodeKey, Sessions};
 use alknet_store::{Clock, Store, StoreError};
 
 use crate::{
-    control::NodeControl, credentials::CredentialResolver, data_folder::DataFolder, identity::NodeIdentity,
-    shared_config::SharedConfig,
+    control::NodeControl, credentials::CredentialResolver, data_folder::DataFolder, heads::Heads,
+    identity::NodeIdentity, shared_config::SharedConfig,
 };
 
 /// What the operations work on.
@@ -48,6 +49,8 @@ pub struct Foundation {
     pub data: DataFolder,
     /// The running node; `None` in a command that works on the data folder itself.
     pub control: Option<NodeControl>,
+    /// To whom this node lends its operations.
+    pub heads: Heads,
     /// The time.
     pub clock: Clock,
 }
@@ -73,6 +76,7 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
         registry.capabilities(Arc::new(resolver.clone()));
     }
     credentials::register(&mut registry, foundation, resolver.as_ref())?;
+    workers::register(&mut registry, foundation)?;
     if let Some(identity) = &foundation.identity {
         vault::register(&mut registry, identity)?;
     }

@@ -26,6 +26,7 @@ fn everything(data: &DataFolder) -> Arc<Registry> {
         config: SharedConfig::new(Sources::default(), loaded),
         tickets: ByteTickets::default(),
         data: data.clone(),
+        heads: Heads::of(data).unwrap(),
         control: Some(NodeControl::new().0),
         clock: Clock::system(),
     };

@@ -8,7 +8,9 @@ use futures_util::stream::{Stream, try_unfold};
 use tokio::sync::watch;
 
 use super::{
-    item, positions::consumer_name, topic_name, undeclared, unread,
+    item,
+    positions::consumer_name,
+    topic_name, undeclared, unread,
     views::{EventView, From, Subscribe},
 };
 

@@ -41,7 +41,9 @@ fn register_publish(registry: &mut RegistryBuilder, store: &Store) -> Result<(),
     registry.register(
         Operation::mutation("events/publish")
             .title("Publish events")
-            .description("All of them or none. The ids come back once they are on disk; subscribers get each at least once.")
+            .description(
+                "All of them or none. The ids come back once they are on disk; subscribers get each at least once.",
+            )
             .access(on_topic("events:publish", "publish"))
             .error(UNDECLARED, "Nobody declared the topic, or not in this version.")
             .handler(move |context, input: Publish| {
@@ -155,9 +157,7 @@ fn unpublished(error: PublishError) -> CallError {
         }
         PublishError::Reserved(_) => CallError::new(ErrorCode::Forbidden, error.to_string()),
         PublishError::TooMany => CallError::invalid_input("/events", error.to_string()),
-        PublishError::KeyTooLong(index) => {
-            CallError::invalid_input(&format!("/events/{index}/key"), error.to_string())
-        }
+        PublishError::KeyTooLong(index) => CallError::invalid_input(&format!("/events/{index}/key"), error.to_string()),
         PublishError::BadPayload { index, .. } => {
             CallError::invalid_input(&format!("/events/{index}/payload"), error.to_string())
         }

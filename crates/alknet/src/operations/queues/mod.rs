@@ -74,9 +74,10 @@ fn register_claiming(registry: &mut RegistryBuilder, store: &Store) -> Result<()
 
 async fn claim(store: &Store, context: &OperationContext, input: &ClaimJobs) -> Result<ClaimedJobs, CallError> {
     let queue = queue_name(&input.queue)?;
-    let worker = input.worker.parse().map_err(|error: alknet_store::InvalidName| {
-        CallError::invalid_input("/worker", error.to_string())
-    })?;
+    let worker = input
+        .worker
+        .parse()
+        .map_err(|error: alknet_store::InvalidName| CallError::invalid_input("/worker", error.to_string()))?;
     let (queues, visibility) = (store.queues(), Duration::from_millis(input.visibility_ms));
     let end = Instant::now() + Duration::from_secs(input.wait_s);
     let mut commits = queues.watch();
