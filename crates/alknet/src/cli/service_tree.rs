@@ -44,8 +44,7 @@ impl ServiceTree {
         for listed in operations {
             let (rest, operation) = listed.name.rsplit_once('/').unwrap_or(("", &listed.name));
             let (node, service) = rest.rsplit_once('/').map_or((None, rest), |(node, service)| (Some(node), service));
-            let leaf =
-                Leaf { operation: operation.to_owned(), kind: listed.kind.clone(), title: listed.title.clone() };
+            let leaf = Leaf { operation: operation.to_owned(), kind: listed.kind.clone(), title: listed.title.clone() };
             nodes.entry(node).or_default().entry(service).or_default().push(leaf);
         }
         let service = |(service, operations): (&str, Vec<Leaf>)| Service { service: service.to_owned(), operations };
