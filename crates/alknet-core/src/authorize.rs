@@ -396,13 +396,13 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Counts(Kept, Mutex<HashMap<(Option<String>, String), Arc<AuditCounter>>>);
+    struct Counts(Kept, Mutex<HashMap<String, Arc<AuditCounter>>>);
     impl AuditLog for Counts {
         fn record(&self, event: AuditEvent) {
             self.0.record(event);
         }
         fn counter(&self, identity: Option<&str>, action: &str) -> Option<Arc<AuditCounter>> {
-            let key = (identity.map(str::to_owned), action.to_owned());
+            let key = format!("{} {action}", identity.unwrap_or_default());
             Some(self.1.lock().unwrap().entry(key).or_insert_with(|| Arc::new(AuditCounter::new(|| {}))).clone())
         }
     }
@@ -428,7 +428,7 @@ mod tests {
         let write = authorizer.gate("fs/write", &rule, Effect::Mutation);
         assert_eq!(write.authorize(&known("a"), None).unwrap().action(), "fs/write");
         assert_eq!(counts.0.0.lock().unwrap().len(), 3, "and so are mutations");
-        let counted = |name: &str| counts.1.lock().unwrap()[&(Some(name.to_owned()), "fs/read".to_owned())].take();
+        let counted = |name: &str| counts.1.lock().unwrap()[&format!("{name} fs/read")].take();
         assert_eq!((counted("a"), counted("b"), counted("a")), (3, 1, 0));
         for other in 0..2 * MAX_GATE_COUNTERS {
             assert!(gate.authorize(&known(&other.to_string()), None).is_ok());

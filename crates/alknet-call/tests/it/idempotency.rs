@@ -387,6 +387,15 @@ async fn an_outcome_is_repeated_only_to_whom_it_may_be() {
     assert_eq!(known.details, Some(json!({"outcome": "unknown"})), "rights that come back change no past");
 }
 
+// CALL-46
+#[tokio::test]
+async fn without_a_place_for_outcomes_nothing_is_run() {
+    let node = crate::node::Node::new();
+    let refused = node.local(Some(identity("alice"))).call("test/wait", json!({}), keyed("k")).await.unwrap_err();
+    assert_eq!((refused.code, refused.retryable), (ErrorCode::Unavailable, false));
+    assert_eq!(node.waits.dropped.load(Ordering::Acquire), 0);
+}
+
 // CALL-26: over the database, with restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_keeps_outcomes() {

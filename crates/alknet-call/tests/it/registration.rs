@@ -80,3 +80,24 @@ async fn an_output_that_does_not_fit_is_a_bug_that_tests_see() {
     let outcome = node.local(None).call("test/lies", json!({}), alknet_call::CallOptions::default()).await;
     assert_eq!(outcome.unwrap_err().code, alknet_call::ErrorCode::Internal);
 }
+
+// CALL-47: what an operation reaches exists, and what it declares can be.
+#[test]
+fn what_is_reached_must_exist() {
+    let reaching = |pattern: &'static str| {
+        Operation::query("a/b")
+            .reaches([pattern])
+            .handler(|_, _: Nothing| async move { Ok::<_, CallError>(Value::Null) })
+    };
+    for bad in ["*", "a", "a/*/b", "A/b", ""] {
+        assert!(matches!(refusal(reaching(bad)), RegisterError::Declared { .. }), "{bad}");
+    }
+    let needs = Operation::query("a/b").capability("not a name");
+    let needs = needs.handler(|_, _: Nothing| async move { Ok::<_, CallError>(Value::Null) });
+    assert!(matches!(refusal(needs), RegisterError::Declared { .. }));
+    for (reached, exists) in [("a/c", false), ("a/b", true), ("services/list", true), ("later/*", true)] {
+        let mut registry = builder();
+        registry.register(reaching(reached)).unwrap();
+        assert_eq!(registry.build().is_ok(), exists, "{reached}");
+    }
+}
