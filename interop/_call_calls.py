@@ -65,7 +65,7 @@ async def ten_thousand(trial):
             calls.append(trial.hang(connection))
             if number % 100 == 0:
                 await connection.stream.drain()
-        await until(lambda: sum(bool(call.ending) for call in calls) >= OPEN - MOST_CALLS, 30, "all but 256 are answered")
+        await until(lambda: sum(bool(call.ending) for call in calls) >= OPEN - MOST_CALLS, 50, "all but 256 are answered")
         await asyncio.sleep(0.05)
         refused = [call for call in calls if call.ending]
         equal(len(refused), OPEN - MOST_CALLS)
