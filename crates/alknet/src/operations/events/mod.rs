@@ -11,8 +11,6 @@ pub use positions::{Consumers, NamedConsumer, Position, SavePosition};
 pub use topics::{DeclareTopic, Topics};
 pub use views::{EventPage, EventView, From, ListEvents, NewEventView, Publish, Published, Subscribe};
 
-use std::time::Duration;
-
 use alknet_call::{CallError, CompiledSchema, ErrorCode, Item, Operation, RegisterError, RegistryBuilder};
 use alknet_core::{AccessRule, Permit, ResourceDemand};
 use alknet_store::{DeclareError, Event, NewEvent, PublishError, ReadError, Store, TopicName};
@@ -24,8 +22,6 @@ use super::{Foundation, not_stored};
 const TRIMMED: &str = "TRIMMED";
 /// The error code of a topic or version that nobody declared.
 pub const UNDECLARED: &str = "UNDECLARED";
-/// How long one item may be in coming: as long as it takes.
-const ENDLESS: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Registers `events/*`.
 pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Result<(), RegisterError> {
@@ -90,7 +86,6 @@ fn register_subscribe(registry: &mut RegistryBuilder, store: &Store) -> Result<(
             .error(TRIMMED, "Events after the position are no longer kept; details.oldest is the oldest that is.")
             .error(UNDECLARED, "Nobody declared the topic.")
             .resumable()
-            .timeout(ENDLESS)
             .items(move |context, input: Subscribe| {
                 let store = store.clone();
                 async move { feed::open(store, context, input).await }
