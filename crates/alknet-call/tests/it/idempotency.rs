@@ -25,10 +25,13 @@ use tokio::sync::Semaphore;
 
 use crate::node::{scoped, soon, until};
 
+/// The digest of an input, and the outcome once there is one.
+type Known = ([u8; 32], Option<String>);
+
 /// A journal in memory that can be told what to answer.
 #[derive(Default)]
 struct Fake {
-    known: Mutex<HashMap<OutcomeKey, ([u8; 32], Option<String>)>>,
+    known: Mutex<HashMap<OutcomeKey, Known>>,
     is_full: AtomicBool,
     is_broken: AtomicBool,
     forgets_ends: AtomicBool,
