@@ -73,7 +73,7 @@ async def audited(trial):
         await connection.refused("services/list", {}, token=token)
 
         async def row():
-            rows = (await connection.call("audit/query", {"denied": True, "limit": 50}))["rows"]
+            rows = (await connection.call("audit/query", {"denied": True, "limit": 500}))["rows"]
             holds(SECRET not in json.dumps(rows), "the audit holds the credential")
             return [row for row in rows if row["kind"] == "authentication"]
         try:
