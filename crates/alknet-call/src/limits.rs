@@ -135,6 +135,8 @@ pub const MAX_INLINE_STEPS: u64 = 4_000;
 pub const MAX_EXPLAINED_STEPS: u64 = 20_000;
 /// Deepest nesting of a worker's schema.
 pub const MAX_REMOTE_SCHEMA_DEPTH: usize = 48;
+/// How often a worker asks whether its head is still there, and how long that may take to answer.
+pub const HEAD_HEARTBEAT: Duration = Duration::from_secs(5);
 /// Workers of a head, with those that left and may come back.
 pub const MAX_WORKERS: usize = 256;
 /// Offers that a head checks at a time.

@@ -7,13 +7,13 @@ use std::{sync::Arc, time::Duration};
 
 use alknet_core::{Caller, Identity, SessionKind};
 use futures_util::StreamExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    Backoff, CallClient, CallError, OFFER_OPERATION, OfferInput, OfferTaken, OperationSpec, ReconnectingClient,
-    Registry, RemoteOperation, SubscribeOptions, Subscription,
-    limits::{LONGEST_RECONNECT_WAIT, MAX_REMOTE_OFFER_BYTES, MAX_REMOTE_OPERATIONS},
+    Backoff, CallClient, CallError, CallOptions, ErrorCode, OFFER_OPERATION, OfferInput, OfferTaken, OperationSpec,
+    ReconnectingClient, Registry, RemoteOperation, SubscribeOptions, Subscription,
+    limits::{HEAD_HEARTBEAT, LONGEST_RECONNECT_WAIT, MAX_REMOTE_OFFER_BYTES, MAX_REMOTE_OPERATIONS},
     registered::json_bytes,
 };
 
@@ -52,7 +52,10 @@ pub async fn stay(
         while !client.is_closed() {
             match offer_once(&client, &registry, caller(), &state, &mut backoff).await {
                 Ended::RightsChanged => {}
-                Ended::Gone => break,
+                Ended::Gone => {
+                    head.give_up_connection().await;
+                    break;
+                }
                 Ended::Refused(error) => {
                     tracing::warn!(%error, "a head does not take what this node offers");
                     state.send_replace(HeadState::Refused(error));
@@ -104,10 +107,12 @@ async fn offer_once(
         Err(_) if client.is_closed() => return Ended::Gone,
         Err(error) => return Ended::Refused(error),
     };
+    let mut silence = std::pin::pin!(silence(client));
     loop {
         let next = tokio::select! {
             next = offered.next() => next,
             () = rights.token().cancelled() => return Ended::RightsChanged,
+            () = &mut silence => return Ended::Gone,
         };
         match next {
             Some(Ok(item)) => {
@@ -118,6 +123,18 @@ async fn offer_once(
             Some(Err(_)) if client.is_closed() => return Ended::Gone,
             Some(Err(error)) => return Ended::Refused(error),
             None => return Ended::ByHead,
+        }
+    }
+}
+
+/// Waits until the head does not answer any more. One that died without a word would not be missed for long otherwise.
+async fn silence(client: &CallClient) {
+    loop {
+        sleep(HEAD_HEARTBEAT).await;
+        let options = CallOptions { deadline: Some(HEAD_HEARTBEAT), ..CallOptions::default() };
+        let asked = client.call("services/schema", json!({ "names": [OFFER_OPERATION] }), options).await;
+        if asked.is_err_and(|error| error.code == ErrorCode::Timeout) {
+            return;
         }
     }
 }

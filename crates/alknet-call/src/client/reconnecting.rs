@@ -92,6 +92,11 @@ impl ReconnectingClient {
         }
     }
 
+    /// Gives the present connection up, if there is one: it is dialled again when it is next needed.
+    pub async fn give_up_connection(&self) {
+        self.0.state.lock().await.client = None;
+    }
+
     /// Calls `operation` and waits for its output. It waits for a connection as long as its deadline says, or 60 s. When the
     /// connection goes meanwhile, a call that was not sent is sent again; one that was only if it has an idempotency key or the
     /// operation is idempotent.

@@ -9,11 +9,12 @@ use std::{
 };
 
 use alknet_call::{
-    CallClient, CallError, CallOptions, ErrorCode, HeadState, Item, Nothing, Operation, OperationContext,
-    SubscribeOptions,
+    CALL, CallClient, CallError, CallOptions, ErrorCode, HeadState, Item, Nothing, Operation, OperationContext,
+    ReconnectingClient, SubscribeOptions, stay,
 };
-use alknet_core::AccessRule;
+use alknet_core::{AccessRule, Caller, PeerAddr};
 use alknet_net::CarrierPolicy;
+use alknet_testkit::{identities::peer_with_key, memory};
 use futures_util::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fleet::{Lent, Machine, somebody},
-    node::{key, soon, until},
+    node::{Node, RawPeer, alice, key, soon, until},
 };
 
 const HEAD: u8 = 1;
@@ -278,6 +279,42 @@ async fn a_change_of_the_heads_rights_changes_the_offer() {
     head.sessions.cancel_identity("box");
     let mut state = lent.state.clone();
     soon(state.wait_for(|state| matches!(state, HeadState::Refused(_)))).await.unwrap();
+}
+
+// CALL-57: a head that says nothing any more is lost, though nobody closed the connection.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_fell_silent_is_dialled_again() {
+    let dials = Arc::new(AtomicUsize::new(0));
+    let (dialled, held) = (dials.clone(), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let client = ReconnectingClient::new(move || {
+        dialled.fetch_add(1, Ordering::AcqRel);
+        let (near, far) = memory::pair(&CALL, peer_with_key(WORKER), peer_with_key(HEAD));
+        // It takes the offer, then it only reads.
+        let held = held.clone();
+        tokio::spawn(async move {
+            let mut head = RawPeer::accept(far).await;
+            let mut offer = head.next().await.unwrap();
+            while offer["type"] != "call.requested" {
+                offer = head.next().await.unwrap();
+            }
+            let payload = json!({"output": {"offered": 1}, "seq": 1});
+            head.send(json!({"type": "call.responded", "id": offer["id"], "payload": payload})).await;
+            held.lock().unwrap().push(head);
+        });
+        CallClient::connect(near)
+    });
+    let node = Node::new();
+    let caller =
+        || Caller { identity: Some(Arc::new(alice())), credential: None, addr: PeerAddr::LocalOwner { pid: 1 } };
+    let (told, mut state) = tokio::sync::watch::channel(HeadState::default());
+    let staying = tokio::spawn(stay(client, node.registry.clone(), caller, told));
+    state.wait_for(|state| matches!(state, HeadState::Joined { .. })).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    while dials.load(Ordering::Acquire) < 2 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    staying.abort();
 }
 
 // CALL-53, CALL-55: three segments lead one node further, never two.
