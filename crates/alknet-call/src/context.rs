@@ -100,6 +100,7 @@ impl OperationContext {
         match self.deadline {
             Some(deadline) => {
                 tokio::select! {
+                    biased;
                     () = self.cancelled() => {}
                     () = tokio::time::sleep_until(deadline) => {}
                 }

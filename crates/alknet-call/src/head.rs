@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::{
     CallError, Item, Operation, OperationContext, RemoteOperation,
-    limits::{MAX_REMOTE_OFFER_BYTES, MAX_REMOTE_OPERATIONS},
+    limits::{MAX_INLINE_OFFER_BYTES, MAX_REMOTE_OFFER_BYTES, MAX_REMOTE_OPERATIONS},
+    registered::json_bytes,
     remote_spec::read_offer,
     routes::{ANY_WORKER, Offered},
     spec::is_segment,
@@ -85,7 +86,10 @@ async fn offer(context: &Arc<OperationContext>, input: OfferInput) -> Result<(Op
     Ok((Some(taken), offered))
 }
 
-/// Schemas take a while to compile: not on the runtime's own threads.
+/// Many schemas take a while to compile: not on the runtime's own threads.
 async fn read(worker: String, said: Vec<Value>) -> Result<BTreeMap<String, Arc<RemoteOperation>>, CallError> {
+    if said.iter().map(json_bytes).sum::<usize>() <= MAX_INLINE_OFFER_BYTES {
+        return read_offer(&worker, &said);
+    }
     tokio::task::spawn_blocking(move || read_offer(&worker, &said)).await.map_err(CallError::internal)?
 }

@@ -129,6 +129,8 @@ pub const MAX_IN_PLACE_SUBSCHEMAS: usize = 32 * 1024;
 pub const MAX_PATTERN_STATES: u64 = 8 * 1024;
 /// Steps that checking an input against a worker's schema may take; one takes well under a microsecond.
 pub const MAX_VALIDATION_STEPS: u64 = 4_000_000;
+/// Specifications that are compiled on the runtime's own threads, in bytes of JSON; more of them leave it.
+pub const MAX_INLINE_OFFER_BYTES: usize = 32 * 1024;
 /// Steps up to which an input is checked on the thread that asks.
 pub const MAX_INLINE_STEPS: u64 = 4_000;
 /// Steps up to which a refusal names the place in the input.

@@ -86,15 +86,12 @@ impl Registry {
     pub fn specs(&self) -> impl Iterator<Item = &OperationSpec> {
         self.operations.values().map(|operation| &operation.spec)
     }
-    /// What `identity` may call, by name, with the digest of each specification.
+    /// What `identity` may call of this node's own, by name.
     pub(crate) fn visible_to<'a>(
         &'a self,
         identity: Option<&'a Identity>,
-    ) -> impl Iterator<Item = (&'a OperationSpec, &'a [u8; 32])> {
-        self.operations
-            .values()
-            .filter(move |found| found.is_visible_to(identity))
-            .map(|found| (&found.spec, &found.digest))
+    ) -> impl Iterator<Item = &'a Arc<Registered>> {
+        self.operations.values().filter(move |found| found.is_visible_to(identity))
     }
     /// One operation, if `identity` may call it.
     pub(crate) fn visible(&self, name: &str, identity: Option<&Identity>) -> Option<&OperationSpec> {

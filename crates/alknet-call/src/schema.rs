@@ -101,10 +101,10 @@ pub(crate) fn validate_input(validator: &Validator, input: &Value) -> Result<(),
     if validator.is_valid(input) {
         return Ok(());
     }
-    Err(match validator.iter_errors(input).next() {
-        Some(error) => CallError::invalid_input(error.instance_path().as_str(), error.masked().to_string()),
-        None => CallError::invalid_input("", "the input does not fit the schema"),
-    })
+    // Only the first: all that is wrong with a long list could be many times its size.
+    validator
+        .validate(input)
+        .map_err(|error| CallError::invalid_input(error.instance_path().as_str(), error.masked().to_string()))
 }
 
 /// Whether the schema says nothing that the type from which it was made does not say already: a value of the type always fits.

@@ -13,7 +13,9 @@ use tokio::{sync::watch, time::sleep};
 use crate::{
     Backoff, CallClient, CallError, CallOptions, ErrorCode, OFFER_OPERATION, OfferInput, OfferTaken, OperationSpec,
     ReconnectingClient, Registry, RemoteOperation, SubscribeOptions, Subscription,
-    limits::{HEAD_HEARTBEAT, LONGEST_RECONNECT_WAIT, MAX_REMOTE_OFFER_BYTES, MAX_REMOTE_OPERATIONS},
+    limits::{
+        HEAD_HEARTBEAT, LONGEST_RECONNECT_WAIT, MAX_INLINE_OFFER_BYTES, MAX_REMOTE_OFFER_BYTES, MAX_REMOTE_OPERATIONS,
+    },
     registered::json_bytes,
 };
 
@@ -45,7 +47,7 @@ pub async fn stay(
     caller: impl Fn() -> Caller + Send + Sync,
     state: watch::Sender<HeadState>,
 ) {
-    let mut backoff = Backoff::default();
+    let mut backoff = head.backoff();
     loop {
         state.send_replace(HeadState::Connecting);
         let client = head.connected().await;
@@ -78,6 +80,7 @@ enum Ended {
 
 async fn wait(client: &CallClient, time: Duration) {
     tokio::select! {
+        biased;
         () = client.closed() => {}
         () = sleep(time) => {}
     }
@@ -98,6 +101,7 @@ async fn offer_once(
     if operations.is_empty() {
         state.send_replace(HeadState::NothingToOffer);
         tokio::select! {
+            biased;
             () = client.closed() => return Ended::Gone,
             () = rights.token().cancelled() => return Ended::RightsChanged,
         }
@@ -110,6 +114,7 @@ async fn offer_once(
     let mut silence = std::pin::pin!(silence(client));
     loop {
         let next = tokio::select! {
+            biased;
             next = offered.next() => next,
             () = rights.token().cancelled() => return Ended::RightsChanged,
             () = &mut silence => return Ended::Gone,
@@ -145,36 +150,36 @@ async fn offer(client: &CallClient, operations: Vec<Value>) -> Result<Subscripti
 }
 
 /// The specifications of what `head` may call here, without what a head would refuse: one such would spoil the whole offer.
-async fn offerable(registry: &Arc<Registry>, head: Option<Arc<Identity>>) -> Result<Vec<Value>, CallError> {
-    let registry = registry.clone();
-    let find = move || {
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for (spec, _) in registry.visible_to(head.as_deref()) {
-            let Some(said) = offerable_one(spec) else { continue };
-            bytes += json_bytes(&said);
-            if found.len() == MAX_REMOTE_OPERATIONS || bytes > MAX_REMOTE_OFFER_BYTES {
-                tracing::warn!(from = %spec.name, "there are more operations than a head takes; the rest is not offered");
-                break;
-            }
-            found.push(said);
-        }
-        found
-    };
-    // Schemas take a while to try: not on the runtime's own threads.
-    tokio::task::spawn_blocking(find).await.map_err(CallError::internal)
+async fn offerable(registry: &Registry, head: Option<Arc<Identity>>) -> Result<Vec<Value>, CallError> {
+    // Bytes travel on streams of their own, which no head passes on.
+    let lent = |spec: &&OperationSpec| spec.bytes.is_none() && spec.name != OFFER_OPERATION;
+    let specs = registry.visible_to(head.as_deref()).map(|found| &found.spec).filter(lent);
+    let said = specs.map(serde_json::to_value).collect::<Result<Vec<_>, _>>().map_err(CallError::internal)?;
+    if said.iter().map(json_bytes).sum::<usize>() <= MAX_INLINE_OFFER_BYTES {
+        return Ok(acceptable(said));
+    }
+    // Many schemas take a while to try: not on the runtime's own threads.
+    tokio::task::spawn_blocking(move || acceptable(said)).await.map_err(CallError::internal)
 }
 
-fn offerable_one(spec: &OperationSpec) -> Option<Value> {
-    // Bytes travel on streams of their own, which no head passes on.
-    if spec.bytes.is_some() || spec.name == OFFER_OPERATION {
-        return None;
-    }
-    let said = serde_json::to_value(spec).ok()?;
-    match RemoteOperation::read(SOME_WORKER, &said) {
-        Ok(_) => Some(said),
-        Err(defect) => {
-            tracing::warn!(operation = %spec.name, %defect, "a head would refuse this operation, so it is not offered");
-            None
+/// What a head takes of it.
+fn acceptable(said: Vec<Value>) -> Vec<Value> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for said in said.into_iter().filter(is_acceptable) {
+        bytes += json_bytes(&said);
+        if found.len() == MAX_REMOTE_OPERATIONS || bytes > MAX_REMOTE_OFFER_BYTES {
+            tracing::warn!(from = %said["name"], "there are more operations than a head takes; the rest is not offered");
+            break;
         }
+        found.push(said);
     }
+    found
+}
+
+fn is_acceptable(said: &Value) -> bool {
+    let read = RemoteOperation::read(SOME_WORKER, said);
+    if let Err(defect) = &read {
+        tracing::warn!(operation = %said["name"], %defect, "a head would refuse this operation, so it is not offered");
+    }
+    read.is_ok()
 }

@@ -1,7 +1,7 @@
 //! Everything alive that hangs on somebody's rights, so that taking the rights away ends it.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -49,11 +49,11 @@ pub struct Sessions(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     next: AtomicU64,
-    live: Mutex<HashMap<u64, (SessionInfo, CancellationToken)>>,
+    live: Mutex<BTreeMap<u64, (SessionInfo, CancellationToken)>>,
 }
 
 impl Inner {
-    fn live(&self) -> MutexGuard<'_, HashMap<u64, (SessionInfo, CancellationToken)>> {
+    fn live(&self) -> MutexGuard<'_, BTreeMap<u64, (SessionInfo, CancellationToken)>> {
         // A map of tokens stays whole whoever panicked while holding it.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,9 +100,7 @@ impl Sessions {
 
     /// The live sessions, oldest first.
     pub fn list(&self) -> Vec<SessionInfo> {
-        let mut all: Vec<_> = self.0.live().values().map(|(info, _)| info.clone()).collect();
-        all.sort_by_key(|info| info.id);
-        all
+        self.0.live().values().map(|(info, _)| info.clone()).collect()
     }
 }
 

@@ -60,6 +60,11 @@ impl ReconnectingClient {
         Self::with_backoff(dial, Backoff::default())
     }
 
+    /// How it waits between tries, from the beginning.
+    pub(crate) fn backoff(&self) -> Backoff {
+        self.0.backoff.clone()
+    }
+
     /// The same, waiting between tries as `backoff` says.
     pub fn with_backoff<F, Fut>(dial: F, backoff: Backoff) -> Self
     where

@@ -20,7 +20,7 @@ pub(crate) use self::{
 use crate::{CallError, limits::MAX_REQUEST_ID_BYTES, registered::json_bytes, scan::JsonDefect};
 
 /// The id of a request: 1 to 64 visible ASCII characters, unique among what its caller has open on the connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(Arc<str>);
 
 /// A text that is no request id.

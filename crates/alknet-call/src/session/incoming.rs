@@ -1,7 +1,7 @@
 //! What the peer asks of this side on one stream.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -33,7 +33,7 @@ pub(super) struct Incoming {
     connection: Arc<CallConnection>,
     /// With which operations call back on this stream.
     peer: CallClient,
-    calls: HashMap<RequestId, OpenCall>,
+    calls: BTreeMap<RequestId, OpenCall>,
     running: FuturesUnordered<BoxFuture<'static, Started>>,
     chunks: mpsc::Receiver<Chunk>,
     feeds: mpsc::Sender<Chunk>,
@@ -68,7 +68,7 @@ impl Incoming {
         Self {
             connection,
             peer,
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             running: FuturesUnordered::new(),
             chunks,
             feeds,

@@ -1,10 +1,11 @@
-//! `services/list` and `services/schema`.
+//! `services/list`, `services/schema`, `services/watch` and `services/peers`, of one node.
 
-use alknet_call::{CallOptions, ErrorCode, limits::MAX_SCHEMAS_ASKED};
+use alknet_call::{CallOptions, ErrorCode, SubscribeOptions, limits::MAX_SCHEMAS_ASKED};
 use alknet_core::Identity;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::node::{Node, alice, anonymous};
+use crate::node::{Node, alice, alices, anonymous};
 
 async fn ask(node: &Node, who: Option<Identity>, name: &str, input: Value) -> Result<Value, ErrorCode> {
     node.local(who).call(name, input, CallOptions::default()).await.map_err(|error| error.code)
@@ -75,5 +76,25 @@ async fn schemas_are_shown_by_the_same_filter() {
     let many = vec!["a/b"; MAX_SCHEMAS_ASKED + 1];
     for bad in [json!({"names": []}), json!({ "names": many }), json!({})] {
         assert_eq!(ask(&node, None, "services/schema", bad).await, Err(ErrorCode::InvalidInput));
+    }
+}
+
+// CALL-59: the revision at once; the rest in `workers.rs`.
+#[tokio::test]
+async fn a_watch_begins_with_the_revision_of_the_list() {
+    let node = Node::new();
+    let listed = ask(&node, Some(alice()), "services/list", json!({})).await.unwrap();
+    let client = node.client(alices()).await;
+    let mut watched = client.subscribe("services/watch", json!({}), SubscribeOptions::default()).await.unwrap();
+    let first = watched.next().await.unwrap().unwrap();
+    assert_eq!((&first.output["revision"], first.output.as_object().unwrap().len()), (&listed["revision"], 1));
+}
+
+// CALL-60
+#[tokio::test]
+async fn nobody_offers_to_a_node_without_workers() {
+    let node = Node::new();
+    for who in [None, Some(alice())] {
+        assert_eq!(ask(&node, who, "services/peers", json!({})).await, Ok(json!({"peers": []})));
     }
 }

@@ -153,6 +153,26 @@ async fn what_a_worker_lends_is_listed_described_and_called() {
     }
 }
 
+// CALL-59, CALL-60: a worker's coming and going changes what can be called, for those who may call it.
+#[tokio::test]
+async fn what_can_be_called_is_watched() {
+    let (head, worker, _) = fleet().await;
+    let boss = head.client(BOSS, CARRIERS[0]).await;
+    let mut watched = boss.subscribe("services/watch", json!({}), SubscribeOptions::default()).await.unwrap();
+    let without = watched.next().await.unwrap().unwrap().output;
+    let lent = worker.join(&head, CARRIERS[0]);
+    let offered = joined(&lent).await;
+    let with = watched.next().await.unwrap().unwrap().output;
+    assert_ne!(with, without);
+    let peers = json!({"peers": [{"name": "box", "connected": true, "operations": offered}]});
+    assert_eq!(call(&boss, "services/peers").await.unwrap(), peers);
+    let clerk = head.client(CLERK, CARRIERS[0]).await;
+    assert_eq!(call(&clerk, "services/peers").await.unwrap(), json!({"peers": []}), "no right to reach it");
+    drop(lent);
+    assert_eq!(watched.next().await.unwrap().unwrap().output, without);
+    assert_eq!(call(&boss, "services/peers").await.unwrap()["peers"][0]["connected"], false);
+}
+
 // CALL-15, CALL-54: an abort goes all the way.
 #[tokio::test]
 async fn an_abort_reaches_the_handler_at_the_worker() {

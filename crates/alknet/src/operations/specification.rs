@@ -56,6 +56,6 @@ async fn little_is_open_to_strangers() {
     let mut open: Vec<_> = registry.specs().filter(|spec| spec.access == AccessRule::public()).collect();
     open.sort_by(|one, other| one.name.cmp(&other.name));
     let open: Vec<_> = open.iter().map(|spec| spec.name.as_str()).collect();
-    assert_eq!(open, ["node/identify", "services/list", "services/schema"]);
+    assert_eq!(open, ["node/identify", "services/list", "services/peers", "services/schema", "services/watch"]);
     assert!(registry.specs().all(|spec| !spec.title.is_empty()), "every operation says what it is");
 }
