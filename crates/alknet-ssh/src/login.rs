@@ -10,6 +10,7 @@ use russh::keys::{Algorithm, PublicKey};
 
 use crate::{
     fingerprint::{fingerprint, signs_acceptably},
+    key_options::KeyOptions,
     limits::MAX_LOGGED_CHARS,
 };
 
@@ -51,12 +52,13 @@ pub(crate) struct Login {
     gate: Arc<LoginGate>,
     addr: PeerAddr,
     caller: Option<Caller>,
+    options: KeyOptions,
     tried: Option<String>,
 }
 
 impl Login {
     pub(crate) fn new(gate: Arc<LoginGate>, addr: PeerAddr) -> Self {
-        Self { gate, addr, caller: None, tried: None }
+        Self { gate, addr, caller: None, options: KeyOptions::default(), tried: None }
     }
 
     /// Whether it is worth the client's while to sign with this key. Says nothing about who the client is.
@@ -82,6 +84,18 @@ impl Login {
         tracing::info!(door = DOOR, addr = %self.addr, identity = identity.id(), "authenticated");
         self.caller = Some(caller);
         Some(guard)
+    }
+
+    /// Who it is, once a key was proven.
+    #[allow(dead_code, reason = "forwarding asks it")]
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
+    }
+
+    /// What the proven key may be used for; all that its holder may before one is proven.
+    #[allow(dead_code, reason = "forwarding and processes ask it")]
+    pub(crate) fn options(&self) -> &KeyOptions {
+        &self.options
     }
 
     /// Asks the gate. Processes run under the node's own uid, so nobody but an owner gets any, whatever scopes a role may have.

@@ -11,10 +11,11 @@ pub(crate) const STEPS: &[Step] = &[
     (2, include_str!("migrations/v2.sql")),
     (3, include_str!("migrations/v3.sql")),
     (4, include_str!("migrations/v4.sql")),
+    (5, include_str!("migrations/v5.sql")),
 ];
 
 /// The version this program writes.
-pub(crate) const NEWEST: u32 = 4;
+pub(crate) const NEWEST: u32 = 5;
 
 /// The tables of the newest version; any other table makes a database foreign.
 pub(crate) const TABLES: &[&str] = &[
@@ -32,6 +33,7 @@ pub(crate) const TABLES: &[&str] = &[
     "key_denials",
     "meta",
     "peer_addresses",
+    "peer_authorities",
     "peer_keys",
     "peers",
     "projections",
