@@ -72,12 +72,12 @@ impl Sessions {
         let identity = caller.id().map(str::to_owned);
         let info =
             SessionInfo { id, kind, identity, credential: caller.credential.clone(), addr: caller.addr.to_string() };
-        self.0.live().insert(id, (info, token.clone()));
+        self.0.live().insert(id, (info.clone(), token.clone()));
         // Rights that ended between the look-up of the identity and this entry would find nobody to end.
         if caller.identity.as_deref().is_some_and(|identity| !identity.standing().is_current()) {
             token.cancel();
         }
-        SessionGuard { sessions: self.0.clone(), id, token }
+        SessionGuard { sessions: self.0.clone(), info, token }
     }
 
     /// Ends every session of a peer; answers how many.
@@ -107,11 +107,15 @@ impl Sessions {
 /// A session's entry. Whoever serves the session stops when [`Self::token`] is cancelled.
 pub struct SessionGuard {
     sessions: Arc<Inner>,
-    id: u64,
+    info: SessionInfo,
     token: CancellationToken,
 }
 
 impl SessionGuard {
+    /// What is listed of it.
+    pub const fn info(&self) -> &SessionInfo {
+        &self.info
+    }
     /// Cancelled when the rights under which the session runs are taken away.
     pub const fn token(&self) -> &CancellationToken {
         &self.token
@@ -120,7 +124,7 @@ impl SessionGuard {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.sessions.live().remove(&self.id);
+        self.sessions.live().remove(&self.info.id);
     }
 }
 

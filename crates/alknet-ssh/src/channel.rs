@@ -1,13 +1,14 @@
 //! One session channel, in a task of its own: from its opening to the end of its process.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use alknet_core::Permit;
+use futures_util::FutureExt;
 use russh::{
     Channel, ChannelId, ChannelWriteHalf, Sig,
     server::{Handle, Msg},
 };
-use tokio::sync::oneshot;
+use tokio::{io::DuplexStream, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -15,16 +16,17 @@ use crate::{
     pressure::{OpenChannel, Pressure},
     process::{Exit, Launch, LaunchError, Pipes, Process, SignalTarget},
     pty::Pty,
-    relay::{Ends, STDERR, feed, send_output},
+    relay::{Ends, Input, Output, STDERR, feed, send_output},
+    subsystem::Served,
 };
 
 /// Exit status of a command that could not be started, as shells give it.
 const CANNOT_RUN: u32 = 126;
 
 /// What the task gets to do, once the client has asked and the gate has agreed.
-pub(crate) struct Work {
-    pub(crate) launch: Launch,
-    pub(crate) permit: Permit,
+pub(crate) enum Work {
+    Process { launch: Launch, permit: Permit },
+    Subsystem { serving: Served, near: DuplexStream },
 }
 
 /// What the task needs from its connection.
@@ -64,7 +66,14 @@ pub(crate) async fn serve(
         let _ = writer.close().await;
         return;
     };
-    let started = tokio::task::spawn_blocking(move || start_process(work, signals)).await;
+    let (launch, permit) = match work {
+        Work::Process { launch, permit } => (launch, permit),
+        Work::Subsystem { serving, near } => {
+            serve_subsystem(serving, near, drain, input, &writer, &handle, &around).await;
+            return drop(open);
+        }
+    };
+    let started = tokio::task::spawn_blocking(move || start_process(launch, &permit, signals)).await;
     let (mut process, mut ends) = match started.map_err(io::Error::other) {
         Ok(Ok(started)) => started,
         Ok(Err(error)) => return refuse(&writer, &error.to_string()).await,
@@ -95,10 +104,53 @@ pub(crate) async fn serve(
     drop(open);
 }
 
-fn start_process(work: Work, signals: SignalTarget) -> Result<(Process, Ends), LaunchError> {
-    let pty: Option<Arc<Pty>> = work.launch.terminal.as_ref().map(|(pty, _)| pty.clone());
-    let shell = work.launch.shell.clone();
-    let (process, pipes) = Process::start(work.launch, &work.permit, signals)?;
+/// Serves a subsystem to its end, which the client is told like a process's.
+async fn serve_subsystem(
+    serving: Served,
+    near: DuplexStream,
+    mut drain: Drain,
+    input: Inbox,
+    writer: &ChannelWriteHalf<Msg>,
+    handle: &Handle,
+    around: &Surroundings,
+) {
+    let (output, stdin) = tokio::io::split(near);
+    let (stdin, mut output) = (Input::Subsystem(stdin), Output::Subsystem(output));
+    let feeding = async {
+        feed(input, stdin).await;
+        std::future::pending::<()>().await;
+    };
+    let ending = async {
+        let sending = send_output(&mut output, writer, None, &around.pressure);
+        tokio::join!(AssertUnwindSafe(serving).catch_unwind(), sending).0
+    };
+    let ended = tokio::select! {
+        () = feeding => None,
+        ended = ending => Some(ended),
+        _ = drain.run() => None,
+        () = around.life.cancelled() => None,
+    };
+    match ended {
+        Some(Ok(Ok(()))) => finish(writer, handle, Exit::Status(0)).await,
+        Some(Ok(Err(error))) => {
+            tracing::info!(%error, "an ssh subsystem ended");
+            finish(writer, handle, Exit::Status(1)).await;
+        }
+        Some(Err(_panic)) => {
+            tracing::error!("an ssh subsystem panicked");
+            finish(writer, handle, Exit::Status(1)).await;
+        }
+        None => {
+            drop(drain);
+            let _ = writer.close().await;
+        }
+    }
+}
+
+fn start_process(launch: Launch, permit: &Permit, signals: SignalTarget) -> Result<(Process, Ends), LaunchError> {
+    let pty: Option<Arc<Pty>> = launch.terminal.as_ref().map(|(pty, _)| pty.clone());
+    let shell = launch.shell.clone();
+    let (process, pipes) = Process::start(launch, permit, signals)?;
     let ends = |pipes: Option<Pipes>| match (pipes, pty) {
         (Some(pipes), _) => Ends::of_pipes(pipes),
         (None, Some(pty)) => Ok(Ends::of_terminal(&pty)),

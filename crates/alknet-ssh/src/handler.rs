@@ -12,8 +12,9 @@ use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    SshConfig,
+    LiveSessions, SshConfig, Subsystems,
     config::library_config,
+    live::{Meter, Metered},
     login::LoginGate,
     pressure::Pressure,
     session::{ClientSession, Parts},
@@ -38,6 +39,8 @@ struct Door {
     setup: ArcSwap<Setup>,
     gate: Arc<LoginGate>,
     waiting: Arc<WaitingRoom>,
+    live: LiveSessions,
+    subsystems: Arc<Subsystems>,
     stopping: CancellationToken,
 }
 
@@ -54,18 +57,21 @@ impl Setup {
 }
 
 impl SshServer {
-    /// Makes the server of one node.
+    /// Makes the server of one node; its sessions are found in `live`.
     pub fn new(
         config: SshConfig,
         identities: Arc<dyn IdentityProvider>,
         authorizer: Authorizer,
         sessions: Sessions,
+        live: LiveSessions,
+        subsystems: Subsystems,
     ) -> Arc<Self> {
         let system_user = config.system_user.clone();
         let waiting = WaitingRoom::new(config.limits.max_unauthenticated);
         let gate = Arc::new(LoginGate { identities, authorizer, sessions, system_user });
         let setup = ArcSwap::from_pointee(Setup::new(config));
-        let door = Door { setup, gate, waiting, stopping: CancellationToken::new() };
+        let subsystems = Arc::new(subsystems);
+        let door = Door { setup, gate, waiting, live, subsystems, stopping: CancellationToken::new() };
         Arc::new(Self(PerStream(Arc::new(door))))
     }
 
@@ -104,8 +110,11 @@ impl StreamHandler for Door {
             life: life.clone(),
             stopping: self.stopping.clone(),
             pressure: pressure.clone(),
+            subsystems: self.subsystems.clone(),
         });
-        let wire = KillSwitch::new(Wire::new(stream, life.clone(), pressure.clone()), &life);
+        let meter = Arc::new(Meter::default());
+        let wire = Metered::new(Wire::new(stream, life.clone(), pressure.clone()), meter.clone());
+        let wire = KillSwitch::new(wire, &life);
         let serving = async {
             let running = server::run_stream(setup.library.clone(), wire, session).await?;
             running.await
@@ -114,11 +123,12 @@ impl StreamHandler for Door {
         let grace = setup.config.limits.login_grace;
         let Some(guard) = until_proven(serving.as_mut(), proven, &place, grace).await? else { return Ok(()) };
         drop(place);
+        let _entered = self.live.enter(&guard, pressure.clone(), meter);
         tokio::select! {
             ended = serving => quietly(ended),
             () = life.cancelled() => Ok(()),
             () = guard.token().cancelled() => {
-                tracing::info!(addr = %peer.addr, "ssh session ended: its rights were taken away");
+                tracing::info!(addr = %peer.addr, "ssh session ended: its rights were taken away, or it was told to end");
                 Ok(())
             }
             () = self.stopped(&pressure) => Ok(()),

@@ -75,6 +75,11 @@ pub const MAX_ENV_BYTES: usize = 4 * 1024;
 /// Longest terminal name, in bytes; a client that has no `TERM` names none.
 pub const MAX_TERM_BYTES: usize = 64;
 
+/// Longest name of a subsystem, in bytes.
+pub const MAX_SUBSYSTEM_NAME_BYTES: usize = 32;
+/// Bytes between a channel and its subsystem, each way.
+pub const SUBSYSTEM_BUFFER_BYTES: usize = 128 * 1024;
+
 /// Longest line of an `authorized_keys` text, in bytes.
 pub const MAX_KEY_LINE_BYTES: usize = 16 * 1024;
 /// Longest `authorized_keys` text, in bytes.

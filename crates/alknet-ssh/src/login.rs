@@ -110,6 +110,15 @@ impl Login {
         self.gate.authorizer.authorize(caller, &demand).ok()
     }
 
+    /// Asks the gate for a subsystem that demands `scope`; answers for whom it is.
+    pub(crate) fn authorize_subsystem(&self, name: &str, scope: Scope) -> Option<(Caller, Permit)> {
+        let (caller, rule) = (self.caller.as_ref()?, AccessRule::scoped([scope]));
+        let action = format!("ssh/{name}");
+        let demand = Demand { action: &action, rule: &rule, resource: None, effect: Effect::Mutation };
+        let permit = self.gate.authorizer.authorize(caller, &demand).ok()?;
+        Some((caller.clone(), permit))
+    }
+
     fn owner_of(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<(Arc<Identity>, Credential)> {
         if !signs_acceptably(algorithm) {
             return None;

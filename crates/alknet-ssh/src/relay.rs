@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io, io::IoSlice, os::fd::OwnedFd, sync::Arc};
 use bytes::{Buf, BytesMut};
 use russh::{ChannelWriteHalf, server::Msg};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
     net::unix::pipe,
 };
 
@@ -65,6 +65,7 @@ impl Ends {
 pub(crate) enum Input {
     Pipe(pipe::Sender),
     Terminal(PtyIo),
+    Subsystem(WriteHalf<DuplexStream>),
 }
 
 impl Input {
@@ -72,6 +73,7 @@ impl Input {
         match self {
             Self::Pipe(pipe) => pipe,
             Self::Terminal(pty) => pty,
+            Self::Subsystem(stream) => stream,
         }
     }
     fn grow(&self) {
@@ -86,6 +88,7 @@ impl Input {
 pub(crate) enum Output {
     Pipe(pipe::Receiver),
     Terminal(PtyIo),
+    Subsystem(ReadHalf<DuplexStream>),
 }
 
 impl Output {
@@ -96,6 +99,7 @@ impl Output {
         match self {
             Self::Pipe(pipe) => pipe,
             Self::Terminal(pty) => pty,
+            Self::Subsystem(stream) => stream,
         }
     }
     fn grow(&self) {
@@ -125,8 +129,12 @@ pub(crate) async fn feed(mut inbox: Inbox, mut input: Input) {
             moved = moved.saturating_add(written);
         }
     }
-    if let Input::Terminal(pty) = &mut input {
-        end_terminal_input(pty, last).await;
+    match &mut input {
+        // Dropping it closes it.
+        Input::Pipe(_) => {}
+        Input::Terminal(pty) => end_terminal_input(pty, last).await,
+        // Who has left needs no end.
+        Input::Subsystem(stream) => drop(stream.shutdown().await),
     }
 }
 

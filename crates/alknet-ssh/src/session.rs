@@ -9,14 +9,14 @@ use russh::{
     server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey},
 };
 use rustix::{process::Signal, termios::Winsize};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{io::duplex, sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    SshConfig,
+    SshConfig, Subsystems,
     channel::{self, Surroundings, Work},
     environment::{self, ClientEnv, Terminal},
-    limits::{MAX_CHANNELS_EVER, MAX_TERM_BYTES},
+    limits::{MAX_CHANNELS_EVER, MAX_TERM_BYTES, SUBSYSTEM_BUFFER_BYTES},
     login::{Login, LoginGate, Right},
     pressure::{OpenChannel, Pressure},
     process::{Launch, SignalTarget},
@@ -34,6 +34,7 @@ pub(crate) struct ClientSession {
     channels: HashMap<ChannelId, OpenedChannel>,
     opened: usize,
     pressure: Arc<Pressure>,
+    subsystems: Arc<Subsystems>,
 }
 
 /// What is known of a channel here; the rest is its task's.
@@ -54,16 +55,26 @@ pub(crate) struct Parts {
     pub(crate) life: CancellationToken,
     pub(crate) stopping: CancellationToken,
     pub(crate) pressure: Arc<Pressure>,
+    pub(crate) subsystems: Arc<Subsystems>,
 }
 
 impl ClientSession {
     /// Makes the session; the guard comes out of the receiver once a key is proven.
     pub(crate) fn new(parts: Parts) -> (Self, oneshot::Receiver<SessionGuard>) {
         let (proven, guard) = oneshot::channel();
-        let Parts { config, gate, addr, life, stopping, pressure } = parts;
-        let login = Login::new(gate, addr);
-        let channels = HashMap::new();
-        let session = Self { config, login, addr, life, stopping, proven: Some(proven), channels, opened: 0, pressure };
+        let Parts { config, gate, addr, life, stopping, pressure, subsystems } = parts;
+        let session = Self {
+            config,
+            login: Login::new(gate, addr),
+            addr,
+            life,
+            stopping,
+            proven: Some(proven),
+            channels: HashMap::new(),
+            opened: 0,
+            pressure,
+            subsystems,
+        };
         (session, guard)
     }
 
@@ -89,7 +100,17 @@ impl ClientSession {
         let env = environment::build(&self.config, std::mem::take(&mut channel.env), self.addr, shown.as_ref());
         let (shell, home) = (self.config.shell.clone(), self.config.home.clone());
         let launch = Launch { right, command, shell, home, env, terminal };
-        channel.start.take().is_some_and(|start| start.send(Work { launch, permit }).is_ok())
+        channel.start.take().is_some_and(|start| start.send(Work::Process { launch, permit }).is_ok())
+    }
+
+    /// Joins a channel to a subsystem; answers whether there is one that the client may have.
+    fn start_subsystem(&mut self, id: ChannelId, name: &str) -> bool {
+        let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.start.is_some()) else { return false };
+        let Some(subsystem) = self.subsystems.get(name) else { return false };
+        let Some((caller, permit)) = self.login.authorize_subsystem(name, subsystem.scope()) else { return false };
+        let (near, far) = duplex(SUBSYSTEM_BUFFER_BYTES);
+        let serving = subsystem.serve(caller, permit, far);
+        channel.start.take().is_some_and(|start| start.send(Work::Subsystem { serving, near }).is_ok())
     }
 
     fn open_terminal(&mut self, id: ChannelId, request: &TerminalRequest<'_>) -> bool {
@@ -248,8 +269,9 @@ impl Handler for ClientSession {
         answer(session, id, started)
     }
 
-    async fn subsystem_request(&mut self, id: ChannelId, _name: &str, session: &mut Session) -> Result<(), Error> {
-        answer(session, id, false)
+    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
+        let started = self.start_subsystem(id, name);
+        answer(session, id, started)
     }
 
     async fn x11_request(

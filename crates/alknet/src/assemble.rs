@@ -8,7 +8,7 @@ use alknet_core::{
 };
 use alknet_http::HttpHandler;
 use alknet_net::{CarrierPolicy, NetDialer, NodeCredentials};
-use alknet_ssh::{SSH, SSH_ALIAS, SshServer};
+use alknet_ssh::{LiveSessions, SSH, SSH_ALIAS, SshServer, Subsystems};
 use alknet_store::{Clock, Store};
 
 use crate::{
@@ -66,7 +66,7 @@ pub async fn assemble(
     let identities: Arc<dyn IdentityProvider> = store.directory();
     let authorizer = Authorizer::new(store.audit_log());
 
-    let tickets = ByteTickets::default();
+    let (tickets, ssh_sessions) = (ByteTickets::default(), LiveSessions::default());
 
     let heads = Heads::of(data)?;
 
@@ -77,6 +77,7 @@ pub async fn assemble(
         store: store.clone(),
         authorizer: authorizer.clone(),
         sessions: sessions.clone(),
+        ssh_sessions: ssh_sessions.clone(),
         config: config.clone(),
         tickets: tickets.clone(),
         data: data.clone(),
@@ -98,7 +99,9 @@ pub async fn assemble(
     let bytes = BytesHandler::new(tickets, authenticator, sessions.clone());
     let bytes = Arc::new(PerStream(Arc::new(bytes)));
     let ssh_config = settings::ssh(current.config(), identity)?;
-    let ssh = SshServer::new(ssh_config, identities.clone(), authorizer.clone(), sessions.clone());
+    let (ssh_identities, subsystems) = (identities.clone(), Subsystems::default());
+    let ssh =
+        SshServer::new(ssh_config, ssh_identities, authorizer.clone(), sessions.clone(), ssh_sessions, subsystems);
     let http_config = settings::http(current.config())?;
     let http = HttpHandler::new(http_config, identities.clone(), authorizer, verifier.clone());
 

@@ -2,6 +2,7 @@
 
 use alknet_call::{ByteTickets, Client, LocalClient};
 use alknet_core::{Authorizer, Caller, Credential, IdentityProvider, Maintenance, NodeKey, PeerAddr, Sessions};
+use alknet_ssh::LiveSessions;
 use alknet_store::{Clock, Store};
 
 use crate::{
@@ -41,6 +42,7 @@ impl InProcess {
             store: store.clone(),
             authorizer: Authorizer::new(store.audit_log()),
             sessions,
+            ssh_sessions: LiveSessions::default(),
             config: SharedConfig::new(sources, loaded),
             control: None,
             tickets: ByteTickets::default(),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use alknet_core::{AuditKind, AuditOutcome, Authorizer, Credential, Identity, ProtocolHandler, Sessions, Standing};
-use alknet_ssh::{HostKey, SshConfig, SshServer, parse_public_key};
+use alknet_ssh::{HostKey, LiveSessions, SshConfig, SshServer, Subsystems, parse_public_key};
 use alknet_testkit::identities::{KeptAudit, TestIdentities};
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -22,7 +22,9 @@ pub struct Node {
     pub dir: tempfile::TempDir,
     pub identities: Arc<TestIdentities>,
     pub audit: Arc<KeptAudit>,
+    pub authorizer: Authorizer,
     pub sessions: Sessions,
+    pub live: LiveSessions,
     pub server: Arc<SshServer>,
     pub runtime: Runtime,
     rights: Arc<AtomicU64>,
@@ -37,12 +39,18 @@ impl Node {
     }
 
     pub fn with(change: impl FnOnce(&mut SshConfig)) -> Self {
+        Self::with_subsystems(change, Subsystems::default())
+    }
+
+    pub fn with_subsystems(change: impl FnOnce(&mut SshConfig), subsystems: Subsystems) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = SshConfig::new(HostKey::from_seed([7; 32].into()), "nodeuser", "/bin/sh", dir.path());
         change(&mut config);
         let identities = Arc::new(TestIdentities::default());
         let (audit, sessions) = (Arc::new(KeptAudit::default()), Sessions::default());
-        let server = SshServer::new(config, identities.clone(), Authorizer::new(audit.clone()), sessions.clone());
+        let (authorizer, live) = (Authorizer::new(audit.clone()), LiveSessions::default());
+        let server =
+            SshServer::new(config, identities.clone(), authorizer.clone(), sessions.clone(), live.clone(), subsystems);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -53,7 +61,8 @@ impl Node {
                 tokio::spawn(async move { serving.serve(plain_connection(socket, addr)).await });
             }
         });
-        let node = Self { port, dir, identities, audit, sessions, server, runtime, rights: Arc::default() };
+        let rights = Arc::default();
+        let node = Self { port, dir, identities, audit, authorizer, sessions, live, server, runtime, rights };
         node.make_key("me", "ed25519", &[]);
         node.know("me", Identity::owner("alice"));
         node

@@ -20,7 +20,9 @@ mod reference;
 mod serve;
 mod service_tree;
 mod services;
+mod ssh;
 mod ssh_config;
+mod ssh_sessions;
 mod status;
 mod stop;
 mod subscribe;
@@ -113,6 +115,7 @@ enum Verb {
     Worker(worker::Worker),
     Events(events::Events),
     Connect(connect::Connect),
+    Ssh(ssh::Ssh),
     SshConfig(ssh_config::SshConfig),
     Config(config::Config),
     Audit(audit::Audit),
@@ -144,6 +147,7 @@ impl Cli {
             Verb::Worker(verb) => verb.run(&place).await,
             Verb::Events(verb) => verb.run(&place).await,
             Verb::Connect(verb) => verb.run(&place).await,
+            Verb::Ssh(verb) => verb.run(&place).await,
             Verb::SshConfig(verb) => verb.run(&place).await,
             Verb::Config(verb) => verb.run(&place).await,
             Verb::Audit(verb) => verb.run(&place).await,

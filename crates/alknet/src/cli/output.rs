@@ -64,6 +64,19 @@ pub fn utc(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// A number of bytes as a person says it: `17 B`, `4.2 MiB`.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut scaled, mut unit) = (number as f64, "B");
+    for larger in UNITS {
+        if scaled < 1024.0 {
+            break;
+        }
+        (scaled, unit) = (scaled / 1024.0, larger);
+    }
+    if unit == "B" { format!("{number} B") } else { format!("{scaled:.1} {unit}") }
+}
+
 /// A length of time as a person says it: `3 d 4 h`, `5 min 6 s`, `250 ms`.
 pub fn duration(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
@@ -114,6 +127,13 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_is_escaped() {
         assert_eq!(printable("a\u{1b}[31mb\n\u{9b}é"), "a\\u{1b}[31mb\\n\\u{9b}é");
+    }
+
+    #[test]
+    fn numbers_of_bytes_are_scaled() {
+        for (number, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")] {
+            assert_eq!(bytes(number), text);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod peers;
 pub mod queues;
 #[cfg(test)]
 mod specification;
+pub mod ssh;
 pub mod tokens;
 pub mod vault;
 pub mod workers;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use alknet_call::{ByteTickets, CallError, RegisterError, Registry};
 use alknet_core::{AccessRule, Authorizer, NodeKey, Sessions};
+use alknet_ssh::LiveSessions;
 use alknet_store::{Clock, Store, StoreError};
 
 use crate::{
@@ -41,6 +43,8 @@ pub struct Foundation {
     pub authorizer: Authorizer,
     /// What is alive.
     pub sessions: Sessions,
+    /// Who is logged in over SSH.
+    pub ssh_sessions: LiveSessions,
     /// The configuration in force.
     pub config: SharedConfig,
     /// Where operations leave bytes to be fetched.
@@ -77,6 +81,7 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     }
     credentials::register(&mut registry, foundation, resolver.as_ref())?;
     workers::register(&mut registry, foundation)?;
+    ssh::register(&mut registry, foundation)?;
     if let Some(identity) = &foundation.identity {
         vault::register(&mut registry, identity)?;
     }

@@ -23,6 +23,7 @@ fn everything(data: &DataFolder) -> Arc<Registry> {
         authorizer: Authorizer::new(store.audit_log()),
         store,
         sessions,
+        ssh_sessions: LiveSessions::default(),
         config: SharedConfig::new(Sources::default(), loaded),
         tickets: ByteTickets::default(),
         data: data.clone(),
