@@ -9,6 +9,8 @@ pub enum KeyPurpose {
     Node,
     /// The owner's key towards SSH servers.
     SshUser,
+    /// The owner's signature on git objects.
+    Git,
 }
 
 /// Signs for a purpose; the secret never leaves the implementation.

@@ -14,12 +14,15 @@
 //! # Ok::<(), alknet_ssh::PublicKeyError>(())
 //! ```
 
+mod agent;
 mod algorithms;
 mod authorized_keys;
 mod channel;
 mod config;
 mod environment;
 mod fingerprint;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod host_key;
 mod inbox;
@@ -39,6 +42,7 @@ mod waiting_room;
 mod watched;
 mod wire;
 
+pub use agent::{Agent, AgentKey, AskPermission};
 pub use authorized_keys::{
     AuthorizedKeysError, PublicKeyError, PublicKeyLine, parse_authorized_keys, parse_public_key,
 };

@@ -80,6 +80,25 @@ pub const MAX_SUBSYSTEM_NAME_BYTES: usize = 32;
 /// Bytes between a channel and its subsystem, each way.
 pub const SUBSYSTEM_BUFFER_BYTES: usize = 128 * 1024;
 
+/// Longest message to the ssh-agent, in bytes: that of OpenSSH's.
+pub const MAX_AGENT_FRAME_BYTES: usize = 256 * 1024;
+/// Connections to the ssh-agent at a time. A client may keep its one for as long as its session lasts.
+pub const MAX_AGENT_CONNECTIONS: usize = 256;
+/// How long a message to the ssh-agent may take from its first byte to its last, and an answer until it is taken.
+pub const AGENT_FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+/// SSH sessions that a connection to the ssh-agent may be bound to: the hops that it is forwarded over.
+pub const MAX_BOUND_SESSIONS: usize = 16;
+/// Longest SSH session identifier, in bytes.
+pub const MAX_SESSION_ID_BYTES: usize = 128;
+/// How long a person may think about a signature.
+pub const PERMISSION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest passphrase that locks the ssh-agent, in bytes.
+pub const MAX_LOCK_PASSPHRASE_BYTES: usize = 1024;
+/// How long the first wrong passphrase for a locked ssh-agent takes; each further one takes twice as long.
+pub const FIRST_UNLOCK_DELAY: Duration = Duration::from_millis(100);
+/// How long a wrong passphrase takes at most.
+pub const MAX_UNLOCK_DELAY: Duration = Duration::from_secs(10);
+
 /// Longest line of an `authorized_keys` text, in bytes.
 pub const MAX_KEY_LINE_BYTES: usize = 16 * 1024;
 /// Longest `authorized_keys` text, in bytes.

@@ -167,5 +167,6 @@ fn vault_purpose(purpose: KeyPurpose) -> alknet_vault::KeyPurpose {
     match purpose {
         KeyPurpose::Node => alknet_vault::KeyPurpose::Node,
         KeyPurpose::SshUser => alknet_vault::KeyPurpose::SshUser,
+        KeyPurpose::Git => alknet_vault::KeyPurpose::Git,
     }
 }
