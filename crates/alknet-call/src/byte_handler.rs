@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
-use alknet_core::{Caller, Identity, Peer, ServeError, SessionKind, Sessions, Stream, StreamHandler};
+use alknet_core::{Caller, Identity, Offence, Peer, ServeError, SessionKind, Sessions, Stream, StreamHandler};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 use tokio::{
@@ -52,7 +52,7 @@ impl StreamHandler for BytesHandler {
         let caller: Caller = self.authenticator.of_peer(peer);
         let Some(identity) = caller.identity.clone() else {
             stream.abort(REFUSED);
-            return Err(ServeError::misbehaved("byte streams need a known identity"));
+            return Err(ServeError::offence(Offence::FailedAuthentication, "byte streams need a known identity"));
         };
         let session = self.sessions.register(&caller, SessionKind::Handle);
         let outcome = tokio::select! {
@@ -86,8 +86,9 @@ enum TransferError {
 impl From<TransferError> for ServeError {
     fn from(error: TransferError) -> Self {
         match error {
-            TransferError::Ticket | TransferError::WrongDirection => Self::misbehaved(error),
-            TransferError::Revoked | TransferError::Stream(_) => Self::Lost(error.into()),
+            TransferError::WrongDirection => Self::offence(Offence::BadFrame, error),
+            // Being late with a ticket is nothing to hold against somebody who is known.
+            TransferError::Ticket | TransferError::Revoked | TransferError::Stream(_) => Self::Lost(error.into()),
             TransferError::Source(_) | TransferError::SourceChanged => Self::internal(error),
         }
     }

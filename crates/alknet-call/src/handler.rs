@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alknet_core::{Connection, ConnectionError, ProtocolHandler, ServeError, Stream};
+use alknet_core::{Connection, ConnectionError, Offence, ProtocolHandler, ServeError, Stream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -88,6 +88,6 @@ impl Streams {
     }
 
     fn verdict(&mut self) -> Result<(), ServeError> {
-        self.fault.take().map_or(Ok(()), |fault| Err(ServeError::misbehaved(fault)))
+        self.fault.take().map_or(Ok(()), |fault| Err(ServeError::offence(Offence::BadFrame, fault)))
     }
 }

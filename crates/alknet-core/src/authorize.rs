@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    AccessRule, AuditCounter, AuditEvent, AuditKind, AuditLog, AuditOutcome, Denial, Identity, PeerAddr, ResourceId,
-    Standing, access::decide, limits::MAX_GATE_COUNTERS,
+    AccessRule, AuditCounter, AuditEvent, AuditKind, AuditLog, AuditOutcome, AuthenticationWatch, Denial, Identity,
+    PeerAddr, ResourceId, Standing, access::decide, limits::MAX_GATE_COUNTERS,
 };
 
 /// Who asks: the identity if one is known, the credential that proved it, and from where.
@@ -169,6 +169,7 @@ impl Maintenance {
 #[derive(Clone)]
 pub struct Authorizer {
     audit: Arc<dyn AuditLog>,
+    watch: Option<Arc<dyn AuthenticationWatch>>,
 }
 
 impl fmt::Debug for Authorizer {
@@ -180,7 +181,12 @@ impl fmt::Debug for Authorizer {
 impl Authorizer {
     /// Audits to `audit`.
     pub fn new(audit: Arc<dyn AuditLog>) -> Self {
-        Self { audit }
+        Self { audit, watch: None }
+    }
+
+    /// Lets `watch` hear of every attempt to prove who somebody is.
+    pub fn watched_by(self, watch: Arc<dyn AuthenticationWatch>) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// Lets the caller through, or not, by the access formula; both are audited.
@@ -236,8 +242,14 @@ impl Authorizer {
         });
     }
 
-    /// Writes down that somebody proved, or failed to prove, who they are.
+    /// Writes down that somebody proved, or failed to prove, who they are. The caller's credential is one that was proven, even if it
+    /// is nobody's; what was only offered goes into `detail`, or anybody could discredit the key of another.
     pub fn authenticated(&self, caller: &Caller, door: &str, outcome: AuditOutcome, detail: Option<String>) {
+        match (&self.watch, outcome) {
+            (Some(watch), AuditOutcome::Allowed) => watch.proved(caller, door),
+            (Some(watch), AuditOutcome::Denied) => watch.failed(caller, door),
+            (None, _) => {}
+        }
         self.audit.record(AuditEvent {
             kind: AuditKind::Authentication,
             outcome,
@@ -358,6 +370,27 @@ mod tests {
                 (AuditKind::Mutation, AuditOutcome::Denied, None),
             ]
         );
+    }
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+    impl AuthenticationWatch for Heard {
+        fn proved(&self, caller: &Caller, door: &str) {
+            self.0.lock().unwrap().push(format!("{} proved at {door}", caller.id().unwrap_or_default()));
+        }
+        fn failed(&self, caller: &Caller, door: &str) {
+            self.0.lock().unwrap().push(format!("{} failed at {door}", caller.addr));
+        }
+    }
+
+    #[test]
+    fn every_attempt_to_prove_who_somebody_is_is_heard_of() {
+        // GATE-01
+        let heard = Arc::new(Heard::default());
+        let authorizer = Authorizer::new(Arc::new(Kept::default())).watched_by(heard.clone());
+        authorizer.authenticated(&caller(Some(Identity::owner("me"))), "ssh", AuditOutcome::Allowed, None);
+        authorizer.clone().authenticated(&caller(None), "http", AuditOutcome::Denied, None);
+        assert_eq!(*heard.0.lock().unwrap(), ["me proved at ssh", "local:1 failed at http"]);
     }
 
     #[test]

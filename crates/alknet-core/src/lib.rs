@@ -25,6 +25,7 @@ mod journal;
 mod kill_switch;
 pub mod limits;
 mod node_key;
+mod offence;
 mod peer;
 mod router;
 mod sessions;
@@ -49,6 +50,7 @@ pub use identity::{Identity, IdentityProvider, LOCAL_OWNER, OWNER_ROLE, Standing
 pub use journal::{Begun, CallJournal, JournalError, OutcomeKey};
 pub use kill_switch::KillSwitch;
 pub use node_key::{Fingerprint, InvalidFingerprint, InvalidNodeKey, NodeKey};
+pub use offence::{AuthenticationWatch, GateJournal, GateJournalError, GateRecord, Offence, PastOffence};
 pub use peer::{InvalidPeerName, Peer, PeerAddr, PeerName};
 pub use router::{DuplicateAlpn, Router, RouterBuilder, Served, Service};
 pub use sessions::{SessionGuard, SessionInfo, SessionKind, Sessions};

@@ -30,3 +30,5 @@ pub const OWNER_SHARE: usize = 8;
 pub const MAX_LOGGED_BYTES: usize = 96;
 /// Identities whose allowed queries one gate counts without asking the audit for a counter again.
 pub const MAX_GATE_COUNTERS: usize = 256;
+/// Streams of one connection on which the peer may misbehave before the connection ends.
+pub const MAX_STREAM_FAULTS: usize = 3;

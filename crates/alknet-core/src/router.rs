@@ -26,6 +26,8 @@ pub struct Service {
     pub carriers: Carriers,
     /// Whether the control socket offers it too.
     pub local: bool,
+    /// Whether its handler asks everybody to prove who they are, and nobody stays who does not.
+    pub logs_in: bool,
     /// Connections at a time; one in eight is kept for the owner.
     pub max_connections: usize,
 }
@@ -33,15 +35,21 @@ pub struct Service {
 impl Service {
     /// A service on the node face, on both carriers.
     pub const fn node() -> Self {
-        Self { face: Face::Node, carriers: Carriers::Both, local: false, max_connections: DEFAULT_CONNECTIONS_PER_ALPN }
+        let max_connections = DEFAULT_CONNECTIONS_PER_ALPN;
+        Self { face: Face::Node, carriers: Carriers::Both, local: false, logs_in: false, max_connections }
     }
     /// A service on the web face, on the carrier its standard names.
     pub const fn web(carriers: Carriers) -> Self {
-        Self { face: Face::Web, carriers, local: false, max_connections: DEFAULT_CONNECTIONS_PER_ALPN }
+        Self { face: Face::Web, carriers, ..Self::node() }
     }
     /// Offers it on the control socket too.
     pub const fn on_control_socket(mut self) -> Self {
         self.local = true;
+        self
+    }
+    /// Says that its handler asks everybody to prove who they are: until then a connection counts as an unfinished handshake.
+    pub const fn with_login(mut self) -> Self {
+        self.logs_in = true;
         self
     }
     /// Serves at most so many connections at a time.

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use alknet_core::{Connection, ServeError};
+use alknet_core::{Connection, Offence, ServeError};
 use axum::{Router, body::Body, response::Response};
 use http::Request;
 use hyper::{
@@ -151,7 +151,7 @@ fn how(ended: Result<(), hyper::Error>) -> Result<(), ServeError> {
         Ok(()) => Ok(()),
         // An idle HTTP/1.1 connection ends so too.
         Err(error) if error.is_timeout() => Ok(()),
-        Err(error) if error.is_parse() => Err(ServeError::misbehaved(error)),
+        Err(error) if error.is_parse() => Err(ServeError::offence(Offence::BadFrame, error)),
         Err(error) => Err(ServeError::Lost(error.into())),
     }
 }

@@ -164,7 +164,7 @@ async fn settle(connection: &Connection, served: &Served) -> u64 {
             close_code::DONE
         }
         Served::Full => close_code::FULL,
-        Served::Failed(alknet_core::ServeError::PeerMisbehaved(_)) => close_code::MISBEHAVED,
+        Served::Failed(alknet_core::ServeError::PeerMisbehaved(..)) => close_code::MISBEHAVED,
         Served::Failed(_) | Served::Panicked | Served::Unknown => close_code::INTERNAL,
     }
 }

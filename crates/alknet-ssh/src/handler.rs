@@ -3,7 +3,7 @@
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use alknet_core::{
-    Alpn, Authorizer, Connection, IdentityProvider, KillSwitch, Peer, PerStream, ProtocolHandler, ServeError,
+    Alpn, Authorizer, Connection, IdentityProvider, KillSwitch, Offence, Peer, PerStream, ProtocolHandler, ServeError,
     SessionGuard, Sessions, Stream, StreamHandler,
 };
 use arc_swap::ArcSwap;
@@ -162,9 +162,9 @@ async fn until_proven(
         Ok(guard) = proven => Ok(Some(guard)),
         ended = serving => quietly(ended).map(|()| None),
         () = sleep(grace) => {
-            Err(ServeError::misbehaved("no key was proven in time"))
+            Err(ServeError::offence(Offence::NoAuthentication, "no key was proven in time"))
         }
-        () = place.displaced() => Err(ServeError::misbehaved("displaced by a newer client before a key was proven")),
+        () = place.displaced() => Err(ServeError::MadeRoom("displaced by a newer client before a key was proven")),
     }
 }
 
@@ -176,7 +176,7 @@ fn quietly(ended: Result<(), russh::Error>) -> Result<(), ServeError> {
         Err(russh::Error::IO(error)) => Err(error.into()),
         Err(russh::Error::Join(error)) => Err(ServeError::internal(error)),
         Err(russh::Error::InactivityTimeout | russh::Error::KeepaliveTimeout) => {
-            Err(ServeError::misbehaved("silent for too long"))
+            Err(ServeError::Lost("silent for too long".into()))
         }
         Err(_) => Err(ServeError::misbehaved("broke the SSH protocol")),
     }

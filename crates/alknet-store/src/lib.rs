@@ -23,6 +23,7 @@ mod credentials;
 mod directory;
 mod error;
 mod events;
+mod gate_scores;
 mod grant;
 mod inspect;
 mod kept_calls;
@@ -53,6 +54,7 @@ pub use events::{
     NewJob, NewTopic, Projection, PrunedEvents, PrunedJobs, PublishError, QueueError, QueueName, QueueStats, Queues,
     ReadError, Retention, Retried, TopicName, TopicRecord,
 };
+pub use gate_scores::GateScores;
 pub use kept_calls::{KeptCall, KeptCallError, KeptCalls, NewKeptCall};
 pub use meta::BindError;
 pub use open::OpenError;

@@ -137,3 +137,6 @@ pub const MAX_JOB_ERROR_BYTES: usize = 1024;
 pub const MAX_DEAD_LETTERS: usize = 10_000;
 /// How long dead letters are kept.
 pub const MAX_DEAD_LETTER_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Addresses, prefixes and keys that the gate remembers across a restart.
+pub const MAX_GATE_ROWS: usize = 4096;

@@ -12,10 +12,11 @@ pub(crate) const STEPS: &[Step] = &[
     (3, include_str!("migrations/v3.sql")),
     (4, include_str!("migrations/v4.sql")),
     (5, include_str!("migrations/v5.sql")),
+    (6, include_str!("migrations/v6.sql")),
 ];
 
 /// The version this program writes.
-pub(crate) const NEWEST: u32 = 5;
+pub(crate) const NEWEST: u32 = 6;
 
 /// The tables of the newest version; any other table makes a database foreign.
 pub(crate) const TABLES: &[&str] = &[
@@ -27,6 +28,7 @@ pub(crate) const TABLES: &[&str] = &[
     "dead_jobs",
     "event_positions",
     "events",
+    "gate_scores",
     "identities",
     "jobs",
     "kept_calls",

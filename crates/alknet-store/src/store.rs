@@ -19,6 +19,7 @@ use crate::{
         Events, Queues, outbox,
         wake::{Listeners, Newest, Wakes},
     },
+    gate_scores::GateScores,
     grant::Grant,
     kept_calls::KeptCalls,
     ledger::Ledger,
@@ -99,6 +100,10 @@ impl Store {
     /// The queues and their jobs.
     pub fn queues(&self) -> Queues {
         Queues::new(self.clone())
+    }
+    /// What the gate remembers.
+    pub fn gate_scores(&self) -> GateScores {
+        GateScores::new(self.clone())
     }
     /// The call trees that are kept.
     pub fn kept_calls(&self) -> KeptCalls {

@@ -14,6 +14,7 @@ mod events_positions;
 mod events_queues;
 mod events_retention;
 mod fixture;
+mod gate_scores;
 mod kept_calls;
 mod opening;
 mod outcomes;
