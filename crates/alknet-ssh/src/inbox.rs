@@ -110,7 +110,7 @@ impl Drain {
 
 /// Waits until the connection is full and this channel's consumer has taken nothing of what it has for the whole timeout, while other
 /// channels suffer from it.
-async fn stalled(taken: &AtomicU64, backlog: &Arc<()>, pressure: &Pressure, timeout: Duration) {
+pub(crate) async fn stalled(taken: &AtomicU64, backlog: &Arc<()>, pressure: &Pressure, timeout: Duration) {
     loop {
         let before = taken.load(Ordering::Relaxed);
         sleep(timeout).await;

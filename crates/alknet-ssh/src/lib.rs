@@ -18,6 +18,7 @@ mod agent;
 mod algorithms;
 mod authorized_keys;
 mod channel;
+mod client;
 mod config;
 mod environment;
 mod fingerprint;
@@ -45,6 +46,11 @@ mod wire;
 pub use agent::{Agent, AgentKey, AskPermission};
 pub use authorized_keys::{
     AuthorizedKeysError, PublicKeyError, PublicKeyLine, parse_authorized_keys, parse_public_key,
+};
+pub use client::{
+    ClientLogin, ConnectError, ForwardStream, ListenError, OpenError, Origin, ProcessError, ProcessRequest,
+    RemoteEvent, RemoteExit, RemoteInput, RemoteListener, RemoteOutput, RemotePiece, RemoteProcess, SshClient,
+    TerminalSpec, prefers_aes,
 };
 pub use config::{SshConfig, SshLimits};
 pub use handler::{PEER_CONTROLLED_LOG_TARGETS, SSH, SSH_ALIAS, SshServer};

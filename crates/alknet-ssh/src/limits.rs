@@ -109,3 +109,26 @@ pub const MAX_COMMENT_CHARS: usize = 128;
 pub const MIN_RSA_BITS: u32 = 2048;
 /// Longest stretch of a peer-controlled string that reaches a log or the audit, in characters.
 pub const MAX_LOGGED_CHARS: usize = 64;
+
+/// Bytes that a node may send to a client on a channel before the window is opened again: two round trips of 80 ms at 100 MB/s.
+pub const CLIENT_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// From a client's first byte to the end of the key exchange.
+pub const CLIENT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+/// From there until a key is taken: an agent may be asking its owner.
+pub const CLIENT_LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Silence after which a client asks whether the node is still there.
+pub const CLIENT_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Unanswered such questions that end a client's connection: an outage of two minutes is survived.
+pub const MAX_UNANSWERED_CLIENT_KEEPALIVES: usize = 8;
+/// How long an ssh-agent may take to be connected to, and to list its keys.
+pub const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Keys of an agent that are offered to a node.
+pub const MAX_AGENT_KEYS: usize = 16;
+/// Channels that a node may have open towards a client at a time.
+pub const MAX_REMOTE_CHANNELS: usize = 1024;
+/// Connections that wait for a client to take them from a listener at the node.
+pub const REMOTE_LISTENER_QUEUE: usize = 64;
+/// Longest banner that is kept, in bytes.
+pub const MAX_BANNER_BYTES: usize = 16 * 1024;
+/// Longest words of a node about the end of a connection that are kept, in characters.
+pub const MAX_CLOSE_REASON_CHARS: usize = 200;

@@ -22,6 +22,43 @@ pub(crate) fn apply(termios: &mut Termios, modes: &[(Code, u32)]) {
     }
 }
 
+/// The modes of a local terminal, encoded for a server; characters that are switched off are 255.
+pub(crate) fn read(termios: &Termios) -> Vec<(Code, u32)> {
+    let mut modes: Vec<_> = READ
+        .iter()
+        .filter_map(|&code| {
+            let value = if let Some(index) = special(code) {
+                match termios.special_codes[index] {
+                    0 => 255,
+                    character => u32::from(character),
+                }
+            } else if let Some(flag) = input(code) {
+                u32::from(termios.input_modes.contains(flag))
+            } else if let Some(flag) = local(code) {
+                u32::from(termios.local_modes.contains(flag))
+            } else {
+                u32::from(termios.output_modes.contains(output(code)?))
+            };
+            Some((code, value))
+        })
+        .collect();
+    modes.push((Code::TTY_OP_ISPEED, termios.input_speed()));
+    modes.push((Code::TTY_OP_OSPEED, termios.output_speed()));
+    modes
+}
+
+/// What is read of a terminal.
+#[rustfmt::skip]
+const READ: &[Code] = &[
+    Code::VINTR, Code::VQUIT, Code::VERASE, Code::VKILL, Code::VEOF, Code::VEOL, Code::VEOL2, Code::VSTART, Code::VSTOP, Code::VSUSP,
+    Code::VREPRINT, Code::VWERASE, Code::VLNEXT, Code::VDISCARD,
+    Code::IGNPAR, Code::PARMRK, Code::INPCK, Code::ISTRIP, Code::INLCR, Code::IGNCR, Code::ICRNL, Code::IUCLC, Code::IXON, Code::IXANY,
+    Code::IXOFF, Code::IMAXBEL, Code::IUTF8,
+    Code::ISIG, Code::ICANON, Code::XCASE, Code::ECHO, Code::ECHOE, Code::ECHOK, Code::ECHONL, Code::NOFLSH, Code::TOSTOP, Code::IEXTEN,
+    Code::ECHOCTL, Code::ECHOKE, Code::PENDIN,
+    Code::OPOST, Code::OLCUC, Code::ONLCR, Code::OCRNL, Code::ONOCR, Code::ONLRET,
+];
+
 const fn special(code: Code) -> Option<Special> {
     Some(match code {
         Code::VINTR => Special::VINTR,

@@ -1,7 +1,8 @@
-//! The server against the stock OpenSSH client.
+//! The server against the stock OpenSSH client, and our own client against the server.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod authorized_keys;
+mod client;
 mod corpus;
 mod exec;
 mod flow;

@@ -78,9 +78,14 @@ impl RecvHalf for Receiving {
 
 /// Makes a connection of an accepted socket.
 pub fn plain_connection(socket: TcpStream, addr: SocketAddr) -> Connection {
-    let _ = socket.set_nodelay(true);
-    let (read, write) = socket.into_split();
-    let stream = Stream::new(SendStream::new(Sending(write)), RecvStream::new(Receiving(read)));
+    let stream = plain_stream(socket);
     let peer = Peer { key: None, addr: PeerAddr::Ip(addr), server_name: None };
     Connection::new(alknet_ssh::SSH, peer, PlainLink(Mutex::new(Some(stream))))
+}
+
+/// Makes a stream of a socket.
+pub fn plain_stream(socket: TcpStream) -> Stream {
+    let _ = socket.set_nodelay(true);
+    let (read, write) = socket.into_split();
+    Stream::new(SendStream::new(Sending(write)), RecvStream::new(Receiving(read)))
 }
