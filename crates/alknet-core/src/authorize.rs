@@ -226,6 +226,12 @@ impl Authorizer {
         Denial::NotFound
     }
 
+    /// Writes down that something finer than the access formula said no, and why.
+    pub fn refused(&self, caller: &Caller, demand: &Demand<'_>, why: impl fmt::Display) -> Denial {
+        self.record(caller, demand, Err(Denial::Forbidden), Some(why.to_string()));
+        Denial::Forbidden
+    }
+
     fn record(&self, caller: &Caller, demand: &Demand<'_>, verdict: Result<(), Denial>, detail: Option<String>) {
         self.audit.record(AuditEvent {
             kind: match demand.effect {
@@ -426,6 +432,17 @@ mod tests {
             (Some("eve"), Some("called by status/all"))
         );
         assert!(events[2].detail.as_deref().unwrap().contains("status/all: this resource"));
+    }
+
+    #[test]
+    fn a_finer_no_is_audited_with_its_reason() {
+        let kept = Arc::new(Kept::default());
+        let rule = AccessRule::default();
+        let demand = Demand { action: "ssh/forward.local", rule: &rule, resource: None, effect: Effect::Query };
+        let denial = Authorizer::new(kept.clone()).refused(&caller(Some(Identity::owner("o"))), &demand, "rule 2");
+        let event = kept.0.lock().unwrap()[0].clone();
+        assert_eq!((denial, event.outcome), (Denial::Forbidden, AuditOutcome::Denied));
+        assert_eq!((event.identity.as_deref(), event.detail.as_deref()), (Some("o"), Some("rule 2")));
     }
 
     #[derive(Default)]

@@ -36,6 +36,7 @@ impl Standing {
 #[derive(Debug, Clone)]
 pub struct Identity {
     id: Arc<str>,
+    role: Option<Arc<str>>,
     owner: bool,
     scopes: Arc<ScopeSet>,
     limit: Option<ScopeSet>,
@@ -48,14 +49,19 @@ impl Identity {
     pub fn new(id: impl Into<Arc<str>>, scopes: ScopeSet, resources: ResourceGrants) -> Self {
         let standing = Standing::at_present(&Arc::new(AtomicU64::new(0)));
         let (scopes, resources) = (Arc::new(scopes), Arc::new(resources));
-        Self { id: id.into(), owner: false, scopes, limit: None, resources, standing }
+        Self { id: id.into(), role: None, owner: false, scopes, limit: None, resources, standing }
     }
     /// Makes an identity with every right.
     pub fn owner(id: impl Into<Arc<str>>) -> Self {
         let everything = "*:*".parse().expect("because two stars are a scope");
         let mut resources = ResourceGrants::default();
         resources.grant("*:*".parse().expect("because two stars are a resource"), "*");
-        Self { owner: true, ..Self::new(id, ScopeSet::from_iter([everything]), resources) }
+        Self { owner: true, ..Self::new(id, ScopeSet::from_iter([everything]), resources).with_role(OWNER_ROLE) }
+    }
+    /// Names the role that the rights come from.
+    pub fn with_role(mut self, role: impl Into<Arc<str>>) -> Self {
+        self.role = Some(role.into());
+        self
     }
     /// Ties the rights to a counter that says when they end.
     pub fn with_standing(mut self, standing: Standing) -> Self {
@@ -74,6 +80,14 @@ impl Identity {
     /// The stable peer name, never a fingerprint: keys rotate under it.
     pub fn id(&self) -> &str {
         &self.id
+    }
+    /// The role that its rights come from, if they come from one.
+    pub fn role(&self) -> Option<&str> {
+        self.role.as_deref()
+    }
+    /// Whether a credential's own limit takes away from its rights.
+    pub const fn is_limited(&self) -> bool {
+        self.limit.is_some()
     }
     /// Whether it holds the role `owner`, undiminished by a credential's own limit.
     pub const fn is_owner(&self) -> bool {
@@ -119,6 +133,14 @@ mod tests {
         let owner = Identity::owner("o").limited_to(ScopeSet::from_iter([read.clone()]));
         assert!(owner.holds(&read) && !owner.holds(&write) && !owner.is_owner());
         assert!(Identity::owner("o").is_owner());
+        assert!(owner.is_limited() && !Identity::owner("o").is_limited());
+    }
+
+    #[test]
+    fn an_identity_knows_its_role() {
+        let nobody = Identity::new("a", ScopeSet::default(), ResourceGrants::default());
+        assert_eq!((Identity::owner("o").role(), nobody.role()), (Some("owner"), None));
+        assert_eq!(nobody.with_role("dev").role(), Some("dev"));
     }
 
     #[test]
@@ -128,7 +150,7 @@ mod tests {
         let owner = Identity::owner("o").with_standing(Standing::at_present(&counter));
         let authority = Identity::new("", ScopeSet::from_iter([read.clone()]), ResourceGrants::default());
         let acting = owner.acting(&authority);
-        assert_eq!((acting.id(), acting.is_owner()), ("o", false));
+        assert_eq!((acting.id(), acting.role(), acting.is_owner()), ("o", None, false));
         assert!(acting.holds(&read) && !acting.holds(&"fs:write".parse().unwrap()));
         assert!(!acting.may(&"bucket:a".parse().unwrap(), "fs:read"));
         assert!(owner.limited_to(ScopeSet::default()).acting(&authority).holds(&read), "a limit is the caller's own");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use alknet_core::{
-    ApiKeyDigest, Credential, DialTarget, Fingerprint, Identity, IdentityProvider, LOCAL_OWNER, PeerName, Sessions,
+    ApiKeyDigest, Credential, DialTarget, Fingerprint, Identity, IdentityProvider, LOCAL_OWNER, OWNER_ROLE, PeerName, Sessions,
     Standing, TokenId, VerifiedToken,
 };
 use arc_swap::ArcSwap;
@@ -232,19 +232,23 @@ impl Snapshot {
         };
         for peer in records.peers.values() {
             let old = before.and_then(|before| before.unreduced(peer));
-            let holder = Holder::keep_or_make(old, &peer.name, new.rights(&peer.role));
+            let holder = Holder::keep_or_make(old, &peer.name, new.known(&peer.role), new.rights(&peer.role));
             new.by_key.extend(peer.keys.iter().map(|key| (key.clone(), holder.clone())));
             new.peers.insert(peer.name.clone(), holder);
         }
         if let (Some(key), Ok(name)) = (own_key, LOCAL_OWNER.parse()) {
             let old = before.and_then(|before| before.own.as_ref());
-            let holder = Holder::keep_or_make(old, &name, Rights::Owner);
+            let holder = Holder::keep_or_make(old, &name, Some(OWNER_ROLE), Rights::Owner);
             new.by_key.insert(key, holder.clone());
             new.own = Some(holder);
         }
         for key in &records.api_keys {
             let old = before.and_then(|before| before.api_keys.get(&key.id));
-            let entry = ApiKeyEntry::make(old, key, new.rights_of(&key.rights));
+            let role = match &key.rights {
+                KeyRights::Role(role) => new.known(role),
+                KeyRights::Scopes(_) => None,
+            };
+            let entry = ApiKeyEntry::make(old, key, role, new.rights_of(&key.rights));
             new.api_keys.insert(key.id.clone(), entry);
         }
         new
@@ -255,6 +259,11 @@ impl Snapshot {
         let old = self.records.peers.get(&peer.name)?;
         let unreduced = old.created_at == peer.created_at && old.keys.iter().all(|key| peer.keys.contains(key));
         if unreduced { self.peers.get(&peer.name) } else { None }
+    }
+
+    /// The role's name, if it is configured.
+    fn known<'a>(&self, role: &'a str) -> Option<&'a str> {
+        self.roles.rights(role).map(|_| role)
     }
 
     fn rights(&self, role: &str) -> Rights {
@@ -300,15 +309,18 @@ impl Ended {
 }
 
 impl Holder {
-    fn keep_or_make(old: Option<&Arc<Self>>, name: &PeerName, rights: Rights) -> Arc<Self> {
+    fn keep_or_make(old: Option<&Arc<Self>>, name: &PeerName, role: Option<&str>, rights: Rights) -> Arc<Self> {
         match old {
-            Some(old) if old.rights == rights => old.clone(),
+            Some(old) if old.rights == rights && old.identity.role() == role => old.clone(),
             _ => {
                 let standing = Arc::new(AtomicU64::new(0));
-                let identity = match &rights {
+                let mut identity = match &rights {
                     Rights::Owner => Identity::owner(name.as_str()),
                     Rights::Some(role) => Identity::new(name.as_str(), role.scopes.clone(), role.resources.clone()),
                 };
+                if let Some(role) = role {
+                    identity = identity.with_role(role);
+                }
                 let identity = Arc::new(identity.with_standing(Standing::at_present(&standing)));
                 Arc::new(Self { name: name.clone(), rights, standing, identity })
             }
@@ -317,10 +329,10 @@ impl Holder {
 }
 
 impl ApiKeyEntry {
-    fn make(old: Option<&Self>, key: &StoredApiKey, rights: Rights) -> Self {
+    fn make(old: Option<&Self>, key: &StoredApiKey, role: Option<&str>, rights: Rights) -> Self {
         let noted = key.last_used_at.unwrap_or(0);
         Self {
-            holder: Holder::keep_or_make(old.map(|old| &old.holder), &key.name, rights),
+            holder: Holder::keep_or_make(old.map(|old| &old.holder), &key.name, role, rights),
             sha256: key.sha256,
             expires_at: key.expires_at,
             noted_at: old.map_or_else(|| Arc::new(AtomicU64::new(noted)), |old| old.noted_at.clone()),

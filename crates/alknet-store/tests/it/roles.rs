@@ -38,3 +38,15 @@ async fn a_peer_whose_role_is_gone_stays_known_and_may_do_nothing() {
     node.store.set_roles(roles(&[("friend", &["fs:read"])]));
     assert!(node.identify(&ssh(1)).unwrap().holds(&"fs:read".parse().unwrap()));
 }
+
+#[tokio::test]
+async fn an_identity_names_the_role_that_it_has() {
+    // STORE-35
+    let node = node_with(roles(&[("friend", &["fs:read"]), ("guide", &["fs:read"])]));
+    node.add("alice", "friend", &[1]).await;
+    node.add("carol", "owner", &[3]).await;
+    let role_of = |key: u8| node.identify(&ssh(key)).unwrap().role().map(str::to_owned);
+    assert_eq!((role_of(1).as_deref(), role_of(3).as_deref()), (Some("friend"), Some("owner")));
+    node.store.set_roles(roles(&[]));
+    assert_eq!(role_of(1), None, "a role that is not configured is none");
+}
