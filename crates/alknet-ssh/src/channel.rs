@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     inbox::{Drain, Drained, Inbox, inbox},
+    limits::{PATIENT_AFTER_CHANNELS_LEFT, SESSION_PARTING},
+    parting::{close_first, part},
     pressure::{OpenChannel, Pressure},
     process::{Exit, Launch, LaunchError, Pipes, Process, SignalTarget},
     pty::Pty,
@@ -57,14 +59,14 @@ pub(crate) async fn serve(
     let (queue, writer) = channel.split();
     let (mut drain, input) = inbox(queue, around.pressure.clone(), around.stall_timeout);
     let work = tokio::select! {
-        work = start => work.ok(),
-        _ = drain.run() => None,
-        () = around.life.cancelled() => None,
+        work = start => work.map_err(|_| None),
+        why = drain.run() => Err(Some(why)),
+        () = around.life.cancelled() => Err(None),
     };
-    let Some(work) = work else {
-        // Closing what is closed already does no harm.
-        let _ = writer.close().await;
-        return;
+    let work = match work {
+        Ok(work) => work,
+        Err(Some(Drained::Closed)) => return,
+        Err(_) => return close_first(&writer, &around.pressure).await,
     };
     let (launch, permit) = match work {
         Work::Process { launch, permit } => (launch, permit),
@@ -76,23 +78,24 @@ pub(crate) async fn serve(
     let started = tokio::task::spawn_blocking(move || start_process(launch, &permit, signals)).await;
     let (mut process, mut ends) = match started.map_err(io::Error::other) {
         Ok(Ok(started)) => started,
-        Ok(Err(error)) => return refuse(&writer, &error.to_string()).await,
-        Err(error) => return refuse(&writer, &error.to_string()).await,
+        Ok(Err(error)) => return refuse(&writer, &error.to_string(), &around.pressure).await,
+        Err(error) => return refuse(&writer, &error.to_string(), &around.pressure).await,
     };
     match relay(&process, &mut ends, &mut drain, input, &writer, &around).await {
         Ended::Finished(exit) => {
             process.reap();
-            finish(&writer, &handle, exit).await;
+            finish(&writer, &handle, exit, &mut drain, &around.pressure).await;
         }
         Ended::Cut(why) => {
             // The queue goes first: the library's loop may be waiting on it.
             drop(drain);
-            let stalled = why == Some(Drained::Stalled);
-            if stalled {
+            if why == Some(Drained::Stalled) {
                 tracing::info!("an ssh channel was closed: its process took no input while others waited");
             }
             let closing = async {
-                let _ = writer.close().await;
+                if why != Some(Drained::Closed) {
+                    close_first(&writer, &around.pressure).await;
+                }
                 ends.discard().await;
             };
             tokio::select! {
@@ -125,26 +128,28 @@ async fn serve_subsystem(
         tokio::join!(AssertUnwindSafe(serving).catch_unwind(), sending).0
     };
     let ended = tokio::select! {
-        () = feeding => None,
-        ended = ending => Some(ended),
-        _ = drain.run() => None,
-        () = around.life.cancelled() => None,
+        () = feeding => Err(None),
+        ended = ending => Ok(ended),
+        why = drain.run() => Err(Some(why)),
+        () = around.life.cancelled() => Err(None),
     };
-    match ended {
-        Some(Ok(Ok(()))) => finish(writer, handle, Exit::Status(0)).await,
-        Some(Ok(Err(error))) => {
+    let status = match ended {
+        Ok(Ok(Ok(()))) => 0,
+        Ok(Ok(Err(error))) => {
             tracing::info!(%error, "an ssh subsystem ended");
-            finish(writer, handle, Exit::Status(1)).await;
+            1
         }
-        Some(Err(_panic)) => {
+        Ok(Err(_panic)) => {
             tracing::error!("an ssh subsystem panicked");
-            finish(writer, handle, Exit::Status(1)).await;
+            1
         }
-        None => {
+        Err(Some(Drained::Closed)) => return,
+        Err(_) => {
             drop(drain);
-            let _ = writer.close().await;
+            return close_first(writer, &around.pressure).await;
         }
-    }
+    };
+    finish(writer, handle, Exit::Status(status), &mut drain, &around.pressure).await;
 }
 
 fn start_process(launch: Launch, permit: &Permit, signals: SignalTarget) -> Result<(Process, Ends), LaunchError> {
@@ -182,8 +187,7 @@ async fn relay(
     };
     let ending = async {
         let output = send_output(stdout, writer, None, &around.pressure);
-        let (exit, (), ()) = tokio::join!(process.exited(), output, errors);
-        exit
+        tokio::join!(process.exited(), output, errors).0
     };
     tokio::select! {
         () = feeding => Ended::Cut(None),
@@ -194,7 +198,7 @@ async fn relay(
 }
 
 /// Ends a channel in the order that clients rely on: all data is sent by now, then EOF, how the process ended, close.
-async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, exit: Exit) {
+async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, exit: Exit, drain: &mut Drain, pressure: &Pressure) {
     // Each of these fails only when the connection is gone, and then nobody waits for it.
     let _ = writer.eof().await;
     match exit {
@@ -203,19 +207,24 @@ async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, exit: Exit) {
         }
         Exit::Signal(number) => send_exit_signal(handle, writer.id(), number).await,
     }
-    let _ = writer.close().await;
+    // Who has said all, and is told all, closes by itself, a round trip later.
+    if drain.has_ended() && pressure.left_behind() >= PATIENT_AFTER_CHANNELS_LEFT {
+        part(writer, drain, SESSION_PARTING, pressure).await;
+    } else {
+        close_first(writer, pressure).await;
+    }
 }
 
 async fn send_exit_signal(handle: &Handle, id: ChannelId, number: i32) {
     let _ = handle.exit_signal_request(id, signal_name(number), false, String::new(), String::new()).await;
 }
 
-async fn refuse(writer: &ChannelWriteHalf<Msg>, why: &str) {
+async fn refuse(writer: &ChannelWriteHalf<Msg>, why: &str, pressure: &Pressure) {
     tracing::warn!("an ssh session could not start: {why}");
     let _ = writer.extended_data_bytes(STDERR, format!("alknet: {why}\r\n")).await;
     let _ = writer.eof().await;
     let _ = writer.exit_status(CANNOT_RUN).await;
-    let _ = writer.close().await;
+    close_first(writer, pressure).await;
 }
 
 /// The names of RFC 4254, 6.10, and OpenSSH's way of naming the others.

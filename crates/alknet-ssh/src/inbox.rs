@@ -79,6 +79,11 @@ pub(crate) fn inbox(queue: ChannelReadHalf, pressure: Arc<Pressure>, stall_timeo
 }
 
 impl Drain {
+    /// Whether the client has said that it sends no more.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.pieces.is_none()
+    }
+
     /// Moves what comes into the inbox until the channel closes. Cancel safe.
     pub(crate) async fn run(&mut self) -> Drained {
         let (taken, backlog, pressure) = (self.taken.clone(), self.backlog.clone(), self.pressure.clone());

@@ -22,6 +22,7 @@ mod client;
 mod config;
 mod environment;
 mod fingerprint;
+mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handler;
@@ -31,6 +32,7 @@ mod key_options;
 pub mod limits;
 mod live;
 mod login;
+mod parting;
 mod pattern;
 mod pressure;
 mod process;

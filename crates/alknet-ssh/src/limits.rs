@@ -10,10 +10,25 @@ pub const MAX_UNAUTHENTICATED: usize = 64;
 pub const MAX_AUTH_ATTEMPTS: usize = 20;
 /// How long a refused request to log in takes, whatever it was refused for.
 pub const REJECTION_TIME: Duration = Duration::from_millis(20);
-/// Channels open at a time on one connection.
+/// Sessions open at a time on one connection.
 pub const MAX_CHANNELS: usize = 64;
-/// Channels over the life of one connection: each leaves about 3 KB behind until it ends (docs/upstream/russh-closed-channel-leak.md).
-pub const MAX_CHANNELS_EVER: usize = 16 * 1024;
+/// Forwarded connections at a time on one connection: a browser behind it makes hundreds.
+pub const MAX_FORWARDS: usize = 2048;
+/// Ports and sockets that one connection has the node listen on.
+pub const MAX_LISTENERS: usize = 64;
+/// Channels of one connection that this side closed first: each leaves about 3 KB behind until the connection ends
+/// (docs/upstream/russh-closed-channel-leak.md). With so many no more channels are opened.
+pub const MAX_CHANNELS_LEFT: usize = 16 * 1024;
+/// With so many the client is given time to close first.
+pub const PATIENT_AFTER_CHANNELS_LEFT: usize = 1024;
+/// That time, for a session whose input has ended.
+pub const SESSION_PARTING: Duration = Duration::from_secs(2);
+/// Time for the client to close a forwarded connection that has ended in both directions.
+pub const FORWARD_PARTING: Duration = Duration::from_secs(10);
+/// Time for what a client sent before it closed a forwarded connection to reach its target.
+pub const FORWARD_LINGER: Duration = Duration::from_secs(30);
+/// Before another try when the system has no descriptors for a connection to a forwarded port.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes that a client may send on a channel before the window is opened again. It is never opened wider than this: twice this bounds what
 /// may be under way during a rekey, over all channels (docs/upstream/russh-rekey-window.md).
@@ -52,6 +67,8 @@ pub const MAX_READ_AHEAD_BYTES: usize = WINDOW_BYTES as usize + READ_AHEAD_BYTES
 pub const HELD_UP_AFTER: Duration = Duration::from_secs(1);
 /// Bytes asked of a carrier, a pipe or a terminal at a time.
 pub const READ_CHUNK_BYTES: usize = 128 * 1024;
+/// The same as long as less comes at a time.
+pub const FIRST_READ_BYTES: usize = 8 * 1024;
 /// Size that a busy pipe is grown to, in bytes.
 pub const BUSY_PIPE_BYTES: usize = 512 * 1024;
 

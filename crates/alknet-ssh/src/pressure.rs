@@ -17,8 +17,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use crate::limits::{
-    CALM_INPUT_BYTES, FULL_INPUT_BYTES, MAX_INPUT_BYTES, SLOW_READ_BYTES, SLOWEST_READ_BYTES, SMALL_WINDOW_BYTES,
-    TINY_WINDOW_BYTES, WINDOW_BYTES,
+    CALM_INPUT_BYTES, FULL_INPUT_BYTES, MAX_CHANNELS_LEFT, MAX_INPUT_BYTES, SLOW_READ_BYTES, SLOWEST_READ_BYTES,
+    SMALL_WINDOW_BYTES, TINY_WINDOW_BYTES, WINDOW_BYTES,
 };
 
 /// One connection's account.
@@ -26,7 +26,9 @@ use crate::limits::{
 pub(crate) struct Pressure {
     held: AtomicUsize,
     sending: AtomicUsize,
-    channels: AtomicUsize,
+    sessions: AtomicUsize,
+    forwards: AtomicUsize,
+    left: AtomicUsize,
     reader: AtomicWaker,
 }
 
@@ -45,15 +47,33 @@ impl Pressure {
         Sending(self)
     }
 
-    /// Counts an open channel, unless `max` are open.
-    pub(crate) fn open_channel(self: &Arc<Self>, max: usize) -> Option<OpenChannel> {
-        let open = OpenChannel(self.clone());
-        (self.channels.fetch_add(1, SeqCst) < max).then_some(open)
+    /// Counts an open channel, unless `max` of its kind are open or too many have been left behind.
+    pub(crate) fn open_channel(self: &Arc<Self>, kind: ChannelKind, max: usize) -> Option<OpenChannel> {
+        let open = OpenChannel { pressure: self.clone(), kind };
+        let before = self.open_of(kind).fetch_add(1, SeqCst);
+        (before < max && self.left_behind() < MAX_CHANNELS_LEFT).then_some(open)
     }
 
     /// How many channels are open.
     pub(crate) fn channels(&self) -> usize {
-        self.channels.load(SeqCst)
+        self.sessions.load(SeqCst) + self.forwards.load(SeqCst)
+    }
+
+    const fn open_of(&self, kind: ChannelKind) -> &AtomicUsize {
+        match kind {
+            ChannelKind::Session => &self.sessions,
+            ChannelKind::Forward => &self.forwards,
+        }
+    }
+
+    /// Remembers that this side closed a channel first, of which the SSH library then keeps a part.
+    pub(crate) fn leave_behind(&self) {
+        self.left.fetch_add(1, SeqCst);
+    }
+
+    /// How many channels the SSH library keeps a part of.
+    pub(crate) fn left_behind(&self) -> usize {
+        self.left.load(SeqCst)
     }
 
     /// Whether so much is held that little or nothing is read.
@@ -125,12 +145,25 @@ impl Drop for Sending<'_> {
     }
 }
 
+/// What a channel is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "forwards come with the policy")]
+pub(crate) enum ChannelKind {
+    /// A process, or nothing yet.
+    Session,
+    /// A forwarded connection.
+    Forward,
+}
+
 /// A channel that is open.
-pub(crate) struct OpenChannel(Arc<Pressure>);
+pub(crate) struct OpenChannel {
+    pressure: Arc<Pressure>,
+    kind: ChannelKind,
+}
 
 impl Drop for OpenChannel {
     fn drop(&mut self) {
-        self.0.channels.fetch_sub(1, SeqCst);
+        self.pressure.open_of(self.kind).fetch_sub(1, SeqCst);
     }
 }
 
@@ -166,12 +199,24 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_counts_as_long_as_it_is_open() {
+    fn a_channel_counts_among_its_kind_as_long_as_it_is_open() {
         let pressure = Arc::new(Pressure::default());
-        let first = pressure.open_channel(1);
-        assert!(first.is_some() && pressure.open_channel(1).is_none());
-        assert_eq!(pressure.channels(), 1);
+        let open = |kind| pressure.open_channel(kind, 1);
+        let first = open(ChannelKind::Session);
+        assert!(first.is_some() && open(ChannelKind::Session).is_none());
+        let forward = open(ChannelKind::Forward);
+        assert!(forward.is_some() && open(ChannelKind::Forward).is_none());
+        assert_eq!(pressure.channels(), 2);
         drop(first);
-        assert!(pressure.open_channel(1).is_some());
+        assert!(open(ChannelKind::Session).is_some());
+    }
+
+    #[test]
+    fn nothing_opens_once_too_much_was_left_behind() {
+        let pressure = Arc::new(Pressure::default());
+        (1..MAX_CHANNELS_LEFT).for_each(|_| pressure.leave_behind());
+        assert!(pressure.open_channel(ChannelKind::Forward, 1).is_some());
+        pressure.leave_behind();
+        assert!(pressure.open_channel(ChannelKind::Forward, 1).is_none());
     }
 }

@@ -1,17 +1,17 @@
-//! Moving bytes between a channel and its process.
+//! Moving bytes between a channel and what it leads to: a process, or a socket.
 
 use std::{collections::VecDeque, io, io::IoSlice, os::fd::OwnedFd, sync::Arc};
 
 use bytes::{Buf, BytesMut};
-use russh::{ChannelWriteHalf, server::Msg};
+use russh::{ChannelId, ChannelMsg, ChannelWriteHalf};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
-    net::unix::pipe,
+    net::{tcp, unix, unix::pipe},
 };
 
 use crate::{
     inbox::{Inbox, Piece},
-    limits::{BUSY_PIPE_BYTES, READ_CHUNK_BYTES},
+    limits::{BUSY_PIPE_BYTES, FIRST_READ_BYTES, READ_CHUNK_BYTES},
     pressure::Pressure,
     process::Pipes,
     pty::{Pty, PtyIo},
@@ -21,8 +21,6 @@ use crate::{
 pub(crate) const STDERR: u32 = 1;
 /// Pieces written at a time.
 const MAX_SLICES: usize = 16;
-/// Below so many free bytes a new buffer is taken for the next read.
-const MIN_READ_BYTES: usize = 16 * 1024;
 /// A pipe that has carried so many bytes is busy.
 const BUSY_AFTER_BYTES: usize = 256 * 1024;
 
@@ -61,11 +59,13 @@ impl Ends {
     }
 }
 
-/// Where a process takes its input from.
+/// Where a channel's input goes. Dropping it says that there is no more, except to a terminal.
 pub(crate) enum Input {
     Pipe(pipe::Sender),
     Terminal(PtyIo),
     Subsystem(WriteHalf<DuplexStream>),
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(unix::OwnedWriteHalf),
 }
 
 impl Input {
@@ -74,6 +74,8 @@ impl Input {
             Self::Pipe(pipe) => pipe,
             Self::Terminal(pty) => pty,
             Self::Subsystem(stream) => stream,
+            Self::Tcp(socket) => socket,
+            Self::Unix(socket) => socket,
         }
     }
     fn grow(&self) {
@@ -84,11 +86,13 @@ impl Input {
     }
 }
 
-/// Where a process puts its output.
+/// Where a channel's output comes from.
 pub(crate) enum Output {
     Pipe(pipe::Receiver),
     Terminal(PtyIo),
     Subsystem(ReadHalf<DuplexStream>),
+    Tcp(tcp::OwnedReadHalf),
+    Unix(unix::OwnedReadHalf),
 }
 
 impl Output {
@@ -100,6 +104,8 @@ impl Output {
             Self::Pipe(pipe) => pipe,
             Self::Terminal(pty) => pty,
             Self::Subsystem(stream) => stream,
+            Self::Tcp(socket) => socket,
+            Self::Unix(socket) => socket,
         }
     }
     fn grow(&self) {
@@ -110,7 +116,7 @@ impl Output {
     }
 }
 
-/// Writes the inbox to the process until its end or until the process wants no more; either closes the process's input.
+/// Writes the inbox to where it belongs until its end, or until nothing more is wanted there; either closes the input.
 pub(crate) async fn feed(mut inbox: Inbox, mut input: Input) {
     let mut pieces: VecDeque<Piece> = VecDeque::new();
     let (mut moved, mut last) = (0, None);
@@ -131,7 +137,7 @@ pub(crate) async fn feed(mut inbox: Inbox, mut input: Input) {
     }
     match &mut input {
         // Dropping it closes it.
-        Input::Pipe(_) => {}
+        Input::Pipe(_) | Input::Tcp(_) | Input::Unix(_) => {}
         Input::Terminal(pty) => end_terminal_input(pty, last).await,
         // Who has left needs no end.
         Input::Subsystem(stream) => drop(stream.shutdown().await),
@@ -174,20 +180,44 @@ async fn end_terminal_input(pty: &mut PtyIo, last: Option<u8>) {
     let _ = pty.write_all(&[code, code][..1 + usize::from(begun)]).await;
 }
 
-/// Sends a process's output on a channel until it ends, or until the channel does.
-pub(crate) async fn send_output(
+/// How the sending of output ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// All there was.
+    All,
+    /// Whatever it comes from broke.
+    Broken,
+    /// The connection is gone.
+    Cut,
+}
+
+/// Sends output on a channel until it ends, or until the connection does.
+pub(crate) async fn send_output<S>(
     output: &mut Output,
-    channel: &ChannelWriteHalf<Msg>,
+    channel: &ChannelWriteHalf<S>,
     stream: Option<u32>,
     pressure: &Pressure,
-) {
+) -> Sent
+where
+    S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+{
     let mut buffer = BytesMut::new();
+    let mut chunk = FIRST_READ_BYTES;
     let mut moved: usize = 0;
     loop {
-        if buffer.capacity() < MIN_READ_BYTES {
-            buffer.reserve(READ_CHUNK_BYTES);
+        if buffer.capacity() < chunk / 4 {
+            buffer.reserve(chunk);
         }
-        let Ok(read @ 1..) = output.stream().read_buf(&mut buffer).await else { return };
+        let room = buffer.capacity();
+        let read = match output.stream().read_buf(&mut buffer).await {
+            Ok(0) => return Sent::All,
+            Ok(read) => read,
+            Err(_) => return Sent::Broken,
+        };
+        if read == room {
+            // Worth a large buffer; what is idle holds a small one.
+            chunk = READ_CHUNK_BYTES;
+        }
         let data = buffer.split().freeze();
         let waiting = pressure.sending();
         let sent = match stream {
@@ -196,7 +226,7 @@ pub(crate) async fn send_output(
         };
         drop(waiting);
         if sent.is_err() {
-            return;
+            return Sent::Cut;
         }
         if moved < BUSY_AFTER_BYTES && moved + read >= BUSY_AFTER_BYTES {
             output.grow();

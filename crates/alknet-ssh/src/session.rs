@@ -16,9 +16,9 @@ use crate::{
     SshConfig, Subsystems,
     channel::{self, Surroundings, Work},
     environment::{self, ClientEnv, Terminal},
-    limits::{MAX_CHANNELS_EVER, MAX_TERM_BYTES, SUBSYSTEM_BUFFER_BYTES},
+    limits::{MAX_TERM_BYTES, SUBSYSTEM_BUFFER_BYTES},
     login::{Login, LoginGate, Right},
-    pressure::{OpenChannel, Pressure},
+    pressure::{ChannelKind, OpenChannel, Pressure},
     process::{Launch, SignalTarget},
     pty::{Pty, TerminalRequest},
 };
@@ -32,7 +32,6 @@ pub(crate) struct ClientSession {
     stopping: CancellationToken,
     proven: Option<oneshot::Sender<SessionGuard>>,
     channels: HashMap<ChannelId, OpenedChannel>,
-    opened: usize,
     pressure: Arc<Pressure>,
     subsystems: Arc<Subsystems>,
 }
@@ -71,7 +70,6 @@ impl ClientSession {
             stopping,
             proven: Some(proven),
             channels: HashMap::new(),
-            opened: 0,
             pressure,
             subsystems,
         };
@@ -82,10 +80,10 @@ impl ClientSession {
     fn enter(&mut self) -> Option<OpenChannel> {
         // The library never says that a channel is gone when this side closed it first.
         self.channels.retain(|_, channel| !channel.task.is_finished());
-        if self.opened >= MAX_CHANNELS_EVER || self.stopping.is_cancelled() {
+        if self.stopping.is_cancelled() {
             return None;
         }
-        self.pressure.open_channel(self.config.limits.max_channels)
+        self.pressure.open_channel(ChannelKind::Session, self.config.limits.max_channels)
     }
 
     /// Starts a process on a channel; answers whether it was allowed to.
@@ -192,7 +190,6 @@ impl Handler for ClientSession {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
-        self.opened += 1;
         let (id, (start, work)) = (channel.id(), oneshot::channel());
         let signals = SignalTarget::default();
         let around = Surroundings {

@@ -1,0 +1,92 @@
+//! One forwarded connection: a channel on one side, a socket on the other.
+
+use futures_util::future::{FusedFuture, FutureExt};
+use russh::{Channel, ChannelId, ChannelMsg};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+use crate::{
+    channel::Surroundings,
+    inbox::{Drained, inbox},
+    limits::{FORWARD_LINGER, FORWARD_PARTING},
+    parting::{close_first, part},
+    relay::{Input, Output, Sent, feed, send_output},
+};
+
+/// The end of a forwarded connection that is not the channel.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn halves(self) -> (Output, Input) {
+        match self {
+            Self::Tcp(socket) => {
+                let (read, write) = socket.into_split();
+                (Output::Tcp(read), Input::Tcp(write))
+            }
+            Self::Unix(socket) => {
+                let (read, write) = socket.into_split();
+                (Output::Unix(read), Input::Unix(write))
+            }
+        }
+    }
+}
+
+/// What ended a tunnel.
+enum Ended {
+    /// Both directions, or the socket is broken: it can be neither read nor written any more.
+    Through,
+    /// The channel.
+    Channel(Drained),
+    /// The connection, or the right to have one.
+    Life,
+}
+
+/// Carries bytes both ways until both directions have ended. Either may end before the other.
+pub(crate) async fn carry<S>(channel: Channel<S>, socket: Socket, around: &Surroundings)
+where
+    S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+{
+    let (queue, writer) = channel.split();
+    let (mut drain, input) = inbox(queue, around.pressure.clone(), around.stall_timeout);
+    let (mut from, to) = socket.halves();
+    let mut outward = Box::pin(feed(input, to).fuse());
+    let inward = async {
+        let sent = send_output(&mut from, &writer, None, &around.pressure).await;
+        // Fails only when the connection is gone.
+        let _ = writer.eof().await;
+        if sent == Sent::All { Ok(()) } else { Err(()) }
+    };
+    let both = async {
+        // However it ended: what is broken and what has come to its end are closed alike.
+        let _ = futures_util::future::try_join(inward, outward.as_mut().map(Ok)).await;
+    };
+    let ended = tokio::select! {
+        () = both => Ended::Through,
+        why = drain.run() => Ended::Channel(why),
+        () = around.life.cancelled() => Ended::Life,
+    };
+    match ended {
+        Ended::Through => {
+            // Whatever still comes is not wanted any more.
+            drop(outward);
+            part(&writer, &mut drain, FORWARD_PARTING, &around.pressure).await;
+        }
+        Ended::Channel(Drained::Closed) => {
+            drop((drain, from));
+            if !outward.is_terminated() {
+                let _ = timeout(FORWARD_LINGER, around.life.run_until_cancelled(outward)).await;
+            }
+        }
+        Ended::Channel(Drained::Stalled) => {
+            tracing::info!("a forwarded connection was closed: its target took nothing while others waited");
+            drop(drain);
+            close_first(&writer, &around.pressure).await;
+        }
+        Ended::Life => {}
+    }
+}
