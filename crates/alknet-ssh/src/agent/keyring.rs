@@ -6,7 +6,10 @@ use std::{
 };
 
 use alknet_core::{KeyPurpose, KeySigner};
-use russh::keys::{HashAlg, PublicKey, ssh_key::public::{Ed25519PublicKey, KeyData}};
+use russh::keys::{
+    HashAlg, PublicKey,
+    ssh_key::public::{Ed25519PublicKey, KeyData},
+};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -66,7 +69,8 @@ impl Keyring {
     pub(super) fn new(signer: Arc<dyn KeySigner>, keys: Vec<AgentKey>, now: Instant) -> Self {
         let held = |key: AgentKey| {
             let public = *signer.public_key(key.purpose).as_bytes();
-            let fingerprint = PublicKey::new(KeyData::Ed25519(Ed25519PublicKey(public)), "").fingerprint(HashAlg::Sha256);
+            let fingerprint =
+                PublicKey::new(KeyData::Ed25519(Ed25519PublicKey(public)), "").fingerprint(HashAlg::Sha256);
             Held {
                 purpose: key.purpose,
                 comment: key.comment,

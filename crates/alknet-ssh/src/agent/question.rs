@@ -30,7 +30,13 @@ impl Client {
 }
 
 /// The question, with everything that is known of the request.
-pub(super) fn question(comment: &str, fingerprint: &str, client: &Client, data: &SignedData<'_>, way: &Way<'_>) -> String {
+pub(super) fn question(
+    comment: &str,
+    fingerprint: &str,
+    client: &Client,
+    data: &SignedData<'_>,
+    way: &Way<'_>,
+) -> String {
     let mut text = format!("Let {} (process {}) use the key {comment} ({fingerprint})", client.name, client.pid);
     let what = match data {
         SignedData::Login { user, .. } => format!(" to log in as {}", shown(user)),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     limits::{MAX_BANNER_BYTES, MAX_CLOSE_REASON_CHARS, MAX_REMOTE_CHANNELS},
-    pressure::Pressure,
+    pressure::{ChannelKind, Pressure},
 };
 
 /// What a connection's parts share.
@@ -74,7 +74,7 @@ impl Callbacks {
 
     /// Makes a channel that the node opened ours, if there is room for it.
     async fn admit(&self, channel: Channel<Msg>, reply: ChannelOpenHandle) -> Option<ForwardStream> {
-        let Some(open) = self.shared.pressure.open_channel(MAX_REMOTE_CHANNELS) else {
+        let Some(open) = self.shared.pressure.open_channel(ChannelKind::Forward, MAX_REMOTE_CHANNELS) else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return None;
         };

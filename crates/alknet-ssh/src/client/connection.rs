@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     limits::{CLIENT_HANDSHAKE_TIMEOUT, CLIENT_LOGIN_TIMEOUT},
+    pressure::ChannelKind,
     wire::Wire,
 };
 
@@ -205,7 +206,7 @@ impl SshClient {
     fn admit(&self, channel: Channel<Msg>) -> Result<ClientChannel, OpenError> {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
         // How many this end may have is the node's business.
-        let open = self.0.shared.pressure.open_channel(usize::MAX).ok_or(OpenError::NoRoom)?;
+        let open = self.0.shared.pressure.open_channel(ChannelKind::Forward, usize::MAX).ok_or(OpenError::NoRoom)?;
         Ok(ClientChannel::new(channel, &self.0.shared, open))
     }
 }

@@ -22,7 +22,12 @@ fn requests_are_read() {
         (request(27, &[b"query"], b""), Request::UnknownExtension),
         (
             request(27, &[b"session-bind@openssh.com", b"host", b"session", b"signature"], &[1]),
-            Request::Bind(SessionBind { host_key: b"host", session: b"session", signature: b"signature", forwarded: true }),
+            Request::Bind(SessionBind {
+                host_key: b"host",
+                session: b"session",
+                signature: b"signature",
+                forwarded: true,
+            }),
         ),
         (vec![1], Request::Unknown),
         (vec![0xff, 1, 2], Request::Unknown),
