@@ -6,7 +6,7 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{Fingerprint, NodeKey, Peer, PeerAddr, VerifiedToken};
+use crate::{Fingerprint, NodeKey, Peer, PeerAddr, VerifiedToken, limits::MAX_LABEL_CHARS};
 
 /// A proven credential.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub enum Credential {
     NodeKey(NodeKey),
     /// The key of an SSH login, whose signature verified.
     SshKey(Fingerprint),
+    /// An SSH certificate that held when its key was proven.
+    SshCertificate(SshCertificateId),
     /// A signed token whose signature, audience and dates verified.
     AuthToken(VerifiedToken),
     /// An API key: possession is the proof.
@@ -37,10 +39,32 @@ impl Credential {
         match self {
             Self::NodeKey(key) => Fingerprint::from(*key).to_string(),
             Self::SshKey(fingerprint) => fingerprint.to_string(),
+            Self::SshCertificate(certificate) => certificate.to_string(),
             Self::AuthToken(token) => format!("token:{}", token.id()),
             Self::ApiKey(key) => format!("apikey:{}", key.id()),
             Self::LocalOwner => "local-socket".to_owned(),
         }
+    }
+}
+
+/// Which SSH certificate somebody logged in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshCertificateId {
+    /// What its authority calls it; anything.
+    pub key_id: String,
+    /// The number that its authority gave it; 0 where it gives none.
+    pub serial: u64,
+    /// The key that was certified, and proven.
+    pub key: Fingerprint,
+    /// The key that signed it.
+    pub authority: Fingerprint,
+}
+
+impl fmt::Display for SshCertificateId {
+    /// `cert:ID#SERIAL KEY by AUTHORITY`, the id escaped and cut.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id: String = self.key_id.chars().take(MAX_LABEL_CHARS).flat_map(char::escape_debug).collect();
+        write!(f, "cert:{id}#{} {} by {}", self.serial, self.key, self.authority)
     }
 }
 
@@ -134,6 +158,15 @@ mod tests {
         assert!(again.digest().matches(key.digest().sha256()));
         assert_eq!(key.digest().id().len(), 8);
         assert!(!format!("{key:?} {:?}", key.digest()).contains(&key.reveal()[13..]));
+    }
+
+    #[test]
+    fn a_certificates_label_is_one_bounded_line() {
+        let key = Fingerprint::of_sha256(&[1; 32]);
+        let id = SshCertificateId { key_id: "alice\n".to_owned(), serial: 7, key: key.clone(), authority: key.clone() };
+        assert_eq!(Credential::SshCertificate(id.clone()).label(), format!("cert:alice\\n#7 {key} by {key}"));
+        let long = SshCertificateId { key_id: "x".repeat(5000), ..id };
+        assert!(long.to_string().len() < 300);
     }
 
     #[test]

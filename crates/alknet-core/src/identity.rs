@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::{Credential, ResourceGrants, ResourceId, Scope, ScopeSet};
+use crate::{Credential, Fingerprint, ResourceGrants, ResourceId, Scope, ScopeSet};
 
 /// The role whose holders have every right; built in, never redefined.
 pub const OWNER_ROLE: &str = "owner";
@@ -114,7 +114,35 @@ impl Identity {
 /// Answers who a proven credential belongs to: at once, from memory.
 pub trait IdentityProvider: Send + Sync + 'static {
     /// The identity, or `None` for a stranger.
+    ///
+    /// A key that was added with options (as in `authorized_keys`) is nobody's here: SSH alone honours them, and asks [`Self::ssh_key`].
     fn identify(&self, credential: &Credential) -> Option<Arc<Identity>>;
+
+    /// Who an SSH key belongs to, and under which options; or `None` for a stranger.
+    fn ssh_key(&self, key: &Fingerprint) -> Option<SshGrant> {
+        let identity = self.identify(&Credential::SshKey(key.clone()))?;
+        Some(SshGrant { identity, options: "".into() })
+    }
+
+    /// Everybody for whom this key signs SSH certificates.
+    fn ssh_authority(&self, key: &Fingerprint) -> Vec<SshGrant> {
+        let _ = key;
+        Vec::new()
+    }
+
+    /// Whether there is any key that signs SSH certificates for anybody.
+    fn has_ssh_authorities(&self) -> bool {
+        false
+    }
+}
+
+/// What an SSH key gives: somebody's rights, as far as its options let them be used.
+#[derive(Debug, Clone)]
+pub struct SshGrant {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// The options before the key in its line (sshd(8), AUTHORIZED_KEYS FILE FORMAT); empty for none.
+    pub options: Arc<str>,
 }
 
 #[cfg(test)]

@@ -32,3 +32,5 @@ pub const MAX_LOGGED_BYTES: usize = 96;
 pub const MAX_GATE_COUNTERS: usize = 256;
 /// Streams of one connection on which the peer may misbehave before the connection ends.
 pub const MAX_STREAM_FAULTS: usize = 3;
+/// Longest stretch of a certificate's name that reaches its label, in characters.
+pub const MAX_LABEL_CHARS: usize = 64;

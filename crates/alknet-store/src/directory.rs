@@ -9,8 +9,8 @@ use std::{
 };
 
 use alknet_core::{
-    ApiKeyDigest, Credential, DialTarget, Fingerprint, Identity, IdentityProvider, LOCAL_OWNER, OWNER_ROLE, PeerName, Sessions,
-    Standing, TokenId, VerifiedToken,
+    ApiKeyDigest, Credential, DialTarget, Fingerprint, Identity, IdentityProvider, LOCAL_OWNER, OWNER_ROLE, PeerName,
+    Sessions, SshGrant, Standing, TokenId, VerifiedToken,
 };
 use arc_swap::ArcSwap;
 
@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     ledger::Ledger,
     limits::LAST_USED_INTERVAL,
-    peers::PeerRecord,
+    peers::{PeerKey, PeerRecord},
     records::{Records, StoredApiKey},
     roles::{Rights, Role, Roles},
 };
@@ -50,7 +50,9 @@ struct Snapshot {
     roles: Arc<Roles>,
     peers: HashMap<PeerName, Arc<Holder>>,
     own: Option<Arc<Holder>>,
-    by_key: HashMap<Fingerprint, Arc<Holder>>,
+    by_key: HashMap<Fingerprint, KeyEntry>,
+    /// By the keys that sign SSH certificates: for whom.
+    by_authority: HashMap<Fingerprint, Vec<KeyEntry>>,
     api_keys: HashMap<String, ApiKeyEntry>,
     denied_tokens: HashSet<TokenId>,
     denied_before: HashMap<Fingerprint, u64>,
@@ -62,6 +64,12 @@ struct Holder {
     rights: Rights,
     standing: Arc<AtomicU64>,
     identity: Arc<Identity>,
+}
+
+/// A key, and what SSH allows with it.
+struct KeyEntry {
+    holder: Arc<Holder>,
+    options: Option<Arc<str>>,
 }
 
 #[derive(Clone)]
@@ -106,14 +114,14 @@ impl Directory {
 
     /// The name of the peer that a key belongs to.
     pub fn name_of(&self, key: &Fingerprint) -> Option<PeerName> {
-        self.now.load().by_key.get(key).map(|holder| holder.name.clone())
+        self.now.load().by_key.get(key).map(|entry| entry.holder.name.clone())
     }
 
-    /// Where a peer is reached, and the key it must prove: the first Ed25519 key it was added with.
+    /// Where a peer is reached, and the key it must prove: the first Ed25519 key without options that it was added with.
     pub fn dial_target(&self, name: &PeerName) -> Option<DialTarget> {
         let now = self.now.load();
         let peer = now.records.peers.get(name)?;
-        Some(DialTarget { key: peer.keys.iter().find_map(Fingerprint::node_key), addresses: peer.addresses.clone() })
+        Some(DialTarget { key: peer.node_key(), addresses: peer.addresses.clone() })
     }
 
     pub(crate) fn peer(&self, name: &PeerName) -> Option<PeerRecord> {
@@ -175,7 +183,7 @@ impl Directory {
         // The lock is taken before the snapshot: a denial that comes later finds this token among the live ones.
         let mut tokens = self.tokens();
         let now = self.now.load();
-        let holder = now.by_key.get(&key)?;
+        let holder = now.holder_of(&key)?;
         if now.denies(token.id(), &key, token.issued()) {
             return None;
         }
@@ -205,7 +213,7 @@ impl Directory {
 
 impl IdentityProvider for Directory {
     fn identify(&self, credential: &Credential) -> Option<Arc<Identity>> {
-        let of_key = |key: &Fingerprint| self.now.load().by_key.get(key).map(|holder| holder.identity.clone());
+        let of_key = |key: &Fingerprint| self.now.load().holder_of(key).map(|holder| holder.identity.clone());
         match credential {
             Credential::NodeKey(key) => of_key(&Fingerprint::from(*key)),
             Credential::SshKey(key) => of_key(key),
@@ -214,6 +222,25 @@ impl IdentityProvider for Directory {
             Credential::LocalOwner => Some(self.local_owner.clone()),
             _ => None,
         }
+    }
+    fn ssh_key(&self, key: &Fingerprint) -> Option<SshGrant> {
+        self.now.load().by_key.get(key).map(KeyEntry::grant)
+    }
+    fn ssh_authority(&self, key: &Fingerprint) -> Vec<SshGrant> {
+        self.now.load().by_authority.get(key).into_iter().flatten().map(KeyEntry::grant).collect()
+    }
+    fn has_ssh_authorities(&self) -> bool {
+        !self.now.load().by_authority.is_empty()
+    }
+}
+
+impl KeyEntry {
+    fn new(holder: &Arc<Holder>, key: &PeerKey) -> Self {
+        Self { holder: holder.clone(), options: key.options.as_deref().map(Into::into) }
+    }
+    fn grant(&self) -> SshGrant {
+        let options = self.options.clone().unwrap_or_else(|| "".into());
+        SshGrant { identity: self.holder.identity.clone(), options }
     }
 }
 
@@ -224,6 +251,7 @@ impl Snapshot {
             peers: HashMap::new(),
             own: None,
             by_key: HashMap::new(),
+            by_authority: HashMap::new(),
             api_keys: HashMap::new(),
             denied_tokens: records.denied_tokens.iter().copied().collect(),
             denied_before: records.denied_before.iter().cloned().collect(),
@@ -233,13 +261,16 @@ impl Snapshot {
         for peer in records.peers.values() {
             let old = before.and_then(|before| before.unreduced(peer));
             let holder = Holder::keep_or_make(old, &peer.name, new.known(&peer.role), new.rights(&peer.role));
-            new.by_key.extend(peer.keys.iter().map(|key| (key.clone(), holder.clone())));
+            new.by_key.extend(peer.keys.iter().map(|key| (key.fingerprint.clone(), KeyEntry::new(&holder, key))));
+            for key in &peer.authorities {
+                new.by_authority.entry(key.fingerprint.clone()).or_default().push(KeyEntry::new(&holder, key));
+            }
             new.peers.insert(peer.name.clone(), holder);
         }
         if let (Some(key), Ok(name)) = (own_key, LOCAL_OWNER.parse()) {
             let old = before.and_then(|before| before.own.as_ref());
             let holder = Holder::keep_or_make(old, &name, Some(OWNER_ROLE), Rights::Owner);
-            new.by_key.insert(key, holder.clone());
+            new.by_key.insert(key, KeyEntry { holder: holder.clone(), options: None });
             new.own = Some(holder);
         }
         for key in &records.api_keys {
@@ -254,10 +285,17 @@ impl Snapshot {
         new
     }
 
-    /// The holder of a peer from which no key was taken away since.
+    /// Whose a key is on every door: not one for SSH only.
+    fn holder_of(&self, key: &Fingerprint) -> Option<&Arc<Holder>> {
+        self.by_key.get(key).filter(|entry| entry.options.is_none()).map(|entry| &entry.holder)
+    }
+
+    /// The holder of a peer from which no key was taken away since, and of whose keys none has other options.
     fn unreduced(&self, peer: &PeerRecord) -> Option<&Arc<Holder>> {
         let old = self.records.peers.get(&peer.name)?;
-        let unreduced = old.created_at == peer.created_at && old.keys.iter().all(|key| peer.keys.contains(key));
+        let unreduced = old.created_at == peer.created_at
+            && old.keys.iter().all(|key| peer.keys.contains(key))
+            && old.authorities.iter().all(|key| peer.authorities.contains(key));
         if unreduced { self.peers.get(&peer.name) } else { None }
     }
 

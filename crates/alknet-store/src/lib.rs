@@ -59,7 +59,7 @@ pub use kept_calls::{KeptCall, KeptCallError, KeptCalls, NewKeptCall};
 pub use meta::BindError;
 pub use open::OpenError;
 pub use outcomes::Outcomes;
-pub use peers::{NewPeer, PeerError, PeerRecord, Peers};
+pub use peers::{NewPeer, PeerError, PeerKey, PeerRecord, Peers};
 pub use roles::{GUEST_ROLE, Role, RoleError, Roles};
 pub use store::Store;
 pub use tokens::{NewToken, TokenDenial, TokenRecord, TokenStoreError, Tokens};

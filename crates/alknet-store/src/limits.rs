@@ -19,6 +19,8 @@ pub const MAX_IDLE_WAL_BYTES: u32 = 8 * 1024 * 1024;
 pub const MAX_PEERS: usize = 65_536;
 /// Keys of one peer.
 pub const MAX_KEYS_PER_PEER: usize = 64;
+/// Keys that sign SSH certificates for one peer.
+pub const MAX_AUTHORITIES_PER_PEER: usize = 16;
 /// Addresses of one peer.
 pub const MAX_ADDRESSES_PER_PEER: usize = 16;
 /// API keys of one node.

@@ -1,6 +1,6 @@
 //! Peers: the people and machines this node knows, each under a stable name, with its keys.
 
-use alknet_core::{DialTarget, Fingerprint, HostPort, LOCAL_OWNER, OWNER_ROLE, PeerName, Permit, PermitError};
+use alknet_core::{DialTarget, Fingerprint, HostPort, LOCAL_OWNER, NodeKey, OWNER_ROLE, PeerName, Permit, PermitError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     error::StoreError,
     events::outbox,
     grant::Grant,
-    limits::{MAX_ADDRESSES_PER_PEER, MAX_KEYS_PER_PEER, MAX_PEERS},
+    limits::{MAX_ADDRESSES_PER_PEER, MAX_AUTHORITIES_PER_PEER, MAX_KEYS_PER_PEER, MAX_PEERS},
     records::load_peer,
     roles::Roles,
     store::Store,
@@ -32,7 +32,9 @@ pub struct PeerRecord {
     /// The name of its role.
     pub role: String,
     /// Its keys, in the order they were added; none belongs to another peer.
-    pub keys: Vec<Fingerprint>,
+    pub keys: Vec<PeerKey>,
+    /// The keys that sign SSH certificates for it, in the order they were added; others may trust them too.
+    pub authorities: Vec<PeerKey>,
     /// Where to dial it, best first.
     pub addresses: Vec<HostPort>,
     /// When it was added, in seconds since 1970.
@@ -46,10 +48,34 @@ pub struct NewPeer {
     pub name: PeerName,
     /// The name of a role.
     pub role: String,
-    /// Its keys. The first Ed25519 key is the one it must prove when it is dialled.
-    pub keys: Vec<Fingerprint>,
+    /// Its keys. The first Ed25519 key without options is the one it must prove when it is dialled.
+    pub keys: Vec<PeerKey>,
+    /// The keys that sign SSH certificates for it.
+    pub authorities: Vec<PeerKey>,
     /// Where to dial it, best first.
     pub addresses: Vec<HostPort>,
+}
+
+/// A key of a peer, or one that signs SSH certificates for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerKey {
+    /// The key.
+    pub fingerprint: Fingerprint,
+    /// What SSH allows with it, as in an `authorized_keys` line. A key with options is one for SSH only.
+    pub options: Option<String>,
+}
+
+impl From<Fingerprint> for PeerKey {
+    fn from(fingerprint: Fingerprint) -> Self {
+        Self { fingerprint, options: None }
+    }
+}
+
+impl PeerRecord {
+    /// The key of the node that this peer is: its first Ed25519 key that is not for SSH only.
+    pub fn node_key(&self) -> Option<NodeKey> {
+        self.keys.iter().filter(|key| key.options.is_none()).find_map(|key| key.fingerprint.node_key())
+    }
 }
 
 /// Why the peers were not changed or shown.
@@ -129,28 +155,31 @@ impl Peers {
             .await
     }
 
-    /// Gives a peer more keys; one that it has already is no error. Needs `peers:write`.
+    /// Gives a peer more keys and authorities. One that it has already gets the options that are given now; where they are others, its
+    /// sessions end. Needs `peers:write`.
     pub async fn add_keys(
         &self,
         permit: &Permit,
         name: &PeerName,
-        keys: Vec<Fingerprint>,
+        keys: Vec<PeerKey>,
+        authorities: Vec<PeerKey>,
     ) -> Result<PeerRecord, PeerError> {
         let (name, clock) = (name.clone(), self.store.clock().clone());
         self.store
-            .mutate(permit, WRITE, Touches::Directory, move |sql, grant| {
-                let mut peer = changeable(sql, grant, &name)?;
-                let added = insert_keys(sql, &name, &peer.keys, &keys)?;
-                if !added.is_empty() {
+            .mutate(permit, WRITE, Touches::Rights, move |sql, grant| {
+                let before = changeable(sql, grant, &name)?;
+                insert_keys(sql, &name, &before.keys, &keys)?;
+                insert_authorities(sql, &name, &before.authorities, &authorities)?;
+                let peer = changeable(sql, grant, &name)?;
+                if peer != before {
                     tell(sql, "changed", &name, &clock)?;
                 }
-                peer.keys.extend(added);
                 Ok(peer)
             })
             .await
     }
 
-    /// Takes keys from a peer and ends its sessions, for they may have begun with one of them. Needs `peers:write`.
+    /// Takes keys or authorities from a peer and ends its sessions, for they may have begun with one of them. Needs `peers:write`.
     pub async fn remove_keys(
         &self,
         permit: &Permit,
@@ -165,11 +194,16 @@ impl Peers {
                     tell(sql, "changed", &name, &clock)?;
                 }
                 for key in keys {
-                    let gone = "DELETE FROM peer_keys WHERE peer = ?1 AND fingerprint = ?2";
-                    if sql.prepare_cached(gone)?.execute(params![name.as_str(), key.as_str()])? == 0 {
+                    let mut gone = 0;
+                    for table in ["peer_keys", "peer_authorities"] {
+                        let text = format!("DELETE FROM {table} WHERE peer = ?1 AND fingerprint = ?2");
+                        gone += sql.prepare_cached(&text)?.execute(params![name.as_str(), key.as_str()])?;
+                    }
+                    if gone == 0 {
                         return Err(PeerError::NoSuchKey { peer: name, key });
                     }
-                    peer.keys.retain(|kept| *kept != key);
+                    peer.keys.retain(|kept| kept.fingerprint != key);
+                    peer.authorities.retain(|kept| kept.fingerprint != key);
                 }
                 Ok(peer)
             })
@@ -245,7 +279,7 @@ fn insert(
     roles: &Roles,
     clock: &Clock,
 ) -> Result<PeerRecord, PeerError> {
-    let NewPeer { name, role, keys, addresses } = new;
+    let NewPeer { name, role, keys, authorities, addresses } = new;
     if roles.rights(&role).is_none() {
         let known = roles.names().collect::<Vec<_>>().join(", ");
         return Err(PeerError::UnknownRole { role, known });
@@ -262,14 +296,15 @@ fn insert(
         return Err(PeerError::NameTaken(name));
     }
     sql.prepare_cached("INSERT INTO peers (name, role) VALUES (?1, ?2)")?.execute([name.as_str(), &role])?;
-    let keys = insert_keys(sql, &name, &[], &keys)?;
+    insert_keys(sql, &name, &[], &keys)?;
+    insert_authorities(sql, &name, &[], &authorities)?;
     let mut statement =
         sql.prepare_cached("INSERT INTO peer_addresses (peer, position, address) VALUES (?1, ?2, ?3)")?;
     for (position, address) in addresses.iter().enumerate() {
         statement.execute(params![name.as_str(), position as i64, address.to_string()])?;
     }
     tell(sql, "added", &name, clock)?;
-    Ok(PeerRecord { name, role, keys, addresses, created_at })
+    load_peer(sql, &name)?.ok_or(PeerError::Unknown(name))
 }
 
 /// Publishes what happened to a peer, in the same transaction.
@@ -293,32 +328,55 @@ fn changeable(sql: &Connection, grant: &Grant, name: &PeerName) -> Result<PeerRe
     Ok(peer)
 }
 
-/// Adds those keys that the peer does not have yet; answers which.
-fn insert_keys(
-    sql: &Connection,
-    name: &PeerName,
-    present: &[Fingerprint],
-    keys: &[Fingerprint],
-) -> Result<Vec<Fingerprint>, PeerError> {
-    let mut added: Vec<Fingerprint> = Vec::new();
+/// Adds those keys that the peer does not have yet, and gives the others the options that stand with them now.
+fn insert_keys(sql: &Connection, name: &PeerName, present: &[PeerKey], keys: &[PeerKey]) -> Result<(), PeerError> {
+    let mut present: Vec<&Fingerprint> = present.iter().map(|key| &key.fingerprint).collect();
+    let mut change = sql.prepare_cached("UPDATE peer_keys SET options = ?3 WHERE fingerprint = ?1 AND peer = ?2")?;
     let mut insert = sql.prepare_cached(
-        "INSERT INTO peer_keys (fingerprint, peer, position)
-         VALUES (?1, ?2, (SELECT coalesce(max(position), -1) + 1 FROM peer_keys WHERE peer = ?2))",
+        "INSERT INTO peer_keys (fingerprint, peer, position, options)
+         VALUES (?1, ?2, (SELECT coalesce(max(position), -1) + 1 FROM peer_keys WHERE peer = ?2), ?3)",
     )?;
-    for key in keys {
-        if present.contains(key) || added.contains(key) {
+    for PeerKey { fingerprint, options } in keys {
+        let row = params![fingerprint.as_str(), name.as_str(), options];
+        if present.contains(&fingerprint) {
+            change.execute(row)?;
             continue;
         }
-        if present.len() + added.len() >= MAX_KEYS_PER_PEER {
+        if present.len() >= MAX_KEYS_PER_PEER {
             return Err(PeerError::TooMany { what: "keys for one peer", most: MAX_KEYS_PER_PEER });
         }
-        if let Some(peer) = owner_of(sql, key)? {
-            return Err(PeerError::KeyTaken { key: key.clone(), peer });
+        if let Some(peer) = owner_of(sql, fingerprint)? {
+            return Err(PeerError::KeyTaken { key: fingerprint.clone(), peer });
         }
-        insert.execute([key.as_str(), name.as_str()])?;
-        added.push(key.clone());
+        insert.execute(row)?;
+        present.push(fingerprint);
     }
-    Ok(added)
+    Ok(())
+}
+
+/// The same for keys that sign certificates, which several peers may trust.
+fn insert_authorities(
+    sql: &Connection,
+    name: &PeerName,
+    present: &[PeerKey],
+    keys: &[PeerKey],
+) -> Result<(), PeerError> {
+    let mut present: Vec<&Fingerprint> = present.iter().map(|key| &key.fingerprint).collect();
+    let mut put = sql.prepare_cached(
+        "INSERT INTO peer_authorities (fingerprint, peer, position, options)
+         VALUES (?1, ?2, (SELECT coalesce(max(position), -1) + 1 FROM peer_authorities WHERE peer = ?2), ?3)
+         ON CONFLICT (peer, fingerprint) DO UPDATE SET options = excluded.options",
+    )?;
+    for PeerKey { fingerprint, options } in keys {
+        if !present.contains(&fingerprint) {
+            if present.len() >= MAX_AUTHORITIES_PER_PEER {
+                return Err(PeerError::TooMany { what: "authorities for one peer", most: MAX_AUTHORITIES_PER_PEER });
+            }
+            present.push(fingerprint);
+        }
+        put.execute(params![fingerprint.as_str(), name.as_str(), options.as_deref().unwrap_or_default()])?;
+    }
+    Ok(())
 }
 
 fn owner_of(sql: &Connection, key: &Fingerprint) -> rusqlite::Result<Option<String>> {

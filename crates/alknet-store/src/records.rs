@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, str::FromStr};
 use alknet_core::{Fingerprint, HostPort, PeerName, Scope, ScopeSet, TokenId};
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 
-use crate::{api_keys::KeyRights, clock::loaded, peers::PeerRecord};
+use crate::{
+    api_keys::KeyRights,
+    clock::loaded,
+    peers::{PeerKey, PeerRecord},
+};
 
 /// Peers, API keys and denials. Read whole: there are few, and a whole cannot be half up to date.
 #[derive(Debug, Default)]
@@ -41,17 +45,19 @@ impl Records {
     }
 }
 
+const KEYS: &str = "SELECT peer, fingerprint, options FROM peer_keys";
+const AUTHORITIES: &str = "SELECT peer, fingerprint, nullif(options, '') FROM peer_authorities";
 const PEERS: &str = "SELECT name, role, created_at FROM peers JOIN identities USING (name)";
 
 fn load_peers(sql: &Connection) -> rusqlite::Result<BTreeMap<PeerName, PeerRecord>> {
     let peers = load_each(sql, PEERS, peer_of)?;
     let mut peers: BTreeMap<_, _> = peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect();
-    let keys = load_each(sql, "SELECT peer, fingerprint FROM peer_keys ORDER BY peer, position", |row| {
-        Ok((parsed::<PeerName>(row, 0)?, parsed::<Fingerprint>(row, 1)?))
-    })?;
-    for (name, key) in keys {
-        // The schema's foreign keys say that the peer is there.
+    // The schema's foreign keys say that the peer is there.
+    for (name, key) in load_each(sql, &format!("{KEYS} ORDER BY peer, position"), owned_key_of)? {
         peers.entry(name).and_modify(|peer| peer.keys.push(key));
+    }
+    for (name, key) in load_each(sql, &format!("{AUTHORITIES} ORDER BY peer, position"), owned_key_of)? {
+        peers.entry(name).and_modify(|peer| peer.authorities.push(key));
     }
     let addresses = load_each(sql, "SELECT peer, address FROM peer_addresses ORDER BY peer, position", |row| {
         Ok((parsed::<PeerName>(row, 0)?, parsed::<HostPort>(row, 1)?))
@@ -66,16 +72,26 @@ fn load_peers(sql: &Connection) -> rusqlite::Result<BTreeMap<PeerName, PeerRecor
 pub(crate) fn load_peer(sql: &Connection, name: &PeerName) -> rusqlite::Result<Option<PeerRecord>> {
     let mut statement = sql.prepare_cached(&format!("{PEERS} WHERE name = ?1"))?;
     let Some(mut peer) = statement.query_row([name.as_str()], peer_of).optional()? else { return Ok(None) };
-    let mut keys = sql.prepare_cached("SELECT fingerprint FROM peer_keys WHERE peer = ?1 ORDER BY position")?;
-    peer.keys = keys.query_map([name.as_str()], |row| parsed(row, 0))?.collect::<Result<_, _>>()?;
+    let mut keys = sql.prepare_cached(&format!("{KEYS} WHERE peer = ?1 ORDER BY position"))?;
+    peer.keys = keys.query_map([name.as_str()], key_of)?.collect::<Result<_, _>>()?;
+    let mut authorities = sql.prepare_cached(&format!("{AUTHORITIES} WHERE peer = ?1 ORDER BY position"))?;
+    peer.authorities = authorities.query_map([name.as_str()], key_of)?.collect::<Result<_, _>>()?;
     let mut addresses = sql.prepare_cached("SELECT address FROM peer_addresses WHERE peer = ?1 ORDER BY position")?;
     peer.addresses = addresses.query_map([name.as_str()], |row| parsed(row, 0))?.collect::<Result<_, _>>()?;
     Ok(Some(peer))
 }
 
 fn peer_of(row: &Row<'_>) -> rusqlite::Result<PeerRecord> {
-    let (keys, addresses) = (Vec::new(), Vec::new());
-    Ok(PeerRecord { name: parsed(row, 0)?, role: row.get(1)?, keys, addresses, created_at: loaded(row.get(2)?) })
+    let (name, role, created_at) = (parsed(row, 0)?, row.get(1)?, loaded(row.get(2)?));
+    Ok(PeerRecord { name, role, keys: Vec::new(), authorities: Vec::new(), addresses: Vec::new(), created_at })
+}
+
+fn key_of(row: &Row<'_>) -> rusqlite::Result<PeerKey> {
+    Ok(PeerKey { fingerprint: parsed(row, 1)?, options: row.get(2)? })
+}
+
+fn owned_key_of(row: &Row<'_>) -> rusqlite::Result<(PeerName, PeerKey)> {
+    Ok((parsed(row, 0)?, key_of(row)?))
 }
 
 pub(crate) fn load_api_keys(sql: &Connection) -> rusqlite::Result<Vec<StoredApiKey>> {

@@ -164,8 +164,8 @@ fn permit(identity: Arc<Identity>) -> Permit {
 }
 
 fn new_peer(name: &str, role: &str, seed: u8) -> NewPeer {
-    let keys = vec![Fingerprint::of_sha256(&[seed; 32])];
-    NewPeer { name: name.parse().unwrap(), role: role.into(), keys, addresses: Vec::new() }
+    let keys = vec![Fingerprint::of_sha256(&[seed; 32]).into()];
+    NewPeer { name: name.parse().unwrap(), role: role.into(), keys, authorities: Vec::new(), addresses: Vec::new() }
 }
 
 #[tokio::test]

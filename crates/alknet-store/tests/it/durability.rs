@@ -29,8 +29,8 @@ async fn child_that_adds_peers() {
                 let text = format!("peer-{round}-{task}-{number}");
                 let mut digest = [0; 32];
                 digest[..text.len()].copy_from_slice(text.as_bytes());
-                let (keys, role) = (vec![Fingerprint::of_sha256(&digest)], "guest".to_owned());
-                let new = NewPeer { name: name(&text), role, keys, addresses: Vec::new() };
+                let (keys, role) = (vec![Fingerprint::of_sha256(&digest).into()], "guest".to_owned());
+                let new = NewPeer { name: name(&text), role, keys, authorities: Vec::new(), addresses: Vec::new() };
                 store.peers().add(&owner("peers:write"), new).await.unwrap();
                 println!("acknowledged {text}");
             }
@@ -89,6 +89,6 @@ fn find_all(database: &Path, acknowledged: &[String]) {
     for text in acknowledged {
         let peer = store.peers().show(&owner("peers:read"), &name(text)).unwrap();
         assert_eq!(peer.keys.len(), 1, "{text} is there by half");
-        assert_eq!(store.peers().name_of(&peer.keys[0]), Some(peer.name));
+        assert_eq!(store.peers().name_of(&peer.keys[0].fingerprint), Some(peer.name));
     }
 }

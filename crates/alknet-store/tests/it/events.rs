@@ -94,8 +94,8 @@ async fn a_change_of_the_peers_and_its_event_are_kept_together_or_not_at_all() {
     let board = board();
     let (peers, write) = (board.store.peers(), owner("peers:write"));
     peers.add(&write, new_peer("alice", "guest", &[1])).await.unwrap();
-    peers.add_keys(&write, &name("alice"), vec![crate::fixture::key(2)]).await.unwrap();
-    peers.add_keys(&write, &name("alice"), vec![crate::fixture::key(2)]).await.unwrap();
+    peers.add_keys(&write, &name("alice"), vec![crate::fixture::key(2).into()], vec![]).await.unwrap();
+    peers.add_keys(&write, &name("alice"), vec![crate::fixture::key(2).into()], vec![]).await.unwrap();
     peers.remove_keys(&write, &name("alice"), vec![crate::fixture::key(2)]).await.unwrap();
     let before = board.read("node.peers", 0).await;
     // The second peer is refused for its key, which takes the first along, and both their events.

@@ -87,8 +87,8 @@ pub fn name(text: &str) -> PeerName {
 }
 
 pub fn new_peer(text: &str, role: &str, keys: &[u8]) -> NewPeer {
-    let keys = keys.iter().map(|seed| key(*seed)).collect();
-    NewPeer { name: name(text), role: role.to_owned(), keys, addresses: Vec::new() }
+    let keys = keys.iter().map(|seed| key(*seed).into()).collect();
+    NewPeer { name: name(text), role: role.to_owned(), keys, authorities: Vec::new(), addresses: Vec::new() }
 }
 
 struct Silent;

@@ -182,7 +182,7 @@ fn every_earlier_version_opens_with_what_it_holds() {
     let store = open(&path).unwrap();
     let peer = store.peers().show(&owner("peers:read"), &name("alice")).unwrap();
     assert_eq!((peer.role.as_str(), peer.created_at), ("guest", NOW));
-    assert_eq!(peer.keys, [key(1), key(2)]);
+    assert_eq!(peer.keys, [key(1).into(), key(2).into()]);
     assert_eq!(peer.addresses, ["host:4433".parse().unwrap()]);
     store.close();
     let version: u32 = Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |r| r.get(0)).unwrap();

@@ -1,8 +1,13 @@
 use std::sync::Arc;
 
-use alknet_core::{Credential, Identity, KeyPurpose, KeySigner, LOCAL_OWNER, PermitError, ResourceGrants, ScopeSet};
-use alknet_store::PeerError;
-use alknet_store::limits::{MAX_ADDRESSES_PER_PEER, MAX_KEYS_PER_PEER};
+use alknet_core::{
+    Credential, Fingerprint, Identity, IdentityProvider, KeyPurpose, KeySigner, LOCAL_OWNER, PermitError,
+    ResourceGrants, ScopeSet,
+};
+use alknet_store::limits::{MAX_ADDRESSES_PER_PEER, MAX_AUTHORITIES_PER_PEER, MAX_KEYS_PER_PEER};
+use alknet_store::{PeerError, PeerKey};
+
+use alknet_testkit::identities::TestKeys;
 
 use crate::fixture::{key, name, new_peer, node, owner, permit, roles, ssh};
 
@@ -45,6 +50,10 @@ async fn what_cannot_be_a_peer_is_refused_with_the_reason_and_changes_nothing() 
     new.addresses = vec!["host:1".parse().unwrap(); MAX_ADDRESSES_PER_PEER + 1];
     let error = node.store.peers().add(&owner("peers:write"), new).await.unwrap_err();
     assert!(matches!(error, PeerError::TooMany { .. }));
+    let mut new = new_peer("bob", "guest", &[9]);
+    new.authorities = (0..=MAX_AUTHORITIES_PER_PEER as u8).map(|seed| key(100 + seed).into()).collect();
+    let error = node.store.peers().add(&owner("peers:write"), new).await.unwrap_err();
+    assert!(matches!(error, PeerError::TooMany { .. }));
     assert!(node.identify(&ssh(9)).is_none());
     assert_eq!(node.store.peers().list(&owner("peers:read")).unwrap().len(), 1);
     node.add("bob", "guest", &[9, 9]).await;
@@ -81,20 +90,96 @@ async fn a_peer_gains_keys_without_a_break_and_loses_them_with_its_sessions() {
     let (peers, writer) = (node.store.peers(), owner("peers:write"));
     let session = node.session_of(&ssh(1));
     let before = node.identify(&ssh(1)).unwrap();
-    let record = peers.add_keys(&writer, &name("alice"), vec![key(2), key(1)]).await.unwrap();
-    assert_eq!(record.keys, [key(1), key(2)]);
+    let record = peers.add_keys(&writer, &name("alice"), vec![key(2).into(), key(1).into()], vec![]).await.unwrap();
+    assert_eq!(record.keys, [key(1).into(), key(2).into()]);
     assert!(before.standing().is_current() && !session.token().is_cancelled());
     assert_eq!(node.identify(&ssh(2)).unwrap().id(), "alice");
-    let taken = peers.add_keys(&writer, &name("alice"), vec![key(3), key(5)]).await.unwrap_err();
+    let taken = peers.add_keys(&writer, &name("alice"), vec![key(3).into(), key(5).into()], vec![]).await.unwrap_err();
     assert!(matches!(taken, PeerError::KeyTaken { .. }));
     assert!(node.identify(&ssh(3)).is_none(), "all of it or nothing");
     let record = peers.remove_keys(&writer, &name("alice"), vec![key(1)]).await.unwrap();
-    assert_eq!(record.keys, [key(2)]);
+    assert_eq!(record.keys, [key(2).into()]);
     assert!(!before.standing().is_current() && session.token().is_cancelled());
     assert!(node.identify(&ssh(1)).is_none() && node.identify(&ssh(2)).is_some());
     let missing = peers.remove_keys(&writer, &name("alice"), vec![key(2), key(1)]).await.unwrap_err();
     assert!(matches!(missing, PeerError::NoSuchKey { .. }));
     assert!(node.identify(&ssh(2)).is_some(), "all of it or nothing");
+}
+
+fn with_options(seed: u8, options: &str) -> PeerKey {
+    PeerKey { fingerprint: key(seed), options: Some(options.to_owned()) }
+}
+
+#[tokio::test]
+async fn a_key_with_options_is_one_for_ssh_only() {
+    // STORE-85
+    let mut node = node();
+    let node_key = TestKeys::new(7).public_key(KeyPurpose::Node);
+    let restricted = PeerKey { fingerprint: node_key.into(), options: Some("restrict".to_owned()) };
+    let mut new = new_peer("alice", "friend", &[1]);
+    new.keys.insert(0, restricted);
+    node.store.peers().add(&owner("peers:write"), new.clone()).await.unwrap();
+    node.reopen(roles(&[("friend", &["fs:read"])]));
+    assert!(node.identify(&Credential::NodeKey(node_key)).is_none());
+    assert!(node.identify(&Credential::SshKey(node_key.into())).is_none(), "whoever asks without regard to options");
+    assert_eq!(node.store.peers().dial_target(&name("alice")).unwrap().key, None);
+    let directory = node.store.directory();
+    let grant =
+        |key: &Fingerprint| directory.ssh_key(key).map(|it| (it.identity.id().to_owned(), it.options.to_string()));
+    assert_eq!(grant(&node_key.into()), Some(("alice".to_owned(), "restrict".to_owned())));
+    assert_eq!(grant(&key(1)), Some(("alice".to_owned(), String::new())));
+    assert_eq!(grant(&key(2)), None);
+    assert_eq!(node.store.peers().show(&owner("peers:read"), &name("alice")).unwrap().keys, new.keys);
+}
+
+#[tokio::test]
+async fn other_options_end_what_was_begun_with_the_old_ones() {
+    // STORE-85
+    let node = node();
+    node.add("alice", "friend", &[1]).await;
+    let (peers, writer) = (node.store.peers(), owner("peers:write"));
+    let before = node.identify(&ssh(1)).unwrap();
+    let session = node.session_of(&ssh(1));
+    let record = peers.add_keys(&writer, &name("alice"), vec![with_options(1, "no-pty")], vec![]).await.unwrap();
+    assert_eq!(record.keys, [with_options(1, "no-pty")]);
+    assert!(!before.standing().is_current() && session.token().is_cancelled() && node.identify(&ssh(1)).is_none());
+    let restricted = node.store.directory().ssh_key(&key(1)).unwrap().identity;
+    peers.add_keys(&writer, &name("alice"), vec![with_options(1, "no-pty")], vec![]).await.unwrap();
+    assert!(restricted.standing().is_current(), "the same again changes nothing");
+    peers.add_keys(&writer, &name("alice"), vec![key(1).into()], vec![]).await.unwrap();
+    assert!(node.identify(&ssh(1)).is_some() && !restricted.standing().is_current());
+}
+
+#[tokio::test]
+async fn several_peers_trust_one_authority_each_with_options_of_its_own() {
+    // STORE-86
+    let mut node = node();
+    let (peers, writer) = (node.store.peers(), owner("peers:write"));
+    assert!(!node.store.directory().has_ssh_authorities());
+    let mut alice = new_peer("alice", "friend", &[]);
+    alice.authorities = vec![key(9).into()];
+    peers.add(&writer, alice).await.unwrap();
+    node.add("bob", "guest", &[2]).await;
+    let authority = with_options(9, "principals=\"ops\"");
+    peers.add_keys(&writer, &name("bob"), vec![], vec![authority.clone(), authority.clone()]).await.unwrap();
+    drop(peers);
+    node.reopen(roles(&[("friend", &["fs:read"])]));
+    let (directory, peers) = (node.store.directory(), node.store.peers());
+    let trusting = || {
+        let all = directory.ssh_authority(&key(9));
+        all.iter().map(|it| (it.identity.id().to_owned(), it.options.to_string())).collect::<Vec<_>>()
+    };
+    let of = |name: &str, options: &str| (name.to_owned(), options.to_owned());
+    assert_eq!(trusting(), [of("alice", ""), of("bob", "principals=\"ops\"")]);
+    assert!(directory.has_ssh_authorities() && directory.ssh_authority(&key(2)).is_empty());
+    assert!(node.identify(&ssh(9)).is_none(), "an authority's key is nobody's login");
+    let by_certificate = directory.ssh_authority(&key(9))[1].identity.clone();
+    let record = peers.remove_keys(&writer, &name("bob"), vec![key(9)]).await.unwrap();
+    assert_eq!((record.keys, record.authorities), (vec![key(2).into()], vec![]));
+    assert!(!by_certificate.standing().is_current());
+    assert_eq!(trusting(), [of("alice", "")]);
+    peers.remove(&writer, &name("alice")).await.unwrap();
+    assert!(!directory.has_ssh_authorities());
 }
 
 #[tokio::test]
@@ -107,7 +192,7 @@ async fn only_an_owner_makes_changes_or_removes_an_owner() {
     let peers = node.store.peers();
     let refused = |result| assert!(matches!(result, Err(PeerError::OwnersOnly(_))), "{result:?}");
     refused(peers.add(&helper(), new_peer("mallory", "owner", &[3])).await);
-    refused(peers.add_keys(&helper(), &name("root"), vec![key(3)]).await);
+    refused(peers.add_keys(&helper(), &name("root"), vec![key(3).into()], vec![]).await);
     refused(peers.remove_keys(&helper(), &name("root"), vec![key(1)]).await);
     refused(peers.remove(&helper(), &name("root")).await);
     assert!(node.identify(&ssh(1)).unwrap().is_owner() && node.identify(&ssh(3)).is_none());
@@ -121,7 +206,7 @@ async fn each_function_wants_its_own_scope() {
     let (read, write, peers) = (owner("peers:read"), owner("peers:write"), node.store.peers());
     let uncovered = |error| assert!(matches!(error, PeerError::Permit(PermitError::NotCovered { .. })), "{error}");
     uncovered(peers.add(&read, new_peer("a", "guest", &[1])).await.unwrap_err());
-    uncovered(peers.add_keys(&read, &name("a"), vec![]).await.unwrap_err());
+    uncovered(peers.add_keys(&read, &name("a"), vec![], vec![]).await.unwrap_err());
     uncovered(peers.remove(&read, &name("a")).await.unwrap_err());
     uncovered(peers.list(&write).unwrap_err());
     uncovered(peers.show(&write, &name("a")).unwrap_err());
@@ -130,9 +215,9 @@ async fn each_function_wants_its_own_scope() {
 #[tokio::test]
 async fn a_dial_target_is_the_first_node_key_and_the_addresses() {
     let node = node();
-    let node_key = alknet_testkit::identities::TestKeys::new(7).public_key(KeyPurpose::Node);
+    let node_key = TestKeys::new(7).public_key(KeyPurpose::Node);
     let mut new = new_peer("box", "friend", &[1]);
-    new.keys.push(node_key.into());
+    new.keys.push(Fingerprint::from(node_key).into());
     new.addresses = vec!["box.lan:4433".parse().unwrap(), "[::1]:4433".parse().unwrap()];
     node.store.peers().add(&owner("peers:write"), new.clone()).await.unwrap();
     let target = node.store.peers().dial_target(&name("box")).unwrap();

@@ -26,7 +26,11 @@ fn token(id: u8, issued: u64, scopes: &[&str]) -> Credential {
 async fn with_alice() -> Node {
     let node = node_with(roles(&[("friend", &["fs:read", "fs:list"])]));
     node.add("alice", "friend", &[]).await;
-    node.store.peers().add_keys(&owner("peers:write"), &name("alice"), vec![signer().into()]).await.unwrap();
+    node.store
+        .peers()
+        .add_keys(&owner("peers:write"), &name("alice"), vec![Fingerprint::from(signer()).into()], vec![])
+        .await
+        .unwrap();
     node
 }
 

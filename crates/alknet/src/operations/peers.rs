@@ -165,13 +165,13 @@ async fn add(
     if fingerprint == *own {
         return Err(CallError::invalid_input("", "this is the key of this node itself"));
     }
-    let peer = NewPeer { name, role: input.role, keys: vec![fingerprint], addresses };
+    let peer = NewPeer { name, role: input.role, keys: vec![fingerprint.into()], authorities: Vec::new(), addresses };
     match store.add(permit, peer.clone()).await {
         // The name is there with the same role: the key is another one of that peer.
         Err(PeerError::NameTaken(name))
             if peer.addresses.is_empty() && store.role_of(&name).as_ref() == Some(&peer.role) =>
         {
-            store.add_keys(permit, &name, peer.keys).await.map(view).map_err(refusal)
+            store.add_keys(permit, &name, peer.keys, peer.authorities).await.map(view).map_err(refusal)
         }
         outcome => outcome.map(view).map_err(refusal),
     }
@@ -186,7 +186,13 @@ async fn import(store: &PeerStore, permit: &alknet_core::Permit, input: ImportPe
     let mut new = Vec::new();
     for line in lines {
         let name = free_name(&line.comment, &mut taken, |name| store.role_of(name).is_some())?;
-        new.push(NewPeer { name, role: input.role.clone(), keys: vec![line.fingerprint], addresses: Vec::new() });
+        new.push(NewPeer {
+            name,
+            role: input.role.clone(),
+            keys: vec![line.fingerprint.into()],
+            authorities: Vec::new(),
+            addresses: Vec::new(),
+        });
     }
     let peers = store.add_all(permit, new).await.map_err(refusal)?;
     Ok(Imported { peers: peers.into_iter().map(view).collect() })
@@ -241,11 +247,11 @@ fn invalid(pointer: &str, error: impl std::fmt::Display) -> CallError {
 
 fn view(peer: PeerRecord) -> PeerView {
     // A peer with addresses is a node; its Ed25519 key is the node's.
-    let node_key = peer.keys.iter().find_map(Fingerprint::node_key).filter(|_| !peer.addresses.is_empty());
+    let node_key = peer.node_key().filter(|_| !peer.addresses.is_empty());
     PeerView {
         name: peer.name.to_string(),
         role: peer.role,
-        keys: peer.keys.iter().map(ToString::to_string).collect(),
+        keys: peer.keys.iter().map(|key| key.fingerprint.to_string()).collect(),
         node_id: node_key.map(|key| key.to_string()),
         addresses: peer.addresses.iter().map(HostPort::to_string).collect(),
         created_at: peer.created_at,
