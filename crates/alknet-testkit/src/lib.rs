@@ -6,3 +6,4 @@ pub mod measure;
 pub mod memory;
 pub mod simulation;
 pub mod virtual_network;
+pub mod wan;
