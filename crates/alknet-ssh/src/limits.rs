@@ -32,7 +32,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes that a client may send on a channel before the window is opened again. It is never opened wider than this: twice this bounds what
 /// may be under way during a rekey, over all channels (docs/upstream/russh-rekey-window.md).
-pub const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+pub const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// The same while more than [`CALM_INPUT_BYTES`] are held: two packets of a stock client.
 pub const SMALL_WINDOW_BYTES: u32 = 64 * 1024;
 /// The same while more than [`FULL_INPUT_BYTES`] are held: less than any client lets its server send.
@@ -46,7 +46,7 @@ pub const OUTGOING_QUEUE_PACKETS: usize = 64;
 /// Input of a connection that its processes have not taken yet, in bytes, above which its windows are made small.
 pub const CALM_INPUT_BYTES: usize = 1024 * 1024;
 /// The same, above which the connection is read slowly.
-pub const FULL_INPUT_BYTES: usize = 8 * 1024 * 1024;
+pub const FULL_INPUT_BYTES: usize = 24 * 1024 * 1024;
 /// Between two slow reads.
 pub const PACE_TICK: Duration = Duration::from_millis(20);
 /// Bytes of a slow read, until a whole window has come: then whatever stood behind it has been seen.
@@ -55,7 +55,7 @@ pub const SLOW_READ_BYTES: usize = 32 * 1024;
 pub const SLOWEST_READ_BYTES: usize = 512;
 /// Input above which nothing is read, in bytes. While output waits for the client reading is not slow before: the client's permission to
 /// send it may stand behind more input.
-pub const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
+pub const MAX_INPUT_BYTES: usize = 64 * 1024 * 1024;
 /// How long a channel whose process takes nothing may hold up the other channels of its connection.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -64,7 +64,7 @@ pub const READ_AHEAD_BYTES: usize = 256 * 1024;
 /// Bytes read ahead while it does not take any: a whole window, so that the end of the stream behind it is seen.
 pub const MAX_READ_AHEAD_BYTES: usize = WINDOW_BYTES as usize + READ_AHEAD_BYTES;
 /// After so long without taking a byte the SSH library counts as held up.
-pub const HELD_UP_AFTER: Duration = Duration::from_secs(1);
+pub const HELD_UP_AFTER: Duration = Duration::from_millis(20);
 /// Bytes asked of a carrier, a pipe or a terminal at a time.
 pub const READ_CHUNK_BYTES: usize = 128 * 1024;
 /// The same as long as less comes at a time.
