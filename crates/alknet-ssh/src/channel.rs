@@ -154,15 +154,13 @@ async fn serve_subsystem(
 
 fn start_process(launch: Launch, permit: &Permit, signals: SignalTarget) -> Result<(Process, Ends), LaunchError> {
     let pty: Option<Arc<Pty>> = launch.terminal.as_ref().map(|(pty, _)| pty.clone());
-    let shell = launch.shell.clone();
     let (process, pipes) = Process::start(launch, permit, signals)?;
     let ends = |pipes: Option<Pipes>| match (pipes, pty) {
         (Some(pipes), _) => Ends::of_pipes(pipes),
         (None, Some(pty)) => Ok(Ends::of_terminal(&pty)),
         (None, None) => Err(io::Error::other("a process without streams")),
     };
-    let ends = ends(pipes).map_err(|source| LaunchError::Spawn { shell, source })?;
-    Ok((process, ends))
+    Ok((process, ends(pipes).map_err(LaunchError::Streams)?))
 }
 
 async fn relay(

@@ -1,6 +1,6 @@
 //! What the server is told when it is made.
 
-use std::{borrow::Cow, path::PathBuf, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, time::Duration};
 
 use russh::{Limits, MethodKind, MethodSet, SshId, server};
 
@@ -11,12 +11,14 @@ use crate::{HostKey, algorithms, limits};
 pub struct SshConfig {
     /// The host key.
     pub host_key: HostKey,
-    /// Name of the user that the node runs as; accepted as a login name, and `USER` of every process.
+    /// Name of the user that the node runs as; accepted as a login name, and `USER` of the owners' processes.
     pub system_user: String,
     /// Login shell of that user.
     pub shell: PathBuf,
     /// Home folder of that user: where processes start.
     pub home: PathBuf,
+    /// Whose processes run as another user of the system instead, by peer name. The node must run as root.
+    pub users: BTreeMap<String, String>,
     /// Variables that a client may set: names, or beginnings of names followed by `*`.
     pub env_allow: Vec<String>,
     /// Times and numbers.
@@ -36,6 +38,7 @@ impl SshConfig {
             system_user: system_user.into(),
             shell: shell.into(),
             home: home.into(),
+            users: BTreeMap::new(),
             env_allow: ["LANG", "LC_*", "TERM", "COLORTERM", "TZ"].map(str::to_owned).to_vec(),
             limits: SshLimits::default(),
         }

@@ -5,7 +5,7 @@ use std::{ffi::OsString, net::SocketAddr, path::Path};
 use alknet_core::PeerAddr;
 
 use crate::{
-    SshConfig,
+    account::Account,
     limits::{MAX_ENV_BYTES, MAX_ENV_VARS},
 };
 
@@ -26,6 +26,19 @@ impl ClientEnv {
         }
         self.0.push((name.to_owned(), value.to_owned()));
         true
+    }
+
+    /// Takes what the key's line says instead of what the client says of the same names, as far as the patterns allow it.
+    pub(crate) fn prefer(&mut self, allow: &[String], of_key: &[(String, String)]) {
+        for (name, value) in of_key {
+            self.0.retain(|(known, _)| known != name);
+            if self.0.len() >= MAX_ENV_VARS {
+                self.0.remove(0);
+            }
+            if !self.set(allow, name, value) {
+                tracing::debug!("a variable of a key's line is outside of ssh.env_allow");
+            }
+        }
     }
 }
 
@@ -51,22 +64,21 @@ pub(crate) struct Terminal<'a> {
 
 /// Everything a session's process starts with. What the node sets comes last, so a client cannot override it.
 pub(crate) fn build(
-    config: &SshConfig,
-    client: ClientEnv,
+    account: &Account,
+    client: &ClientEnv,
     addr: PeerAddr,
     terminal: Option<&Terminal<'_>>,
 ) -> Vec<(OsString, OsString)> {
-    let mut env: Vec<(OsString, OsString)> =
-        client.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let mut env: Vec<(OsString, OsString)> = client.0.iter().map(|(name, value)| (name.into(), value.into())).collect();
     let mut set = |name: &str, value: OsString| {
         env.retain(|(known, _)| known != name);
         env.push((name.into(), value));
     };
-    set("PATH", search_path(&config.system_user).into());
-    set("HOME", config.home.clone().into());
-    set("USER", config.system_user.clone().into());
-    set("LOGNAME", config.system_user.clone().into());
-    set("SHELL", config.shell.clone().into());
+    set("PATH", search_path(&account.name).into());
+    set("HOME", account.home.clone().into());
+    set("USER", account.name.clone().into());
+    set("LOGNAME", account.name.clone().into());
+    set("SHELL", account.shell.clone().into());
     let (client_text, connection_text) = connection(addr);
     set("SSH_CLIENT", client_text.into());
     set("SSH_CONNECTION", connection_text.into());
@@ -124,6 +136,22 @@ mod tests {
             env.set(&allow(), &format!("LC_{n}"), "x");
         }
         assert_eq!(env.0.len(), MAX_ENV_VARS);
+    }
+
+    /// SES-21.
+    #[test]
+    fn the_keys_own_variables_win_within_the_allow_list() {
+        let mut env = ClientEnv::default();
+        env.set(&allow(), "LANG", "client");
+        for n in 0..MAX_ENV_VARS {
+            env.set(&allow(), &format!("LC_{n}"), "x");
+        }
+        let of_key =
+            [("LANG", "key"), ("LD_PRELOAD", "/x"), ("LC_NEW", "y")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        env.prefer(&allow(), &of_key);
+        let value = |name: &str| env.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!((value("LANG"), value("LC_NEW"), value("LD_PRELOAD")), (Some("key"), Some("y"), None));
+        assert!(env.0.len() <= MAX_ENV_VARS);
     }
 
     #[test]

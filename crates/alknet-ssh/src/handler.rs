@@ -66,18 +66,19 @@ impl SshServer {
         live: LiveSessions,
         subsystems: Subsystems,
     ) -> Arc<Self> {
-        let system_user = config.system_user.clone();
+        let (system_user, users) = (config.system_user.clone(), ArcSwap::from_pointee(config.users.clone()));
         let waiting = WaitingRoom::new(config.limits.max_unauthenticated);
-        let gate = Arc::new(LoginGate { identities, authorizer, sessions, system_user });
+        let gate = Arc::new(LoginGate { identities, authorizer, sessions, system_user, users });
         let setup = ArcSwap::from_pointee(Setup::new(config));
         let subsystems = Arc::new(subsystems);
         let door = Door { setup, gate, waiting, live, subsystems, stopping: CancellationToken::new() };
         Arc::new(Self(PerStream(Arc::new(door))))
     }
 
-    /// Serves new connections by another configuration; those that are there go on as they are. The number of
+    /// Serves new connections by another configuration; those that are there go on as they are, but for who runs as whom. The number of
     /// clients that have not proven a key stays what it was, and so does the name of the system's user.
     pub fn set_config(&self, config: SshConfig) {
+        self.0.0.gate.users.store(Arc::new(config.users.clone()));
         self.0.0.setup.store(Arc::new(Setup::new(config)));
     }
 }

@@ -4,7 +4,7 @@ use crate::pattern::fits;
 
 /// What a login with a key may be used for. The default is everything that its holder may.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(dead_code, reason = "forwarding and processes ask them")]
+#[allow(dead_code, reason = "forwarding asks them")]
 pub(crate) struct KeyOptions {
     /// Runs whatever the client asks for.
     pub(crate) command: Option<Vec<u8>>,

@@ -14,6 +14,7 @@
 //! # Ok::<(), alknet_ssh::PublicKeyError>(())
 //! ```
 
+mod account;
 mod agent;
 mod algorithms;
 mod authorized_keys;
@@ -40,6 +41,7 @@ mod pty;
 mod relay;
 mod session;
 mod subsystem;
+mod system_user;
 mod terminal_modes;
 mod waiting_room;
 mod watched;
@@ -59,3 +61,4 @@ pub use handler::{PEER_CONTROLLED_LOG_TARGETS, SSH, SSH_ALIAS, SshServer};
 pub use host_key::HostKey;
 pub use live::{KILL_SCOPE, LiveSession, LiveSessions, SESSIONS_SCOPE};
 pub use subsystem::{Served, Subsystem, SubsystemError, Subsystems};
+pub use system_user::SystemUser;

@@ -92,6 +92,8 @@ pub const MAX_ENV_BYTES: usize = 4 * 1024;
 /// Longest terminal name, in bytes; a client that has no `TERM` names none.
 pub const MAX_TERM_BYTES: usize = 64;
 
+/// Largest file of the system's users or groups that is read, in bytes.
+pub const MAX_USER_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Longest name of a subsystem, in bytes.
 pub const MAX_SUBSYSTEM_NAME_BYTES: usize = 32;
 /// Bytes between a channel and its subsystem, each way.

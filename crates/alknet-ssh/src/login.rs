@@ -6,9 +6,11 @@ use alknet_core::{
     AccessRule, AuditOutcome, Authorizer, Caller, Credential, Demand, Effect, Fingerprint, Identity, IdentityProvider,
     PeerAddr, Permit, Scope, SessionGuard, SessionKind, Sessions,
 };
+use arc_swap::ArcSwap;
 use russh::keys::{Algorithm, PublicKey};
 
 use crate::{
+    account::Users,
     fingerprint::{fingerprint, signs_acceptably},
     key_options::KeyOptions,
     limits::MAX_LOGGED_CHARS,
@@ -45,6 +47,8 @@ pub(crate) struct LoginGate {
     pub(crate) authorizer: Authorizer,
     pub(crate) sessions: Sessions,
     pub(crate) system_user: String,
+    /// As the configuration in force has them.
+    pub(crate) users: ArcSwap<Users>,
 }
 
 /// One client's way in: from stranger to caller.
@@ -93,16 +97,23 @@ impl Login {
     }
 
     /// What the proven key may be used for; all that its holder may before one is proven.
-    #[allow(dead_code, reason = "forwarding and processes ask it")]
     pub(crate) fn options(&self) -> &KeyOptions {
         &self.options
     }
 
-    /// Asks the gate. Processes run under the node's own uid, so nobody but an owner gets any, whatever scopes a role may have.
+    /// Which peers' processes run as which users.
+    pub(crate) fn users(&self) -> Arc<Users> {
+        self.gate.users.load_full()
+    }
+
+    /// Asks the gate. A process under the node's own uid has the owner's power, so whoever is no owner gets one only where another user is
+    /// configured for it, whatever scopes its role may have.
     pub(crate) fn authorize(&self, right: Right) -> Option<Permit> {
         let caller = self.caller.as_ref()?;
         let scope: Scope = right.scope().parse().expect("because the constants above are scopes");
-        let rule = match caller.identity.as_deref().is_some_and(Identity::is_owner) {
+        let mapped = |identity: &Identity| self.gate.users.load().contains_key(identity.id());
+        let entitled = |identity: &Identity| identity.is_owner() || mapped(identity);
+        let rule = match caller.identity.as_deref().is_some_and(entitled) {
             true => AccessRule::scoped([scope]),
             false => AccessRule::default(),
         };
@@ -125,7 +136,9 @@ impl Login {
         }
         let credential = Credential::SshKey(fingerprint(key).ok()?);
         let identity = self.gate.identities.identify(&credential)?;
-        let fits = [identity.id(), &self.gate.system_user, "alknet", "git"].contains(&user);
+        let users = self.gate.users.load();
+        let mapped = users.get(identity.id()).is_some_and(|mapped| mapped == user);
+        let fits = mapped || [identity.id(), &self.gate.system_user, "alknet", "git"].contains(&user);
         fits.then_some((identity, credential))
     }
 

@@ -1,35 +1,50 @@
 //! A session's process: started with a clean environment in a session and process group of its own, and ended with all of its group.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::{CString, OsStr, OsString},
     io,
     os::{
         fd::{BorrowedFd, OwnedFd},
-        unix::{ffi::OsStrExt, process::CommandExt},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            process::CommandExt,
+        },
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use alknet_core::{Permit, PermitError};
+use alknet_core::{PeerAddr, Permit, PermitError};
+use rustix::fs::fchown;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, ioctl_tiocsctty, kill_process_group, pidfd_open, setsid, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, chdir, ioctl_tiocsctty, kill_process_group, pidfd_open, setsid,
+    waitid,
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::{login::Right, pty::Pty, watched::watch};
+use crate::{
+    SshConfig,
+    account::{Account, AccountError, Users},
+    environment::{self, ClientEnv, Terminal},
+    login::Right,
+    pty::Pty,
+    watched::watch,
+};
 
 /// What is to be run.
 pub(crate) struct Launch {
     pub(crate) right: Right,
-    /// The command line for `exec`; a login shell otherwise.
+    /// A command line; a login shell otherwise.
     pub(crate) command: Option<Vec<u8>>,
-    pub(crate) shell: PathBuf,
-    pub(crate) home: PathBuf,
-    pub(crate) env: Vec<(OsString, OsString)>,
+    /// What the client asked for, where its key has another command run.
+    pub(crate) original_command: Option<Vec<u8>>,
+    pub(crate) config: Arc<SshConfig>,
+    pub(crate) users: Arc<Users>,
+    pub(crate) env: ClientEnv,
+    pub(crate) addr: PeerAddr,
     pub(crate) terminal: Option<(Arc<Pty>, OwnedFd)>,
 }
 
@@ -38,8 +53,12 @@ pub(crate) struct Launch {
 pub(crate) enum LaunchError {
     #[error(transparent)]
     Denied(#[from] PermitError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error("cannot run {}: {source}", shell.display())]
     Spawn { shell: PathBuf, source: io::Error },
+    #[error("the streams of the process cannot be watched: {0}")]
+    Streams(io::Error),
 }
 
 /// How a process ended.
@@ -93,14 +112,19 @@ impl Process {
         target: SignalTarget,
     ) -> Result<(Self, Option<Pipes>), LaunchError> {
         permit.require(launch.right.scope())?;
-        let shell = launch.shell.clone();
-        Self::spawn(launch, target).map_err(|source| LaunchError::Spawn { shell, source })
+        let identity = permit.identity().ok_or_else(|| AccountError::NotMapped(String::new()))?;
+        let account = Account::of(identity, &launch.users, &launch.config)?;
+        let shell = account.shell.clone();
+        Self::spawn(launch, account, target).map_err(|source| LaunchError::Spawn { shell, source })
     }
 
-    fn spawn(launch: Launch, target: SignalTarget) -> io::Result<(Self, Option<Pipes>)> {
-        let mut command = command(&launch);
+    fn spawn(launch: Launch, account: Account, target: SignalTarget) -> io::Result<(Self, Option<Pipes>)> {
+        let mut command = command(&launch, &account);
         let pty = match launch.terminal {
             Some((pty, slave)) => {
+                if let Some(ids) = &account.ids {
+                    fchown(&slave, Some(ids.uid), None)?;
+                }
                 command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
                 Some(pty)
             }
@@ -109,7 +133,7 @@ impl Process {
                 None
             }
         };
-        own_session(&mut command, pty.is_some());
+        own_session(&mut command, pty.is_some(), account)?;
         let mut child = command.spawn()?;
         // The command holds the slave: closed here, so that the terminal ends with its last process.
         drop(command);
@@ -180,9 +204,9 @@ fn end_at_once(target: &SignalTarget, mut child: Child) {
     std::thread::spawn(move || child.wait());
 }
 
-fn command(launch: &Launch) -> Command {
-    let name = launch.shell.file_name().unwrap_or(OsStr::new("sh"));
-    let mut command = Command::new(&launch.shell);
+fn command(launch: &Launch, account: &Account) -> Command {
+    let name = account.shell.file_name().unwrap_or(OsStr::new("sh"));
+    let mut command = Command::new(&account.shell);
     match &launch.command {
         Some(line) => command.arg0(name).arg("-c").arg(OsStr::from_bytes(line)),
         None => {
@@ -192,18 +216,25 @@ fn command(launch: &Launch) -> Command {
             command.arg0(login_name)
         }
     };
-    let home = if launch.home.is_dir() { &launch.home } else { Path::new("/") };
-    command.env_clear().envs(launch.env.iter().map(|(name, value)| (name, value))).current_dir(home);
+    let shown = launch.terminal.as_ref().map(|(pty, _)| Terminal { name: pty.term(), path: pty.path() });
+    let mut env = environment::build(account, &launch.env, launch.addr, shown.as_ref());
+    if let Some(original) = &launch.original_command {
+        env.push(("SSH_ORIGINAL_COMMAND".into(), OsString::from_vec(original.clone())));
+    }
+    command.env_clear().envs(env);
     command
 }
 
 /// Makes the child the leader of a new session (so it loses the node's own terminal) and of a new process group; its standard input becomes
-/// its controlling terminal when it is one; and every other descriptor closes on exec.
+/// its controlling terminal when it is one; every other descriptor closes on exec; and it becomes its user before it enters that user's
+/// home, so that nothing is reached with the node's rights.
 #[allow(unsafe_code, reason = "there is no safe way to run code between fork and exec")]
-fn own_session(command: &mut Command, has_terminal: bool) {
+fn own_session(command: &mut Command, has_terminal: bool, account: Account) -> io::Result<()> {
     let highest = highest_descriptor();
-    // SAFETY: between fork and exec only async-signal-safe calls are made: setsid(2), ioctl(2) and fcntl(2), directly, without allocation or
-    // locks. A number that is borrowed without being open only makes fcntl(2) fail.
+    let (home, ids) = (CString::new(account.home.into_os_string().into_vec())?, account.ids);
+    // SAFETY: between fork and exec only async-signal-safe calls are made: setsid(2), ioctl(2), fcntl(2), setgroups(2), setresgid(2),
+    // setresuid(2), setuid(2) and chdir(2), directly, without allocation or locks. A number that is borrowed without being open only makes
+    // fcntl(2) fail.
     unsafe {
         command.pre_exec(move || {
             setsid()?;
@@ -213,9 +244,13 @@ fn own_session(command: &mut Command, has_terminal: bool) {
             if has_terminal {
                 ioctl_tiocsctty(rustix::stdio::stdin())?;
             }
-            Ok(())
+            if let Some(ids) = &ids {
+                ids.assume()?;
+            }
+            Ok(chdir(&*home).or_else(|_| chdir(c"/"))?)
         });
     }
+    Ok(())
 }
 
 /// The highest number of an open descriptor. Those that this program opens close on exec by themselves; those that it was started with

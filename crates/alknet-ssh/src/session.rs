@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     SshConfig, Subsystems,
     channel::{self, Surroundings, Work},
-    environment::{self, ClientEnv, Terminal},
+    environment::ClientEnv,
     limits::{MAX_TERM_BYTES, SUBSYSTEM_BUFFER_BYTES},
     login::{Login, LoginGate, Right},
     pressure::{ChannelKind, OpenChannel, Pressure},
@@ -93,17 +93,33 @@ impl ClientSession {
             return false;
         }
         let Some(permit) = self.login.authorize(right) else { return false };
-        let terminal = channel.pty.clone().zip(channel.slave.take());
-        let shown = terminal.as_ref().map(|(pty, _)| Terminal { name: pty.term(), path: pty.path() });
-        let env = environment::build(&self.config, std::mem::take(&mut channel.env), self.addr, shown.as_ref());
-        let (shell, home) = (self.config.shell.clone(), self.config.home.clone());
-        let launch = Launch { right, command, shell, home, env, terminal };
+        let options = self.login.options();
+        let (command, original_command) = match &options.command {
+            Some(forced) => (Some(forced.clone()), command),
+            None => (command, None),
+        };
+        let mut env = std::mem::take(&mut channel.env);
+        env.prefer(&self.config.env_allow, &options.environment);
+        let launch = Launch {
+            right,
+            command,
+            original_command,
+            config: self.config.clone(),
+            users: self.login.users(),
+            env,
+            addr: self.addr,
+            terminal: channel.pty.clone().zip(channel.slave.take()),
+        };
         channel.start.take().is_some_and(|start| start.send(Work::Process { launch, permit }).is_ok())
     }
 
     /// Joins a channel to a subsystem; answers whether there is one that the client may have.
     fn start_subsystem(&mut self, id: ChannelId, name: &str) -> bool {
         let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.start.is_some()) else { return false };
+        if self.login.options().command.is_some() {
+            // What the key's line has run speaks the subsystem's protocol, or not.
+            return self.start(id, Right::Exec, Some(name.as_bytes().to_vec()));
+        }
         let Some(subsystem) = self.subsystems.get(name) else { return false };
         let Some((caller, permit)) = self.login.authorize_subsystem(name, subsystem.scope()) else { return false };
         let (near, far) = duplex(SUBSYSTEM_BUFFER_BYTES);
@@ -112,6 +128,9 @@ impl ClientSession {
     }
 
     fn open_terminal(&mut self, id: ChannelId, request: &TerminalRequest<'_>) -> bool {
+        if !self.login.options().pty {
+            return false;
+        }
         let wanted = self.channels.get_mut(&id).filter(|channel| channel.start.is_some() && channel.pty.is_none());
         let Some(channel) = wanted else { return false };
         let printable = request.term.bytes().all(|b| b.is_ascii_graphic());

@@ -111,6 +111,17 @@ pub enum PeerError {
         /// The names of all roles.
         known: String,
     },
+    /// Its processes would run under the node's own user.
+    #[error(
+        "the role `{role}` starts processes, and under the node's own user these would have the owner's power: map `{peer}` to \
+         another user in ssh.users first"
+    )]
+    NotMapped {
+        /// The peer.
+        peer: PeerName,
+        /// The role.
+        role: String,
+    },
     /// No peer has that name.
     #[error("there is no peer `{0}`")]
     Unknown(PeerName),
@@ -286,6 +297,9 @@ fn insert(
     }
     if role == OWNER_ROLE && !grant.is_owner() {
         return Err(PeerError::OwnersOnly(name));
+    }
+    if !roles.suits(&role, name.as_str()) {
+        return Err(PeerError::NotMapped { peer: name, role });
     }
     let peers: i64 = sql.prepare_cached("SELECT count(*) FROM peers")?.query_row([], |row| row.get(0))?;
     if usize::try_from(peers).is_ok_and(|peers| peers >= MAX_PEERS) {

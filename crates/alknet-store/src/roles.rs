@@ -1,6 +1,6 @@
 //! Roles: named bundles of scopes and resource grants, from the configuration. `owner` and `guest` are built in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alknet_core::{OWNER_ROLE, ResourceGrants, Scope, ScopeSet};
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,8 @@ use crate::limits::MAX_ROLE_NAME_BYTES;
 /// The built-in role that grants nothing: known, and no more.
 pub const GUEST_ROLE: &str = "guest";
 
-/// Scopes that start processes under the node's own uid: whoever has one can read the node's secrets.
-const OWNERS_ONLY: [&str; 2] = ["ssh:exec", "ssh:shell"];
+/// Scopes that start processes, which run under the node's own uid, where they can read its secrets, unless their peer is mapped to another.
+const PROCESSES: [&str; 2] = ["ssh:exec", "ssh:shell"];
 
 /// What the holders of a role may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,11 @@ pub struct Role {
 
 /// Every role of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Roles(BTreeMap<String, Role>);
+pub struct Roles {
+    roles: BTreeMap<String, Role>,
+    /// The peers whose processes run under another uid than the node's.
+    mapped: BTreeSet<String>,
+}
 
 /// Why a role is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -47,7 +51,8 @@ pub enum RoleError {
     /// Its holders could start processes with the node's own power.
     #[error(
         "the role `{role}` has the scope {scope}, which covers {covers}: a process started under the node's own user \
-         can read its keys and has the owner's power, so only the role `owner` may start one"
+         can read its keys and has the owner's power, so only the role `owner` may start one, unless the node runs as root \
+         and ssh.users maps every holder to another user"
     )]
     Process {
         /// The role.
@@ -69,22 +74,30 @@ pub(crate) enum Rights {
 impl Roles {
     /// Takes the roles of a configuration; refuses those that give away what only an owner may have.
     pub fn new(roles: BTreeMap<String, Role>) -> Result<Self, RoleError> {
+        Self::with_mapped(roles, BTreeSet::new())
+    }
+
+    /// The same, where the processes of the peers `mapped` run under another uid than the node's. Only they can have a role that starts
+    /// processes, and without any there is no such role.
+    pub fn with_mapped(roles: BTreeMap<String, Role>, mapped: BTreeSet<String>) -> Result<Self, RoleError> {
         for (name, role) in &roles {
-            if name == OWNER_ROLE || name == GUEST_ROLE {
-                return Err(RoleError::BuiltIn(name.clone()));
+            role.check(name)?;
+            if mapped.is_empty() {
+                refuse_processes(name, &role.scopes)?;
             }
-            let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
-            if name.is_empty() || name.len() > MAX_ROLE_NAME_BYTES || !name.bytes().all(good) {
-                return Err(RoleError::Name(name.chars().take(MAX_ROLE_NAME_BYTES).collect()));
-            }
-            refuse_owners_scopes(name, &role.scopes)?;
         }
-        Ok(Self(roles))
+        Ok(Self { roles, mapped })
+    }
+
+    /// Whether a peer may have a role: not one that starts processes, unless the peer is mapped.
+    pub(crate) fn suits(&self, role: &str, peer: &str) -> bool {
+        self.mapped.contains(peer)
+            || self.roles.get(role).is_none_or(|found| refuse_processes(role, &found.scopes).is_ok())
     }
 
     /// Every name that a peer's role may have, built-in ones included.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        [OWNER_ROLE, GUEST_ROLE].into_iter().chain(self.0.keys().map(String::as_str))
+        [OWNER_ROLE, GUEST_ROLE].into_iter().chain(self.roles.keys().map(String::as_str))
     }
 
     /// What a role means; `None` when there is none of that name.
@@ -92,8 +105,22 @@ impl Roles {
         match role {
             OWNER_ROLE => Some(Rights::Owner),
             GUEST_ROLE => Some(Rights::nothing()),
-            other => self.0.get(other).cloned().map(Rights::Some),
+            other => self.roles.get(other).cloned().map(Rights::Some),
         }
+    }
+}
+
+impl Role {
+    /// Refuses what is wrong with the role under this name, whoever has it.
+    pub fn check(&self, name: &str) -> Result<(), RoleError> {
+        if name == OWNER_ROLE || name == GUEST_ROLE {
+            return Err(RoleError::BuiltIn(name.to_owned()));
+        }
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+        if name.is_empty() || name.len() > MAX_ROLE_NAME_BYTES || !name.bytes().all(good) {
+            return Err(RoleError::Name(name.chars().take(MAX_ROLE_NAME_BYTES).collect()));
+        }
+        refuse_everything(name, &self.scopes)
     }
 }
 
@@ -105,11 +132,20 @@ impl Rights {
 
 /// Refuses, in the name of `role`, scopes that only an owner may have.
 pub(crate) fn refuse_owners_scopes(role: &str, scopes: &ScopeSet) -> Result<(), RoleError> {
+    refuse_everything(role, scopes)?;
+    refuse_processes(role, scopes)
+}
+
+fn refuse_everything(role: &str, scopes: &ScopeSet) -> Result<(), RoleError> {
+    match scopes.iter().find(|scope| scope.as_str() == "*:*") {
+        Some(scope) => Err(RoleError::Everything { role: role.to_owned(), scope: scope.to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn refuse_processes(role: &str, scopes: &ScopeSet) -> Result<(), RoleError> {
     for scope in scopes.iter() {
-        if scope.as_str() == "*:*" {
-            return Err(RoleError::Everything { role: role.to_owned(), scope: scope.to_string() });
-        }
-        for covers in OWNERS_ONLY {
+        for covers in PROCESSES {
             let demanded: Scope = covers.parse().expect("because the list above holds scopes");
             if scope.covers(&demanded) {
                 return Err(RoleError::Process { role: role.to_owned(), scope: scope.to_string(), covers });
@@ -139,6 +175,20 @@ mod tests {
         }
         assert!(matches!(roles("friend", &["*:*"]), Err(RoleError::Everything { .. })));
         assert!(roles("friend", &["ssh:forward", "fs:*", "*:read"]).is_ok());
+    }
+
+    /// SES-03.
+    #[test]
+    fn only_mapped_peers_suit_a_role_that_starts_processes() {
+        let role = |scope: &str| Role { scopes: ScopeSet::from_iter([scope.parse().unwrap()]), ..Role::default() };
+        let all = BTreeMap::from([("dev".to_owned(), role("ssh:*")), ("reader".to_owned(), role("fs:read"))]);
+        let mapped = BTreeSet::from(["alice".to_owned()]);
+        let roles = Roles::with_mapped(all.clone(), mapped.clone()).unwrap();
+        assert!(roles.suits("dev", "alice") && !roles.suits("dev", "bob"));
+        assert!(roles.suits("reader", "bob") && roles.suits("owner", "bob") && roles.suits("unknown", "bob"));
+        assert!(matches!(Roles::with_mapped(all, BTreeSet::new()), Err(RoleError::Process { .. })));
+        let everything = BTreeMap::from([("dev".to_owned(), role("*:*"))]);
+        assert!(matches!(Roles::with_mapped(everything, mapped), Err(RoleError::Everything { .. })));
     }
 
     #[test]

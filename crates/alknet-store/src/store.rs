@@ -26,7 +26,7 @@ use crate::{
     meta::{count_start, note_creation},
     open::{OpenError, open_writer},
     outcomes::Outcomes,
-    peers::Peers,
+    peers::{PeerError, PeerRecord, Peers},
     readers::Readers,
     records::Records,
     roles::Roles,
@@ -124,6 +124,15 @@ impl Store {
     /// Who a credential belongs to.
     pub fn directory(&self) -> Arc<Directory> {
         self.0.directory.clone()
+    }
+
+    /// Fails if `roles` would give a peer that is there a role that it must not have ([`Roles::with_mapped`]).
+    pub fn check_roles(&self, roles: &Roles) -> Result<(), PeerError> {
+        let unsuited = |peer: &PeerRecord| !roles.suits(&peer.role, peer.name.as_str());
+        match self.0.directory.peers().into_iter().find(unsuited) {
+            Some(PeerRecord { name, role, .. }) => Err(PeerError::NotMapped { peer: name, role }),
+            None => Ok(()),
+        }
     }
 
     /// Takes other roles over at once. Those whose rights differ lose what they have and their sessions; the rest notice nothing.

@@ -15,7 +15,7 @@ use crate::{
     clock::unix_seconds,
     control::NodeControl,
     data_folder::DataFolder,
-    failure::Failure,
+    failure::{Failure, Kind},
     heads::Heads,
     identity::NodeIdentity,
     operations::{self, Foundation},
@@ -60,7 +60,9 @@ pub async fn assemble(
 
     // State: one database, answered from memory where it must be quick.
     let sessions = Sessions::default();
-    let store = Store::open(&data.database(), current.config().roles()?, sessions.clone())?;
+    let roles = current.config().roles()?;
+    let store = Store::open(&data.database(), roles.clone(), sessions.clone())?;
+    store.check_roles(&roles).map_err(|error| Failure::caused_by(Kind::Usage, &error))?;
     store.set_audit_rows(current.config().audit.rows());
     store.bind_node_key(&Maintenance::of("assemble"), node).await?;
     let identities: Arc<dyn IdentityProvider> = store.directory();

@@ -184,6 +184,7 @@ impl RunningNode {
         let loaded = self.config.read().map_err(|error| error.to_string())?;
         let changes: Vec<Change> = diff(&self.config.current(), &loaded);
         let roles = loaded.config().roles().map_err(|error| error.to_string())?;
+        self.node.store.check_roles(&roles).map_err(|error| error.to_string())?;
         let ssh = settings::ssh(loaded.config(), &self.identity).map_err(|failure| failure.to_string())?;
         let http = settings::http(loaded.config()).map_err(|failure| failure.to_string())?;
         let certificate =

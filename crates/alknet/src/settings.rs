@@ -1,13 +1,10 @@
 //! From the configuration's words to what each subsystem takes.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 use alknet_http::{AllowedHosts, Decoy, DecoyFolder, HttpConfig};
 use alknet_net::{WebCertificate, generate_self_signed};
-use alknet_ssh::SshConfig;
+use alknet_ssh::{SshConfig, SystemUser};
 
 use crate::{
     config::{self, Config},
@@ -16,18 +13,12 @@ use crate::{
     identity::NodeIdentity,
 };
 
-/// Who a user of this machine is.
-struct SystemUser {
-    name: String,
-    home: PathBuf,
-    shell: PathBuf,
-}
-
 /// What the SSH server is told.
 pub fn ssh(config: &Config, identity: &NodeIdentity) -> Result<SshConfig, Failure> {
-    let user = SystemUser::current();
+    let user = own_user();
     let shell = config.ssh.shell().unwrap_or(user.shell);
     let mut ssh = SshConfig::new(identity.ssh_host_key(), user.name, shell, user.home);
+    ssh.users = config.ssh.users.iter().map(|(peer, user)| (peer.to_string(), user.clone())).collect();
     ssh.env_allow = config.ssh.env_allow.iter().map(|pattern| pattern.as_str().to_owned()).collect();
     ssh.limits.login_grace = config.ssh.login_grace;
     Ok(ssh)
@@ -77,47 +68,18 @@ fn certificate_names(config: &Config) -> Vec<String> {
     names
 }
 
-impl SystemUser {
-    /// The user that this process runs as, from the user database, else from what the environment says.
-    fn current() -> Self {
-        let uid = rustix::process::getuid().as_raw();
-        fs::read_to_string("/etc/passwd").ok().and_then(|passwd| Self::in_passwd(&passwd, uid)).unwrap_or_else(|| {
-            let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-            Self {
-                name: text("USER").or_else(|| text("LOGNAME")).unwrap_or_else(|| uid.to_string()),
-                home: env::home_dir().unwrap_or_else(|| PathBuf::from("/")),
-                shell: text("SHELL").map_or_else(default_shell, PathBuf::from),
-            }
-        })
-    }
-
-    /// Finds a user id in the text of `/etc/passwd` (passwd(5)).
-    fn in_passwd(passwd: &str, uid: u32) -> Option<Self> {
-        let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let user = fields.into_iter().find(|fields| fields.get(2).is_some_and(|id| id.parse() == Ok(uid)))?;
-        let shell = user.get(6).map(|shell| shell.trim()).filter(|shell| !shell.is_empty());
-        Some(Self {
-            name: (*user.first()?).to_owned(),
-            home: PathBuf::from(user.get(5)?),
-            shell: shell.map_or_else(default_shell, PathBuf::from),
-        })
-    }
-}
-
-fn default_shell() -> PathBuf {
-    Path::new("/bin/sh").to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_found_by_their_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/bash\nbad line\nme:x:1000:1000:,,,:/home/me:\n";
-        let me = SystemUser::in_passwd(passwd, 1000).unwrap();
-        assert_eq!((me.name.as_str(), me.home.to_str(), me.shell.to_str()), ("me", Some("/home/me"), Some("/bin/sh")));
-        assert_eq!(SystemUser::in_passwd(passwd, 0).unwrap().shell.to_str(), Some("/bin/bash"));
-        assert!(SystemUser::in_passwd(passwd, 7).is_none());
-    }
+/// The user that this process runs as, from the user database, else from what the environment says.
+fn own_user() -> SystemUser {
+    SystemUser::own().ok().flatten().unwrap_or_else(|| {
+        let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        SystemUser {
+            name: text("USER").or_else(|| text("LOGNAME")).unwrap_or_else(|| uid.to_string()),
+            uid,
+            gid,
+            groups: vec![gid],
+            home: env::home_dir().unwrap_or_else(|| PathBuf::from("/")),
+            shell: text("SHELL").map_or_else(|| PathBuf::from("/bin/sh"), PathBuf::from),
+        }
+    })
 }

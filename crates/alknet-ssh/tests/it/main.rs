@@ -14,3 +14,4 @@ mod revoked;
 mod subsystem;
 mod tcp_link;
 mod terminal;
+mod users;

@@ -53,6 +53,11 @@ impl Config {
                 // The files are read here too, so that all their problems are listed whether or not a node runs.
                 place.config(Vec::new())?;
                 if !place.data.is_serving() {
+                    if place.data.keystore().exists() && place.data.database().exists() {
+                        // Peers whose roles the files would change for the worse are known to the database only.
+                        let folder = NodeClient::local(place).await?;
+                        let _none: Changes = folder.call("config/check", &serde_json::json!({})).await?;
+                    }
                     return report(place, &Changes { changes: Vec::new() }, "the configuration is good; no node runs");
                 }
                 let node = NodeClient::running(place).await?;

@@ -152,7 +152,9 @@ mod tests {
             return entry;
         }
         entry.push_str(&format!("- Default: `{}`\n", key.default));
-        entry.push_str(&format!("- Environment: `{}`\n", crate::config::environment::variable_of(key)));
+        if !key.default.is_table() {
+            entry.push_str(&format!("- Environment: `{}`\n", crate::config::environment::variable_of(key)));
+        }
         entry.push_str(if key.is_static {
             "- A change waits for a restart.\n"
         } else {
@@ -165,7 +167,8 @@ mod tests {
 A role is a named bundle of rights that peers, keys and tokens are given. `owner` (everything) and `guest` (nothing but
 what is public) are built in and cannot be redefined; `observer` (reading only) and
 `worker` (offering operations to this node, nothing else) are defaults. No other role may cover
-`ssh:exec`, `ssh:shell` or everything: a process under the node's own user has the power of the owner.
+everything, nor, unless `ssh.users` maps each of its holders, `ssh:exec` or `ssh:shell`: a process under the node's own user
+has the power of the owner.
 ";
 
     const INTRODUCTION: &str = "# Configuration

@@ -56,6 +56,7 @@ fn typed(text: &str, default: &Value) -> Result<Value, &'static str> {
         Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| "write true or false"),
         Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| "write a whole number"),
         Value::Array(_) => Ok(Value::Array(items(text))),
+        Value::Table(_) => Err("is written in a file, not in the environment"),
         _ => Ok(Value::String(text.to_owned())),
     }
 }

@@ -85,11 +85,11 @@ fn flags(flags: &[(String, Value)], problems: &mut Vec<Problem>) -> Vec<Setting>
 
 /// Checks what fits only together.
 fn whole(values: Values) -> Result<Loaded, ConfigError> {
-    let origin = |key: &str| values.get(key).map_or(Origin::Default, |(_, origin)| origin.clone());
+    let origin = |key: &String| values.get(key).map_or(Origin::Default, |(_, origin)| origin.clone());
     let config =
         merge::config_of(&values).map_err(|message| ConfigError::of(Problem::at(&Origin::Default, message)))?;
     let contradictions = config.contradictions();
-    let problem = |(key, why): (&str, &str)| Problem::at(&origin(key), format!("{key}: {why}"));
+    let problem = |(key, why): (String, String)| Problem::at(&origin(&key), format!("{key}: {why}"));
     ConfigError::unless_empty(contradictions.into_iter().map(problem).collect())?;
     Ok(Loaded { config, values })
 }

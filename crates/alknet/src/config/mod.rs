@@ -18,6 +18,7 @@ mod roles;
 mod schema;
 mod suggest;
 mod timespan;
+mod users;
 
 pub use diff::{Change, diff};
 pub use error::ConfigError;

@@ -1,9 +1,15 @@
 //! The typed configuration.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use alknet_call::Balance;
-use alknet_core::{HostPort, limits::MAX_TICKET_ADDRESSES};
+use alknet_core::{HostPort, PeerName, limits::MAX_TICKET_ADDRESSES};
 use alknet_net::PublicUrl;
 use alknet_store::{Role, RoleError, Roles};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -11,9 +17,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     addresses::{Advertised, EnvPattern, HostName, ListenAddr, RedirectUrl},
+    defaults::ROLES,
     limits::{LOGIN_GRACE, MAX_DRAIN, TOKEN_LIFETIME},
     paths::AbsolutePath,
     timespan::Timespan,
+    users::system_users,
 };
 
 /// The whole configuration, checked. `defaults.toml` describes each key.
@@ -146,6 +154,9 @@ pub struct SshConfig {
     /// Environment variables that a client may set.
     #[serde(deserialize_with = "parsed_list")]
     pub env_allow: Vec<EnvPattern>,
+    /// Whose processes run as which user of the system, by peer name; the others' run as the node's own user.
+    #[serde(deserialize_with = "system_users")]
+    pub users: BTreeMap<PeerName, String>,
     /// How long logging in may take.
     #[serde(deserialize_with = "login_grace")]
     pub login_grace: Duration,
@@ -225,10 +236,13 @@ impl Config {
     /// # Errors
     /// None for a loaded configuration, whose roles were tried one by one.
     pub fn roles(&self) -> Result<Roles, RoleError> {
-        Roles::new(self.roles.clone())
+        Roles::with_mapped(self.roles.clone(), self.mapped())
+    }
+    fn mapped(&self) -> BTreeSet<String> {
+        self.ssh.users.keys().map(ToString::to_string).collect()
     }
     /// What does not fit together, as the key to change and the reason.
-    pub(super) fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn contradictions(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
         match (&self.web.certificate, &self.web.key) {
             (Some(_), None) => found.push(("web.certificate", "web.key must name its private key")),
@@ -244,6 +258,13 @@ impl Config {
             }
             _ => {}
         }
+        let mut found: Vec<_> =
+            found.into_iter().map(|(key, why): (&str, &str)| (key.to_owned(), why.to_owned())).collect();
+        found.extend(self.roles.iter().filter_map(|(name, role)| {
+            let alone = BTreeMap::from([(name.clone(), role.clone())]);
+            let error = Roles::with_mapped(alone, self.mapped()).err()?;
+            Some((format!("{ROLES}.{name}.scopes"), error.to_string()))
+        }));
         found
     }
 }

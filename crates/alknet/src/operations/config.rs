@@ -1,11 +1,15 @@
 //! `config/*`: the configuration in force, and taking over a changed one.
 
 use alknet_call::{CallError, Nothing, Operation, RegisterError, RegistryBuilder};
+use alknet_store::Store;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Foundation, node::not_running, scoped};
-use crate::config::{Change, Loaded, diff};
+use crate::{
+    config::{Change, Loaded, diff},
+    shared_config::SharedConfig,
+};
 
 /// One setting.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -56,16 +60,15 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
             },
         ),
     )?;
-    let config = foundation.config.clone();
+    let (config, store) = (foundation.config.clone(), foundation.store.clone());
     registry.register(
         Operation::query("config/check")
             .title("Check the configuration files")
             .description("Reads them as a reload would and says what would change, changing nothing.")
             .access(scoped("config:read"))
             .handler(move |_, _: Nothing| {
-                let read = config.read();
-                let changes = read.map(|read| changes(&diff(&config.current(), &read)));
-                async move { changes.map_err(|error| CallError::invalid_input("", error.to_string())) }
+                let checked = check(&config, &store);
+                async move { checked.map_err(|problem| CallError::invalid_input("", problem)) }
             }),
     )?;
     let control = foundation.control.clone();
@@ -84,6 +87,14 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
             }),
     )?;
     Ok(())
+}
+
+/// What a reload would change, if nothing is wrong with it.
+fn check(config: &SharedConfig, store: &Store) -> Result<Changes, String> {
+    let read = config.read().map_err(|error| error.to_string())?;
+    let roles = read.config().roles().map_err(|error| error.to_string())?;
+    store.check_roles(&roles).map_err(|error| error.to_string())?;
+    Ok(changes(&diff(&config.current(), &read)))
 }
 
 /// Every setting, as it is shown.

@@ -12,6 +12,7 @@ mod iroh_client;
 mod life_cycle;
 mod roles;
 mod subscribe;
+mod system_users;
 mod tokens;
 mod transcripts;
 
