@@ -1,6 +1,6 @@
-//! OpenSSH's text formats.
+//! OpenSSH's formats.
 
-use alknet_ssh::{parse_authorized_keys, parse_public_key};
+use alknet_ssh::{fuzzing, parse_authorized_keys, parse_public_key};
 
 pub fn authorized_keys(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -12,4 +12,8 @@ pub fn authorized_keys(data: &[u8]) {
             assert!(!key.comment.chars().any(char::is_control));
         }
     }
+}
+
+pub fn agent_frame(data: &[u8]) {
+    fuzzing::agent_frame(data);
 }

@@ -93,6 +93,10 @@ impl DataFolder {
     pub fn log(&self) -> PathBuf {
         self.root.join("logs/alknet.log")
     }
+    /// The log of an ssh-agent in the background.
+    pub fn agent_log(&self) -> PathBuf {
+        self.root.join("logs/agent.log")
+    }
     /// The host keys of the nodes in `ssh-config`'s stanza.
     pub fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")

@@ -2,6 +2,7 @@
 //!
 //! `assemble.rs` puts the node together and `cli/` holds one file per verb; everything else here connects the two.
 
+mod agent_socket;
 mod assemble;
 mod cli;
 mod clock;
@@ -9,6 +10,7 @@ mod config;
 mod control;
 mod credentials;
 mod data_folder;
+mod detached;
 mod dialling;
 mod failure;
 mod heads;
@@ -18,6 +20,7 @@ mod logging;
 mod node_client;
 mod operations;
 mod passphrase;
+mod permission;
 mod serving;
 mod settings;
 mod shared_config;

@@ -9,3 +9,8 @@ mod replay;
 fn authorized_keys() {
     replay::replay("authorized_keys", feeds::authorized_keys);
 }
+
+#[test]
+fn agent_frame() {
+    replay::replay("agent_frame", feeds::agent_frame);
+}

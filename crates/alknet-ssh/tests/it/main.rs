@@ -1,6 +1,7 @@
 //! The server against the stock OpenSSH client, and our own client against the server.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod agent;
 mod authorized_keys;
 mod client;
 mod corpus;

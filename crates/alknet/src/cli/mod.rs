@@ -1,5 +1,6 @@
 //! The command line: one file per verb, whose doc comment is its help.
 
+mod agent;
 mod audit;
 mod backup;
 mod call;
@@ -115,6 +116,7 @@ enum Verb {
     Worker(worker::Worker),
     Events(events::Events),
     Connect(connect::Connect),
+    Agent(agent::Agent),
     Ssh(ssh::Ssh),
     SshConfig(ssh_config::SshConfig),
     Config(config::Config),
@@ -147,6 +149,7 @@ impl Cli {
             Verb::Worker(verb) => verb.run(&place).await,
             Verb::Events(verb) => verb.run(&place).await,
             Verb::Connect(verb) => verb.run(&place).await,
+            Verb::Agent(verb) => verb.run(&place).await,
             Verb::Ssh(verb) => verb.run(&place).await,
             Verb::SshConfig(verb) => verb.run(&place).await,
             Verb::Config(verb) => verb.run(&place).await,

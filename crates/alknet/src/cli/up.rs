@@ -1,16 +1,9 @@
 //! `alknet up`.
 
-use std::{
-    env,
-    fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
-    process::{Child, Command, Stdio},
-};
+use std::ffi::OsString;
 
 use alknet_core::HostPort;
 use clap::Args;
-use zeroize::Zeroizing;
 
 use super::{
     Place,
@@ -19,14 +12,12 @@ use super::{
     serve::{configure, ready},
 };
 use crate::{
+    detached,
     failure::{Failure, Kind},
     identity::NodeIdentity,
     logging,
     serving::RunningNode,
 };
-
-/// How much of the log's end is shown when a detached node does not start, in bytes.
-const LOG_TAIL_BYTES: u64 = 4096;
 
 /// Bring this node up: make an identity on the first run, serve, and print what to paste
 ///
@@ -77,19 +68,11 @@ impl Up {
 
     /// Starts `alknet serve` in the background and waits until it serves.
     async fn detach(&self, place: &Place, identity: &NodeIdentity, first: bool) -> Result<(), Failure> {
-        let mut log = open_log(place)?;
-        let from = log.seek(SeekFrom::End(0))?;
-        let mut child = self.spawn(place, &log)?;
-        let mut ready = String::new();
-        let stdout = child.stdout.take().ok_or_else(|| Failure::failed("the background process has no output"))?;
-        BufReader::new(stdout).read_line(&mut ready)?;
-        let answer: serde_json::Value = match serde_json::from_str(&ready) {
-            Ok(answer) => answer,
-            Err(_) => {
-                child.wait()?;
-                return Err(not_started(place, log, from));
-            }
-        };
+        let mut words: Vec<OsString> = vec!["serve".into(), "--detached".into()];
+        if let Some(listen) = &self.listen {
+            words.extend(["--listen".into(), listen.into()]);
+        }
+        let answer = detached::start(place, "the node", &words, &place.data.log())?;
         if place.json {
             return output::json(&answer);
         }
@@ -100,52 +83,6 @@ impl Up {
         output::note(format!("It serves as process {}; its log is {}.", status.pid, place.data.log().display()));
         Ok(())
     }
-
-    fn spawn(&self, place: &Place, log: &File) -> Result<Child, Failure> {
-        let mut command = Command::new(env::current_exe()?);
-        command.arg("serve").arg("--detached").arg("--data").arg(place.data.root());
-        if let Some(config) = place.config_file() {
-            command.arg("--config").arg(std::path::absolute(config)?);
-        }
-        if let Some(listen) = &self.listen {
-            command.args(["--listen", listen]);
-        }
-        // A passphrase goes through a pipe, so that no other process sees it.
-        let passphrase = if NodeIdentity::opens_unattended(&place.data) {
-            None
-        } else {
-            Some(place.passphrase.get("Passphrase of this node: ")?)
-        };
-        if passphrase.is_some() {
-            command.args(["--passphrase-fd", "0"]);
-        }
-        command.current_dir("/").stdout(Stdio::piped()).stderr(log.try_clone()?);
-        command.stdin(if passphrase.is_some() { Stdio::piped() } else { Stdio::null() });
-        let mut child = command.spawn()?;
-        if let (Some(passphrase), Some(mut stdin)) = (passphrase, child.stdin.take()) {
-            let line = Zeroizing::new(format!("{}\n", passphrase.as_str()));
-            stdin.write_all(line.as_bytes())?;
-        }
-        Ok(child)
-    }
-}
-
-fn open_log(place: &Place) -> Result<File, Failure> {
-    let path = place.data.log();
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    Ok(OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)?)
-}
-
-fn not_started(place: &Place, mut log: File, from: u64) -> Failure {
-    let mut tail = String::new();
-    let size = log.metadata().map_or(from, |metadata| metadata.len());
-    let start = from.max(size.saturating_sub(LOG_TAIL_BYTES));
-    let _shown_if_readable = log.seek(SeekFrom::Start(start)).and_then(|_| log.read_to_string(&mut tail));
-    let said = tail.trim().trim_start_matches("error: ");
-    Failure::failed(format!("the node did not start: {said}"))
-        .hint(format!("its log is {}", place.data.log().display()))
 }
 
 /// What to paste into which client.
