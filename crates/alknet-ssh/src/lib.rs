@@ -52,9 +52,9 @@ pub use authorized_keys::{
     AuthorizedKeysError, PublicKeyError, PublicKeyLine, parse_authorized_keys, parse_public_key,
 };
 pub use client::{
-    ClientLogin, ConnectError, ForwardStream, ListenError, OpenError, Origin, ProcessError, ProcessRequest,
+    Backoff, ClientLogin, ConnectError, ForwardStream, ListenError, OpenError, Origin, ProcessError, ProcessRequest,
     RemoteEvent, RemoteExit, RemoteInput, RemoteListener, RemoteOutput, RemotePiece, RemoteProcess, SshClient,
-    TerminalSpec, prefers_aes,
+    TerminalSpec, Tunnel, TunnelError, prefers_aes,
 };
 pub use config::{SshConfig, SshLimits};
 pub use handler::{PEER_CONTROLLED_LOG_TARGETS, SSH, SSH_ALIAS, SshServer};

@@ -145,6 +145,10 @@ pub const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const MAX_AGENT_KEYS: usize = 16;
 /// Channels that a node may have open towards a client at a time.
 pub const MAX_REMOTE_CHANNELS: usize = 1024;
+/// Channels over the life of a tunnel's connection, after which another takes its place: 24 MB are left behind by then.
+pub const MAX_TUNNEL_CHANNELS_EVER: usize = 8 * 1024;
+/// After a failed attempt of a tunnel, so long everybody gets its failure.
+pub const TUNNEL_RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Connections that wait for a client to take them from a listener at the node.
 pub const REMOTE_LISTENER_QUEUE: usize = 64;
 /// Longest banner that is kept, in bytes.

@@ -173,10 +173,14 @@ impl SshClient {
         self.0.shared.ended.is_cancelled()
     }
 
-    /// Waits for the end of the connection; answers with why it ended, in words for a person. Cancel safe.
-    pub async fn closed(&self) -> String {
-        self.0.shared.ended.cancelled().await;
-        self.0.shared.reason()
+    /// Waits for the end of the connection; answers with why it ended, in words for a person. Cancel safe. The future is no handle on the
+    /// connection: it does not keep it alive.
+    pub fn closed(&self) -> impl Future<Output = String> + Send + 'static {
+        let shared = self.0.shared.clone();
+        async move {
+            shared.ended.cancelled().await;
+            shared.reason()
+        }
     }
 
     /// Says farewell, and ends the connection with all of its channels.

@@ -9,6 +9,7 @@ mod login;
 mod process;
 mod relay;
 mod remote_listener;
+mod tunnel;
 
 pub use client_config::prefers_aes;
 pub use connection::{ConnectError, OpenError, Origin, SshClient};
@@ -19,3 +20,4 @@ pub use process::{
     TerminalSpec,
 };
 pub use remote_listener::{ListenError, RemoteListener};
+pub use tunnel::{Backoff, Tunnel, TunnelError};

@@ -18,12 +18,12 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn credential(key: NodeKey) -> Credential {
+pub fn credential(key: NodeKey) -> Credential {
     Credential::SshKey(Fingerprint::from(key))
 }
 
 /// A login with this purpose's key, which is the owner's.
-fn login(node: &Node, purpose: KeyPurpose) -> ClientLogin {
+pub fn login(node: &Node, purpose: KeyPurpose) -> ClientLogin {
     let keys = Arc::new(TestKeys::new(3));
     node.identities.know(&credential(keys.public_key(purpose)), Identity::owner("alice"));
     ClientLogin::new("alknet").with_keys(keys, &[KeyPurpose::Node, KeyPurpose::SshUser])
@@ -40,13 +40,13 @@ async fn connect(node: &Node) -> SshClient {
 
 /// What a process gave.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    output: Vec<u8>,
-    errors: Vec<u8>,
-    exit: Option<RemoteExit>,
+pub struct Outcome {
+    pub output: Vec<u8>,
+    pub errors: Vec<u8>,
+    pub exit: Option<RemoteExit>,
 }
 
-async fn outcome(mut process: RemoteProcess) -> Outcome {
+pub async fn outcome(mut process: RemoteProcess) -> Outcome {
     let mut outcome = Outcome::default();
     while let Some(event) = timeout(PATIENCE, process.output.next()).await.unwrap() {
         match event {

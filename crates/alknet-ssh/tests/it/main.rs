@@ -16,3 +16,4 @@ mod subsystem;
 mod tcp_link;
 mod terminal;
 mod users;
+mod tunnel;

@@ -30,6 +30,9 @@ impl Link for PlainLink {
         Box::pin(async { Ok(self.0.lock().unwrap().take()) })
     }
     fn open_bi(&self) -> BoxFuture<'_, Result<Stream, ConnectionError>> {
+        if let Some(stream) = self.0.lock().unwrap().take() {
+            return Box::pin(async { Ok(stream) });
+        }
         Box::pin(async { Err(ConnectionError::Unsupported { carrier: Carrier::Plain, what: "second stream" }) })
     }
     fn close(&self, _code: u64, _reason: &[u8]) {}
@@ -76,7 +79,7 @@ impl RecvHalf for Receiving {
     fn stop(&mut self, _code: u64) {}
 }
 
-/// Makes a connection of an accepted socket.
+/// Makes a connection of an accepted or dialled socket.
 pub fn plain_connection(socket: TcpStream, addr: SocketAddr) -> Connection {
     let stream = plain_stream(socket);
     let peer = Peer { key: None, addr: PeerAddr::Ip(addr), server_name: None };
