@@ -29,19 +29,32 @@ pub enum Ask {
 /// Dials on behalf of one command.
 pub struct Dialling<'a> {
     place: &'a Place,
-    dialer: NetDialer,
+    dialer: Arc<NetDialer>,
+    /// This node's keys, where they could be opened.
+    identity: Option<NodeIdentity>,
 }
 
 impl<'a> Dialling<'a> {
     /// Presents this node's key if it can be opened.
     pub fn new(place: &'a Place, ask: Ask, policy: CarrierPolicy) -> Result<Self, Failure> {
-        let signer: Arc<dyn KeySigner> = match own_key(place, ask)? {
-            Some(identity) => Arc::new(identity),
+        let identity = own_key(place, ask)?;
+        let signer: Arc<dyn KeySigner> = match &identity {
+            Some(identity) => Arc::new(identity.clone()),
             None => Arc::new(Passerby::new()?),
         };
         let dialer = NetDialer::new(NodeCredentials::new(signer)?, policy);
         dialer.remember(recall(place));
-        Ok(Self { place, dialer })
+        Ok(Self { place, dialer: Arc::new(dialer), identity })
+    }
+
+    /// The dialler itself, for what dials again by itself.
+    pub fn dialer(&self) -> Arc<NetDialer> {
+        Arc::clone(&self.dialer)
+    }
+
+    /// This node's keys, where they could be opened.
+    pub const fn identity(&self) -> Option<&NodeIdentity> {
+        self.identity.as_ref()
     }
 
     /// Dials, and writes down which carrier lost.
@@ -82,12 +95,17 @@ fn own_key(place: &Place, ask: Ask) -> Result<Option<NodeIdentity>, Failure> {
     if unattended || ask == Ask::May { NodeIdentity::open(&place.data, &place.passphrase).map(Some) } else { Ok(None) }
 }
 
-fn explain(error: DialError) -> Failure {
-    let kind = match &error {
+/// What sort of failure it is that a node was not reached.
+pub const fn kind_of(error: &DialError) -> Kind {
+    match error {
         DialError::UnknownKey { .. } | DialError::WrongKey { .. } => Kind::Denied,
         DialError::NotOffered { .. } => Kind::NotFound,
         DialError::NoAddress | DialError::Unreachable(_) => Kind::Unavailable,
-    };
+    }
+}
+
+fn explain(error: DialError) -> Failure {
+    let kind = kind_of(&error);
     let failure = Failure::caused_by(kind, &error);
     match error {
         DialError::UnknownKey { address, seen } => {

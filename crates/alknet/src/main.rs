@@ -13,6 +13,7 @@ mod data_folder;
 mod detached;
 mod dialling;
 mod failure;
+mod forwards;
 mod heads;
 mod identity;
 mod in_process;
@@ -26,6 +27,7 @@ mod settings;
 mod shared_config;
 mod ssh_config;
 mod standard_streams;
+mod tunnels;
 
 use std::process::ExitCode;
 

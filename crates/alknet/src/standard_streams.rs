@@ -17,6 +17,7 @@ use rustix::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{UnixStream, unix::pipe},
+    signal::unix::{SignalKind, signal},
 };
 
 /// Size that a pipe is grown to, in bytes, so that each turn moves more.
@@ -119,6 +120,18 @@ fn grown(pipe: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// Whatever the family of the socket: only reading and writing are asked of it.
 fn socket(stream: BorrowedFd<'_>) -> io::Result<UnixStream> {
     UnixStream::from_std(StdStream::from(stream.try_clone_to_owned()?))
+}
+
+/// Waits for a signal to end. `ssh` hangs up on its ProxyCommand when it is done; a QUIC connection that ends without a farewell
+/// would look alive at the node until its idle timeout.
+pub async fn told_to_end() -> io::Result<()> {
+    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = hangup.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
 }
 
 #[cfg(test)]

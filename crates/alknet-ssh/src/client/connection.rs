@@ -137,13 +137,14 @@ impl SshClient {
 
     /// Opens a connection from the node to a host and port, whose name the node resolves.
     pub async fn open_tcp(&self, host: &str, port: u16, origin: &Origin) -> Result<ForwardStream, OpenError> {
-        let opening = self.0.handle.channel_open_direct_tcpip(host, u32::from(port), origin.host.as_str(), origin.port);
+        let opening =
+            self.0.handle.channel_open_direct_tcpip(host.to_owned(), u32::from(port), origin.host.clone(), origin.port);
         Ok(ForwardStream::new(self.admit(opening.await?)?))
     }
 
     /// Opens a connection from the node to a unix socket there.
     pub async fn open_unix(&self, path: &str) -> Result<ForwardStream, OpenError> {
-        let opening = self.0.handle.channel_open_direct_streamlocal(path);
+        let opening = self.0.handle.channel_open_direct_streamlocal(path.to_owned());
         Ok(ForwardStream::new(self.admit(opening.await?)?))
     }
 

@@ -52,11 +52,15 @@ impl ClientLogin {
     /// Offers one key after the other until one is taken.
     pub(super) async fn prove(&self, handle: &mut Handle<Callbacks>) -> Result<(), ConnectError> {
         let mut tried = 0;
-        for (signer, purpose) in self.signer.iter().flat_map(|signer| self.purposes.iter().map(move |p| (signer, *p))) {
+        let offers =
+            self.signer.iter().flat_map(|signer| self.purposes.iter().map(|purpose| (signer.clone(), *purpose)));
+        // Collected: what borrows must not live while it is waited.
+        let offers: Vec<_> = offers.collect();
+        for (signer, purpose) in offers {
             let key = public_key(signer.public_key(purpose));
             let mut vault = VaultSigner { signer: signer.as_ref(), purpose };
             tried += 1;
-            match handle.authenticate_publickey_with(&self.user, key, None, &mut vault).await {
+            match handle.authenticate_publickey_with(self.user.clone(), key, None, &mut vault).await {
                 Ok(AuthResult::Success) => return Ok(()),
                 Ok(AuthResult::Failure { .. }) if !handle.is_closed() => {}
                 _ => return Err(ConnectError::Ended),
@@ -85,7 +89,7 @@ impl ClientLogin {
             timeout(AGENT_TIMEOUT, agent.0.request_identities()).await.map_err(|_| AgentError::Silent)??;
         for identity in identities.into_iter().take(MAX_AGENT_KEYS) {
             *tried += 1;
-            let user = &self.user;
+            let user = self.user.clone();
             let rsa = matches!(identity.public_key().algorithm(), Algorithm::Rsa { .. });
             let hash = rsa.then_some(HashAlg::Sha512);
             let outcome = match identity {

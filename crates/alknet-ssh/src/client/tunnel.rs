@@ -71,6 +71,12 @@ impl Tunnel {
         Self { dialer, target, login, state: Mutex::default(), max_channels: MAX_TUNNEL_CHANNELS_EVER }
     }
 
+    /// Takes over a carrier's connection to the same node that was dialled already.
+    pub fn with_carrier(mut self, carrier: Connection) -> Self {
+        self.state.get_mut().carrier = Some(carrier);
+        self
+    }
+
     /// Replaces a connection after that many channels.
     pub fn with_max_channels(self, max_channels: usize) -> Self {
         Self { max_channels, ..self }

@@ -15,5 +15,5 @@ mod revoked;
 mod subsystem;
 mod tcp_link;
 mod terminal;
-mod users;
 mod tunnel;
+mod users;

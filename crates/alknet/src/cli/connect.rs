@@ -3,19 +3,16 @@
 use std::io;
 
 use alknet_core::Alpn;
-use alknet_net::CarrierPolicy;
-use clap::{Args, ValueEnum};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    signal::unix::{SignalKind, signal},
-};
+use clap::Args;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::Place;
 use crate::{
     dialling::{Ask, Dialling},
     failure::Failure,
     node_client::{Trust, dial},
-    standard_streams::StandardStreams,
+    standard_streams::{StandardStreams, told_to_end},
+    tunnels::CarrierChoice,
 };
 
 /// Bytes moved at a time.
@@ -41,27 +38,6 @@ pub struct Connect {
     /// Take the key that answers, and remember it as a peer
     #[arg(long)]
     trust_on_first_use: bool,
-}
-
-/// Which carrier to use.
-#[derive(Clone, Copy, ValueEnum)]
-enum CarrierChoice {
-    /// Whichever gets through first
-    Auto,
-    /// TLS over TCP
-    Tcp,
-    /// QUIC
-    Quic,
-}
-
-impl From<CarrierChoice> for CarrierPolicy {
-    fn from(choice: CarrierChoice) -> Self {
-        match choice {
-            CarrierChoice::Auto => Self::Auto,
-            CarrierChoice::Tcp => Self::TcpOnly,
-            CarrierChoice::Quic => Self::QuicOnly,
-        }
-    }
 }
 
 impl Connect {
@@ -92,18 +68,6 @@ impl Connect {
         connection.close(0, b"");
         dialling.finish().await;
         received.map_err(|error| Failure::from(error).while_doing("the connection broke off"))
-    }
-}
-
-/// Waits for a signal to end. `ssh` hangs up on its ProxyCommand when it is done; a QUIC connection that ends without a farewell
-/// would look alive at the node until its idle timeout.
-async fn told_to_end() -> io::Result<()> {
-    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = hangup.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ mod connect;
 mod credential;
 mod doctor;
 mod events;
+mod forward;
 mod identity;
 mod init;
 mod key;
@@ -117,6 +118,7 @@ enum Verb {
     Events(events::Events),
     Connect(connect::Connect),
     Agent(agent::Agent),
+    Forward(forward::Forward),
     Ssh(ssh::Ssh),
     SshConfig(ssh_config::SshConfig),
     Config(config::Config),
@@ -150,6 +152,7 @@ impl Cli {
             Verb::Events(verb) => verb.run(&place).await,
             Verb::Connect(verb) => verb.run(&place).await,
             Verb::Agent(verb) => verb.run(&place).await,
+            Verb::Forward(verb) => verb.run(&place).await,
             Verb::Ssh(verb) => verb.run(&place).await,
             Verb::SshConfig(verb) => verb.run(&place).await,
             Verb::Config(verb) => verb.run(&place).await,
