@@ -8,7 +8,7 @@ use std::{
 };
 
 use alknet_core::{Alpn, Carriers, Connection, ProtocolHandler, Router, ServeError, Service, Sessions};
-use alknet_net::{Endpoint, EndpointConfig, NodeCredentials, WebCertificate, fuzzing, generate_self_signed};
+use alknet_net::{AbuseGate, Endpoint, EndpointConfig, NodeCredentials, WebCertificate, fuzzing, generate_self_signed};
 use alknet_testkit::identities::{TestIdentities, TestKeys};
 
 /// Longer than anything here may take; well below the handshake timeout.
@@ -82,7 +82,10 @@ fn start() -> (tokio::runtime::Runtime, SocketAddr) {
             .expect("because the names differ")
             .build();
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = EndpointConfig { listen, plain_ssh: Some(ssh), public_url: None };
+        // Whoever feeds is hostile by trade; the gate has tests of its own.
+        let gate = AbuseGate::default();
+        gate.set_exempt(vec!["127.0.0.0/8".parse().expect("because it is a range")]);
+        let config = EndpointConfig { listen, plain_ssh: Some(ssh), public_url: None, gate };
         let node = NodeCredentials::new(Arc::new(TestKeys::new(1))).expect("because the test keys sign");
         let endpoint = Endpoint::bind(config, router, identities, Sessions::default(), &node, web_certificate());
         endpoint.await.expect("a free port").local_addr()

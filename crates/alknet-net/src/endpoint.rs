@@ -8,8 +8,8 @@ use std::time::Duration;
 use alknet_core::{Alpn, Carrier, Face, IdentityProvider, Router, Sessions};
 use quinn::VarInt;
 
+use crate::abuse::AbuseGate;
 use crate::gate::PublicUrl;
-use crate::half_open::HalfOpen;
 use crate::limits::WAIT_IDLE_TIMEOUT;
 use crate::local::{LocalBindError, LocalListener};
 use crate::quic::{LazyServerConfig, QuicAcceptor, transport};
@@ -27,6 +27,8 @@ pub struct EndpointConfig {
     pub plain_ssh: Option<Alpn>,
     /// Where HTTP clients without TLS are sent; `None` tells them to use https.
     pub public_url: Option<PublicUrl>,
+    /// Who keeps the score of those who misbehave.
+    pub gate: AbuseGate,
 }
 
 /// Why an endpoint did not start.
@@ -70,7 +72,7 @@ impl Endpoint {
         let sockets = socket::bind(config.listen)?;
         let addr = sockets.tcp.local_addr()?;
         let serving = Serving::new(router, identities, sessions);
-        let half_open = HalfOpen::default();
+        let gate = config.gate;
 
         let crypto = Arc::new(LazyServerConfig::new(Arc::clone(&faces)));
         let quic = quinn::Endpoint::new(
@@ -79,12 +81,12 @@ impl Endpoint {
             sockets.udp,
             Arc::new(quinn::TokioRuntime),
         )?;
-        let quic_acceptor = QuicAcceptor { serving: serving.clone(), half_open: half_open.clone() };
+        let quic_acceptor = QuicAcceptor { serving: serving.clone(), gate: gate.clone() };
         // Not among the serving tasks: it goes on refusing until the endpoint is closed.
         tokio::spawn(Arc::new(quic_acceptor).run(quic.clone()));
 
         let tcp_acceptor =
-            TcpAcceptor::new(serving.clone(), Arc::clone(&faces), half_open, config.plain_ssh, config.public_url);
+            TcpAcceptor::new(serving.clone(), Arc::clone(&faces), gate, config.plain_ssh, config.public_url);
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp)?;
         serving.spawn_listener(Arc::new(tcp_acceptor).run(tcp));
 

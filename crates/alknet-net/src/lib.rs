@@ -1,15 +1,15 @@
-//! The endpoint: QUIC and TCP on one port, two TLS faces, the one-byte gate, dialling.
+//! The endpoint: QUIC and TCP on one port, two TLS faces, the one-byte gate, the abuse gate, dialling.
 //!
 //! What arrives is turned into core's `Connection` and given to core's `Router`; what is dialled comes back as one.
 //! Nothing here knows a protocol above TLS, a peer by name, or a file but the certificate's and the control socket's.
 //! The rules are in `docs/spec/net.md`; the ids in the tests (`NET-05`) are that document's.
 
+mod abuse;
 mod dial;
 mod endpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
-mod half_open;
 pub mod limits;
 mod local;
 mod prompt_tcp;
@@ -20,6 +20,7 @@ mod socket;
 mod tcp_listener;
 mod tls;
 
+pub use abuse::{AbuseGate, AddressRange, GateReport, GateTarget, InvalidAddressRange, InvalidGateTarget, Place};
 pub use dial::{CarrierPolicy, LostCarrier, NetDialer, WebDialError, dial_web};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use gate::{InvalidPublicUrl, PublicUrl};

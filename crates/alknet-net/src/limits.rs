@@ -101,3 +101,42 @@ pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CARRIER_MEMORY: Duration = Duration::from_secs(300);
 /// Ways (network and address) for which a lost carrier is remembered.
 pub const MAX_REMEMBERED_CARRIERS: usize = 256;
+
+/// Points at which an address, an IPv6 /64 or a key is penalised, in thousandths.
+pub const PENALTY_POINTS: u64 = 20_000;
+/// The same of an IPv6 /48. A /64 adds to its /48 only until it is penalised itself, so at least four of them have to misbehave.
+pub const WIDE_PENALTY_POINTS: u64 = 4 * PENALTY_POINTS;
+/// Points that a minute without offences takes back, in thousandths.
+pub const POINTS_PER_MINUTE: u64 = 1_000;
+/// How long a penalty lasts, by how many there were before it. An offence within it lets it last so long from then on.
+pub const PENALTIES: [Duration; 5] = [
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(3 * 60 * 60),
+    Duration::from_secs(24 * 60 * 60),
+];
+/// Time without penalty and offence after which one penalty before counts no more.
+pub const PENALTY_FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Unfinished handshakes at a time of a penalised source, and connections at a time of a penalised stranger's key.
+pub const MAX_HALF_OPEN_PENALISED: usize = 2;
+/// [`HANDSHAKE_TIMEOUT`] for a penalised source.
+pub const PENALISED_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// From the end of the handshake to the proof of a key, for a penalised source at a door where everybody logs in.
+pub const PENALISED_LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// From so many unfinished handshakes of one source on, its QUIC clients must show that they receive at their address (Retry).
+pub const RETRY_ABOVE_HALF_OPEN_PER_SOURCE: usize = 8;
+/// Sources of one sort (IPv4 addresses, /64s, /48s, keys) whose score is kept. Each takes some 500 bytes.
+pub const MAX_SCORED_SOURCES: usize = 4096;
+/// Offences of one source that are told of, the last ones.
+pub const MAX_REMEMBERED_OFFENCES: usize = 8;
+/// Longest name of a door that is kept with an offence, in bytes.
+pub const MAX_DOOR_BYTES: usize = 32;
+/// Time between two lines in the log about a penalised source, and about the floods of any source.
+pub const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Lines about offences that may come at once.
+pub const MAX_LINES_AT_ONCE: u64 = 200;
+/// Lines about offences in a second, in the long run.
+pub const LINES_PER_SECOND: u64 = 10;
+/// How long a changed score waits for others before it is written.
+pub const GATE_SAVE_DELAY: Duration = Duration::from_secs(1);

@@ -74,7 +74,7 @@ impl Drop for LocalListener {
 
 async fn accept_one(io: UnixStream, serving: Serving) {
     match timeout(HANDSHAKE_TIMEOUT, open(io, &serving)).await {
-        Ok(Ok(connection)) => serving.serve(connection).await,
+        Ok(Ok(connection)) => serving.serve(connection, None).await,
         Ok(Err(error)) => tracing::debug!(%error, "control socket: connection refused"),
         Err(_) => tracing::debug!("control socket: no service named in time"),
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alknet_core::{
-    Alpn, Caller, Carrier, Connection, Credential, IdentityProvider, Peer, Router, Served, SessionGuard, SessionKind,
-    Sessions,
+    Alpn, Caller, Carrier, Connection, Credential, IdentityProvider, Offence, Peer, Router, ServeError, Served,
+    SessionGuard, SessionKind, Sessions,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::abuse::{Ended, Visit};
 use crate::limits::LINGER_TIMEOUT;
 
 /// What an endpoint closes connections with (QUIC application error codes; other carriers have none).
@@ -88,13 +89,17 @@ impl Serving {
         Some(self.sessions.register(&caller, SessionKind::Connection))
     }
 
-    /// Serves a connection to its end and closes it.
-    pub(crate) async fn serve(&self, connection: Connection) {
+    /// Serves a connection to its end and closes it. One of the network has a visit at the gate.
+    pub(crate) async fn serve(&self, connection: Connection, mut visit: Option<Visit>) {
         let (alpn, addr, carrier) = (connection.alpn().clone(), connection.peer().addr, connection.carrier());
         let key = connection.peer().key;
         tracing::info!(%alpn, %addr, carrier = carrier.name(), key = key.map(tracing::field::display), "connected");
         let _closing = CloseOnDrop(connection.clone());
         let session = self.enter(connection.peer());
+        if let Some(visit) = &mut visit {
+            let logs_in = self.router.service(&alpn).is_some_and(|service| service.logs_in);
+            visit.shook_hands(connection.peer(), self.knows(connection.peer()), logs_in);
+        }
         let served = tokio::select! {
             served = self.router.serve(connection.clone()) => served,
             () = revoked(session.as_ref()) => {
@@ -102,7 +107,11 @@ impl Serving {
                 connection.close(close_code::REVOKED, b"rights revoked");
                 return;
             }
+            ended = ended(visit.as_ref()) => turned_out(ended),
         };
+        if let (Some(visit), Some(offence)) = (&visit, offence_in(&served)) {
+            visit.offend(offence, &alpn.to_string());
+        }
         let code = settle(&connection, &served).await;
         connection.close(code, b"");
         log_end(&alpn, &connection, &served);
@@ -143,6 +152,30 @@ async fn revoked(session: Option<&SessionGuard>) {
     }
 }
 
+async fn ended(visit: Option<&Visit>) -> Ended {
+    match visit {
+        Some(visit) => visit.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn turned_out(ended: Ended) -> Served {
+    Served::Failed(match ended {
+        Ended::MadeRoom => ServeError::MadeRoom("a newcomer took the place"),
+        Ended::Overdue => ServeError::offence(Offence::NoAuthentication, "no key was proven in time"),
+    })
+}
+
+/// What the gate should know of how a connection ended. A handler that a peer can bring to panic is our fault, and the peer's doing.
+fn offence_in(served: &Served) -> Option<Offence> {
+    match served {
+        Served::Failed(ServeError::PeerMisbehaved(offence, _)) => Some(*offence),
+        Served::Panicked => Some(Offence::ProtocolCrash),
+        Served::Failed(ServeError::MadeRoom(_) | ServeError::Lost(_) | ServeError::Internal(_)) => None,
+        Served::Completed | Served::Full | Served::Unknown => None,
+    }
+}
+
 /// Cuts the connection when its task is dropped before the handler was done.
 struct CloseOnDrop(Connection);
 
@@ -163,8 +196,8 @@ async fn settle(connection: &Connection, served: &Served) -> u64 {
             }
             close_code::DONE
         }
-        Served::Full => close_code::FULL,
-        Served::Failed(alknet_core::ServeError::PeerMisbehaved(..)) => close_code::MISBEHAVED,
+        Served::Full | Served::Failed(ServeError::MadeRoom(_)) => close_code::FULL,
+        Served::Failed(ServeError::PeerMisbehaved(..)) => close_code::MISBEHAVED,
         Served::Failed(_) | Served::Panicked | Served::Unknown => close_code::INTERNAL,
     }
 }

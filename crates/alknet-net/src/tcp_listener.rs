@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alknet_core::{Alpn, Carrier, Connection, Peer, PeerAddr};
+use alknet_core::{Alpn, Carrier, Connection, Offence, Peer, PeerAddr};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -13,22 +13,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 
+use crate::abuse::{AbuseGate, Visit};
 use crate::gate::{FirstByte, NO_APPLICATION_PROTOCOL, PublicUrl, classify, http_answer};
-use crate::half_open::HalfOpen;
 use crate::limits::{
-    ACCEPT_BACKOFF, HANDSHAKE_TIMEOUT, MAX_SILENT, SILENCE_BEFORE_BANNER, TCP_KEEPALIVE_IDLE, TCP_KEEPALIVE_INTERVAL,
-    TCP_KEEPALIVE_PROBES,
+    ACCEPT_BACKOFF, MAX_SILENT, SILENCE_BEFORE_BANNER, TCP_KEEPALIVE_IDLE, TCP_KEEPALIVE_INTERVAL, TCP_KEEPALIVE_PROBES,
 };
 use crate::prompt_tcp::PromptTcp;
 use crate::serving::Serving;
 use crate::single_link::{Role, SingleLink, linger};
 use crate::tls::{FaceStore, HelloView, node_key_in};
 
+/// What the gate calls a handshake that has not named its service.
+const DOOR: &str = "tcp";
+
 /// Accepts TCP connections for an endpoint.
 pub(crate) struct TcpAcceptor {
     pub(crate) serving: Serving,
     pub(crate) faces: Arc<FaceStore>,
-    pub(crate) half_open: HalfOpen,
+    pub(crate) gate: AbuseGate,
     pub(crate) plain_ssh: Option<Alpn>,
     pub(crate) public_url: Option<PublicUrl>,
     silent: Arc<Semaphore>,
@@ -44,11 +46,11 @@ impl TcpAcceptor {
     pub(crate) fn new(
         serving: Serving,
         faces: Arc<FaceStore>,
-        half_open: HalfOpen,
+        gate: AbuseGate,
         plain_ssh: Option<Alpn>,
         public_url: Option<PublicUrl>,
     ) -> Self {
-        Self { serving, faces, half_open, plain_ssh, public_url, silent: Arc::new(Semaphore::new(MAX_SILENT)) }
+        Self { serving, faces, gate, plain_ssh, public_url, silent: Arc::new(Semaphore::new(MAX_SILENT)) }
     }
 
     /// The accept loop.
@@ -56,8 +58,11 @@ impl TcpAcceptor {
         loop {
             match listener.accept().await {
                 Ok((io, addr)) => {
-                    let this = Arc::clone(&self);
-                    self.serving.spawn(async move { this.handle(io, canonical(addr)).await });
+                    let (this, addr) = (Arc::clone(&self), canonical(addr));
+                    // Here and not in its task: the newest is the one that came last, whichever task runs first. Whoever gets as
+                    // far as here receives what is sent to the address.
+                    let visit = self.gate.enter(addr, true);
+                    self.serving.spawn(async move { this.handle(io, addr, visit).await });
                 }
                 Err(error) => {
                     // Out of file descriptors, mostly; a connection that vanished in the queue costs nothing either.
@@ -68,26 +73,32 @@ impl TcpAcceptor {
         }
     }
 
-    async fn handle(&self, io: TcpStream, addr: SocketAddr) {
-        let place = self.half_open.admit(addr.ip());
+    async fn handle(&self, io: TcpStream, addr: SocketAddr, visit: Visit) {
         let opened = tokio::select! {
-            opened = timeout(HANDSHAKE_TIMEOUT, self.open(io, addr)) => opened,
-            () = place.displaced() => {
+            opened = timeout(visit.handshake_timeout(), self.open(io, &visit, addr)) => opened,
+            () = visit.displaced() => {
                 tracing::debug!(%addr, "unfinished handshake gave way to a newer one");
                 return;
             }
         };
-        drop(place);
         match opened {
-            Ok(Ok(Some(opened))) => self.serving.serve(opened.connection).await,
+            Ok(Ok(Some(opened))) => self.serving.serve(opened.connection, Some(visit)).await,
             Ok(Ok(None)) => {}
-            Ok(Err(error)) => tracing::debug!(%addr, %error, "handshake failed"),
-            Err(_) => tracing::debug!(%addr, "handshake took too long"),
+            Ok(Err(error)) => {
+                tracing::debug!(%addr, %error, "handshake failed");
+                if broke_the_rules(&error) {
+                    visit.offend(Offence::BadFrame, DOOR);
+                }
+            }
+            Err(_) => {
+                tracing::debug!(%addr, "handshake took too long");
+                visit.offend(Offence::NoAuthentication, DOOR);
+            }
         }
     }
 
     /// Looks at the first byte and does what it asks for; `None` when the client was sent away.
-    async fn open(&self, io: TcpStream, addr: SocketAddr) -> io::Result<Option<Opened>> {
+    async fn open(&self, io: TcpStream, visit: &Visit, addr: SocketAddr) -> io::Result<Option<Opened>> {
         configure(&io)?;
         let Some(first) = self.first_byte(&io).await? else {
             return Ok(self.greet_silent(io, addr));
@@ -99,7 +110,11 @@ impl TcpAcceptor {
                 send_away(io, http_answer(self.public_url.as_ref()).as_bytes()).await?;
                 Ok(None)
             }
-            (FirstByte::Ssh | FirstByte::Other, _) => Ok(None),
+            (FirstByte::Ssh, None) => Ok(None),
+            (FirstByte::Other, _) => {
+                visit.offend(Offence::BadFrame, DOOR);
+                Ok(None)
+            }
         }
     }
 
@@ -141,6 +156,27 @@ impl TcpAcceptor {
         let link = SingleLink::new(Carrier::Tls, Role::Accepted, tls);
         Ok(Some(Opened { connection: Connection::new(alpn, peer, link), _silent: None }))
     }
+}
+
+/// Whether a handshake failed as it does with no client that speaks TLS. One that dislikes our certificate, speaks older versions
+/// only, or goes away has done nothing.
+fn broke_the_rules(error: &io::Error) -> bool {
+    use rustls::Error::{
+        DecryptError, InappropriateHandshakeMessage, InappropriateMessage, InvalidMessage, PeerMisbehaved,
+        PeerSentOversizedRecord,
+    };
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(
+        cause,
+        Some(
+            DecryptError
+                | InappropriateHandshakeMessage { .. }
+                | InappropriateMessage { .. }
+                | InvalidMessage(_)
+                | PeerMisbehaved(_)
+                | PeerSentOversizedRecord
+        )
+    )
 }
 
 fn plain(alpn: &Alpn, io: TcpStream, addr: SocketAddr) -> Connection {

@@ -7,7 +7,7 @@ use alknet_core::{
     Alpn, Authorizer, Carriers, CredentialVerifier, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions,
 };
 use alknet_http::HttpHandler;
-use alknet_net::{CarrierPolicy, NetDialer, NodeCredentials};
+use alknet_net::{AbuseGate, CarrierPolicy, NetDialer, NodeCredentials};
 use alknet_ssh::{LiveSessions, SSH, SSH_ALIAS, SshServer, Subsystems};
 use alknet_store::{Clock, Store};
 
@@ -46,6 +46,8 @@ pub struct Node {
     pub heads: Heads,
     /// What is accepted of a token: its bound can be changed.
     pub verifier: CredentialVerifier,
+    /// Who misbehaves: exemptions can be changed.
+    pub gate: AbuseGate,
 }
 
 /// Puts a node together.
@@ -66,7 +68,8 @@ pub async fn assemble(
     store.set_audit_rows(current.config().audit.rows());
     store.bind_node_key(&Maintenance::of("assemble"), node).await?;
     let identities: Arc<dyn IdentityProvider> = store.directory();
-    let authorizer = Authorizer::new(store.audit_log());
+    let gate = settings::gate(current.config(), &store).await?;
+    let authorizer = Authorizer::new(store.audit_log()).watched_by(Arc::new(gate.clone()));
 
     let (tickets, ssh_sessions) = (ByteTickets::default(), LiveSessions::default());
 
@@ -84,6 +87,7 @@ pub async fn assemble(
         tickets: tickets.clone(),
         data: data.clone(),
         heads: heads.clone(),
+        gate: gate.clone(),
         control: Some(control.clone()),
         clock,
     })?;
@@ -111,11 +115,11 @@ pub async fn assemble(
     let router = Router::builder(identities.clone())
         .service(CALL, Service::node().on_control_socket(), call)?
         .service(BYTES, Service::node().on_control_socket(), bytes)?
-        .service(SSH, Service::node(), ssh.clone())?
+        .service(SSH, Service::node().with_login(), ssh.clone())?
         .alias(SSH_ALIAS, &SSH)?
         .service(H2, Service::web(Carriers::Tcp), http.clone())?
         .service(HTTP_1_1, Service::web(Carriers::Tcp), http.clone())?
         .build();
 
-    Ok(Node { router, store, identities, sessions, ssh, http, routes, heads, verifier })
+    Ok(Node { router, store, identities, sessions, ssh, http, routes, heads, verifier, gate })
 }

@@ -13,6 +13,7 @@ use crate::{
     heads::Heads,
     identity::NodeIdentity,
     operations::{self, Foundation},
+    settings,
     shared_config::SharedConfig,
 };
 
@@ -36,6 +37,7 @@ impl InProcess {
         let sessions = Sessions::default();
         let store = Store::open(&place.data.database(), loaded.config().roles()?, sessions.clone())?;
         store.bind_node_key(&Maintenance::of("command"), node).await?;
+        let gate = settings::gate(loaded.config(), &store).await?;
         let registry = operations::registry(&Foundation {
             node,
             identity,
@@ -48,6 +50,7 @@ impl InProcess {
             tickets: ByteTickets::default(),
             data: place.data.clone(),
             heads: Heads::of(&place.data)?,
+            gate,
             clock: Clock::system(),
         })?;
         // Whoever can take the lock runs under the folder's own uid, as whoever can open the control socket.

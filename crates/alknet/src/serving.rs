@@ -8,6 +8,7 @@ use alknet_ssh::SSH;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
+    task::JoinHandle,
 };
 
 use crate::{
@@ -37,6 +38,8 @@ pub struct RunningNode {
     log: LogLevel,
     ticket: Ticket,
     signals: Signals,
+    /// Writes penalties down as they come.
+    saver: JoinHandle<()>,
     _lock: Lock,
 }
 
@@ -74,19 +77,22 @@ impl RunningNode {
         })?;
         // Before anybody is told that the node serves: who hears of it may send one at once.
         let signals = Signals::take()?;
-        let endpoint_config = EndpointConfig {
-            listen,
-            plain_ssh: loaded.config().gate.plain_ssh.then_some(SSH),
-            public_url: loaded.config().gate.public_url.clone(),
-        };
         let certificate = settings::web_certificate(loaded.config(), data)?;
         let config = SharedConfig::new(sources, loaded);
         let (control, reloads) = NodeControl::new();
         let node = assemble(data, identity, &config, &control).await?;
+        let current = config.current();
+        let endpoint_config = EndpointConfig {
+            listen,
+            plain_ssh: current.config().gate.plain_ssh.then_some(SSH),
+            public_url: current.config().gate.public_url.clone(),
+            gate: node.gate.clone(),
+        };
         let credentials = NodeCredentials::new(Arc::new(identity.clone()))?;
         let (router, identities, sessions) = (node.router.clone(), node.identities.clone(), node.sessions.clone());
         let endpoint = Endpoint::bind(endpoint_config, router, identities, sessions, &credentials, certificate).await?;
         endpoint.listen_locally(&data.control_socket())?;
+        let saver = tokio::spawn(node.gate.clone().keep_saving());
         let ticket = Ticket::new(identity.node_key(), addresses(config.current().config(), &endpoint));
         control.set_serving(Serving {
             listens: endpoint.listens().to_vec(),
@@ -106,6 +112,7 @@ impl RunningNode {
             log,
             ticket,
             signals,
+            saver,
             _lock: lock,
         })
     }
@@ -148,6 +155,10 @@ impl RunningNode {
             Some(()) = self.signals.interrupt.recv() => self.endpoint.shutdown(Duration::ZERO).await,
         }
         self.node.heads.stop().await;
+        self.saver.abort();
+        if let Err(error) = self.node.gate.save().await {
+            tracing::warn!(%error, "the last penalties are forgotten");
+        }
         self.node.store.close();
         let _already_gone = std::fs::remove_file(self.data.control_socket());
         tracing::info!("stopped");
@@ -155,6 +166,7 @@ impl RunningNode {
 
     async fn tidy_up(&self) {
         let (task, store) = (Maintenance::of("janitor"), &self.node.store);
+        self.node.gate.tidy();
         let done = [
             store.audit().prune(&task).await.err().map(|error| error.to_string()),
             store.tokens().prune(&task).await.err().map(|error| error.to_string()),
@@ -193,6 +205,7 @@ impl RunningNode {
         self.node.store.set_audit_rows(loaded.config().audit.rows());
         self.node.ssh.set_config(ssh);
         self.node.http.set_config(http);
+        self.node.gate.set_exempt(loaded.config().gate.exempt.clone());
         self.node.routes.set_balance(loaded.config().workers.balance);
         self.node.verifier.set_max_lifetime(loaded.config().tokens.max_lifetime);
         self.endpoint.set_web_certificate(certificate);

@@ -1,10 +1,11 @@
 //! From the configuration's words to what each subsystem takes.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, sync::Arc};
 
 use alknet_http::{AllowedHosts, Decoy, DecoyFolder, HttpConfig};
-use alknet_net::{WebCertificate, generate_self_signed};
+use alknet_net::{AbuseGate, WebCertificate, generate_self_signed};
 use alknet_ssh::{SshConfig, SystemUser};
+use alknet_store::Store;
 
 use crate::{
     config::{self, Config},
@@ -22,6 +23,14 @@ pub fn ssh(config: &Config, identity: &NodeIdentity) -> Result<SshConfig, Failur
     ssh.env_allow = config.ssh.env_allow.iter().map(|pattern| pattern.as_str().to_owned()).collect();
     ssh.limits.login_grace = config.ssh.login_grace;
     Ok(ssh)
+}
+
+/// The gate, with what the database remembers of it.
+pub async fn gate(config: &Config, store: &Store) -> Result<AbuseGate, Failure> {
+    let gate = AbuseGate::default();
+    gate.set_exempt(config.gate.exempt.clone());
+    gate.remember_in(Arc::new(store.gate_scores())).await?;
+    Ok(gate)
 }
 
 /// What the HTTP handler is told.

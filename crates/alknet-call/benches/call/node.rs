@@ -12,7 +12,7 @@ use alknet_core::{
     ServeError, Service, Sessions, Stream, StreamHandler,
 };
 use alknet_net::{
-    CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate, connect_local,
+    AbuseGate, CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate, connect_local,
     generate_self_signed,
 };
 use alknet_store::{Roles, Store};
@@ -172,7 +172,12 @@ async fn serve(seed: u8, folder: &TempDir) -> (Endpoint, Arc<Registry>, Store) {
         .unwrap()
         .build();
 
-    let config = EndpointConfig { listen: ([127, 0, 0, 1], 0).into(), plain_ssh: None, public_url: None };
+    let config = EndpointConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        plain_ssh: None,
+        public_url: None,
+        gate: AbuseGate::default(),
+    };
     let endpoint = Endpoint::bind(config, router, identities, sessions, &credentials(seed), web(folder)).await.unwrap();
     endpoint.listen_locally(&folder.path().join("sock")).unwrap();
     (endpoint, registry, store)

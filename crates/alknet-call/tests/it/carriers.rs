@@ -17,7 +17,7 @@ use alknet_core::{
     IdentityProvider, PeerAddr, Router, Service, Sessions,
 };
 use alknet_net::{
-    CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate, connect_local,
+    AbuseGate, CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate, connect_local,
     generate_self_signed,
 };
 use alknet_testkit::identities::{KeptAudit, TestKeys};
@@ -44,7 +44,12 @@ impl Listening {
         let identities: Arc<dyn IdentityProvider> = node.identities.clone();
         let service = Service::node().on_control_socket();
         let router = Router::builder(identities.clone()).service(CALL, service, node.handler.clone()).unwrap().build();
-        let config = EndpointConfig { listen: ([127, 0, 0, 1], 0).into(), plain_ssh: None, public_url: None };
+        let config = EndpointConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            plain_ssh: None,
+            public_url: None,
+            gate: AbuseGate::default(),
+        };
         let (credentials, sessions) = (credentials(NODE), node.sessions.clone());
         let endpoint = Endpoint::bind(config, router, identities, sessions, &credentials, web(&folder)).await.unwrap();
         endpoint.listen_locally(&folder.path().join("sock")).unwrap();

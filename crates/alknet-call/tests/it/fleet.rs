@@ -11,7 +11,8 @@ use alknet_core::{
     PeerAddr, ResourceGrants, Router, Service, Sessions,
 };
 use alknet_net::{
-    CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate, generate_self_signed,
+    AbuseGate, CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials, WebCertificate,
+    generate_self_signed,
 };
 use alknet_testkit::identities::{KeptAudit, TestIdentities, TestKeys};
 use tokio::{sync::watch, task::JoinHandle};
@@ -52,7 +53,12 @@ impl Machine {
         let calls = Arc::new(CallHandler::new(registry.clone(), authenticator.clone()));
         let provider: Arc<dyn IdentityProvider> = identities.clone();
         let router = Router::builder(provider.clone()).service(CALL, Service::node(), calls).unwrap().build();
-        let config = EndpointConfig { listen: ([127, 0, 0, 1], 0).into(), plain_ssh: None, public_url: None };
+        let config = EndpointConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            plain_ssh: None,
+            public_url: None,
+            gate: AbuseGate::default(),
+        };
         let endpoint =
             Endpoint::bind(config, router, provider, sessions.clone(), &credentials(seed), web()).await.unwrap();
         Self { seed, registry, identities, sessions, authenticator, endpoint }

@@ -6,7 +6,7 @@ use alknet_core::{
     Alpn, Authorizer, Carriers, CredentialVerifier, KeyPurpose, KeySigner, ProtocolHandler, Router, Service, Sessions,
 };
 use alknet_http::{HttpConfig, HttpHandler};
-use alknet_net::{Endpoint, EndpointConfig, NodeCredentials, WebCertificate, generate_self_signed};
+use alknet_net::{AbuseGate, Endpoint, EndpointConfig, NodeCredentials, WebCertificate, generate_self_signed};
 use alknet_testkit::identities::{KeptAudit, TestIdentities, TestKeys};
 
 pub const H3: Alpn = Alpn::from_static(b"h3");
@@ -41,7 +41,12 @@ impl Node {
             .unwrap()
             .service(HTTP, Service::web(Carriers::Tcp), http.clone())
             .unwrap();
-        let config = EndpointConfig { listen: "127.0.0.1:0".parse().unwrap(), plain_ssh: None, public_url: None };
+        let config = EndpointConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            plain_ssh: None,
+            public_url: None,
+            gate: AbuseGate::default(),
+        };
         let node = NodeCredentials::new(keys).unwrap();
         let endpoint =
             Endpoint::bind(config, more(router).build(), identities, Sessions::default(), &node, web_certificate())

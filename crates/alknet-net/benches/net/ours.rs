@@ -11,7 +11,7 @@ use alknet_core::{
     Alpn, Carrier, Connection, Credential, DialTarget, Dialer, HostPort, Identity, IdentityProvider, KeyPurpose,
     KeySigner, NodeKey, Peer, PerStream, Router, ServeError, Service, Sessions, Stream, StreamHandler,
 };
-use alknet_net::{CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials};
+use alknet_net::{AbuseGate, CarrierPolicy, Endpoint, EndpointConfig, NetDialer, NodeCredentials};
 use alknet_testkit::identities::{TestIdentities, TestKeys};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -47,7 +47,12 @@ impl Ours {
         let identities: Arc<dyn IdentityProvider> = Arc::new(identities);
         let exchange = Arc::new(PerStream(Arc::new(Exchange)));
         let router = Router::builder(identities.clone()).service(ALPN, Service::node(), exchange).unwrap().build();
-        let config = EndpointConfig { listen: ([127, 0, 0, 1], 0).into(), plain_ssh: None, public_url: None };
+        let config = EndpointConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            plain_ssh: None,
+            public_url: None,
+            gate: AbuseGate::default(),
+        };
         let (node, web) = (credentials(NODE_SEED), bare::web_certificate());
         let endpoint = Endpoint::bind(config, router, identities, Sessions::default(), &node, web).await.unwrap();
         let dialer = |policy| NetDialer::new(credentials(CALLER_SEED), policy);

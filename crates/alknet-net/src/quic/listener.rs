@@ -1,23 +1,27 @@
 //! The QUIC side of a listener.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use alknet_core::{Alpn, Connection, Peer, PeerAddr};
+use alknet_core::{Alpn, Connection, Offence, Peer, PeerAddr};
 use quinn::crypto::rustls::HandshakeData;
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 
 use super::{QuicLink, transport};
-use crate::half_open::HalfOpen;
-use crate::limits::{HANDSHAKE_TIMEOUT, RETRY_ABOVE_HALF_OPEN};
+use crate::abuse::{AbuseGate, Visit};
+use crate::limits::RETRY_ABOVE_HALF_OPEN;
 use crate::serving::Serving;
 use crate::tcp_listener::canonical;
 use crate::tls::node_key_in;
 
+/// What the gate calls a handshake that has not named its service.
+const DOOR: &str = "quic";
+
 /// Accepts QUIC connections for an endpoint.
 pub(crate) struct QuicAcceptor {
     pub(crate) serving: Serving,
-    pub(crate) half_open: HalfOpen,
+    pub(crate) gate: AbuseGate,
 }
 
 impl QuicAcceptor {
@@ -29,47 +33,55 @@ impl QuicAcceptor {
                 incoming.refuse();
                 continue;
             }
-            // Under load only those who receive at the address that they send from take a place.
-            let loaded = self.half_open.count() >= RETRY_ABOVE_HALF_OPEN;
-            if loaded && !incoming.remote_address_validated() && incoming.may_retry() {
+            // Under load, of all or of the source, only those who receive at the address that they send from take a place; and a
+            // penalty cannot be used by somebody who forges the address.
+            let (addr, validated) = (canonical(incoming.remote_address()), incoming.remote_address_validated());
+            let wanted = || self.gate.unfinished() >= RETRY_ABOVE_HALF_OPEN || self.gate.wants_validation(addr.ip());
+            if !validated && incoming.may_retry() && wanted() {
                 let _ = incoming.retry();
                 continue;
             }
             let this = Arc::clone(&self);
-            self.serving.spawn(async move { this.handle(incoming).await });
+            let visit = self.gate.enter(addr, validated);
+            self.serving.spawn(async move { this.handle(incoming, addr, visit).await });
         }
         if !self.serving.is_stopping() {
             tracing::error!("the UDP socket is lost: QUIC is not served any more, TCP is");
         }
     }
 
-    async fn handle(&self, incoming: quinn::Incoming) {
-        let addr = canonical(incoming.remote_address());
-        let place = self.half_open.admit(addr.ip());
+    async fn handle(&self, incoming: quinn::Incoming, addr: SocketAddr, visit: Visit) {
         let handshake = async { incoming.accept()?.await };
         let outcome = tokio::select! {
-            outcome = timeout(HANDSHAKE_TIMEOUT, handshake) => outcome,
-            () = place.displaced() => {
+            outcome = timeout(visit.handshake_timeout(), handshake) => outcome,
+            () = visit.displaced() => {
                 tracing::debug!(%addr, "unfinished handshake gave way to a newer one");
                 return;
             }
         };
-        drop(place);
         match outcome {
-            Ok(Ok(connection)) => self.serve(connection).await,
-            Ok(Err(error)) => tracing::debug!(%addr, error = %printable(&error), "handshake failed"),
-            Err(_) => tracing::debug!(%addr, "handshake took too long"),
+            Ok(Ok(connection)) => self.serve(connection, visit).await,
+            Ok(Err(error)) => {
+                tracing::debug!(%addr, error = %printable(&error), "handshake failed");
+                if broke_the_rules(&error) {
+                    visit.offend(Offence::BadFrame, DOOR);
+                }
+            }
+            Err(_) => {
+                tracing::debug!(%addr, "handshake took too long");
+                visit.offend(Offence::NoAuthentication, DOOR);
+            }
         }
     }
 
-    async fn serve(&self, connection: quinn::Connection) {
+    async fn serve(&self, connection: quinn::Connection, visit: Visit) {
         let Some((alpn, peer)) = facts(&connection) else {
             return;
         };
         if self.serving.knows(&peer) {
             transport::raise(&connection);
         }
-        self.serving.serve(Connection::new(alpn, peer, QuicLink::new(connection))).await;
+        self.serving.serve(Connection::new(alpn, peer, QuicLink::new(connection)), Some(visit)).await;
     }
 }
 
@@ -81,6 +93,12 @@ pub(crate) fn facts(connection: &quinn::Connection) -> Option<(Alpn, Peer)> {
     let key = chain.and_then(|chain| chain.first().and_then(|spki| node_key_in(spki)));
     let addr = PeerAddr::Ip(canonical(connection.remote_address()));
     Some((alpn, Peer { key, addr, server_name: data.server_name }))
+}
+
+/// Whether a handshake failed as it does with no client that speaks QUIC (RFC 9000, 20.1). What TLS refuses (codes above 0xff) may
+/// be a client that merely wants something else.
+fn broke_the_rules(error: &quinn::ConnectionError) -> bool {
+    matches!(error, quinn::ConnectionError::TransportError(error) if u64::from(error.code) < 0x100)
 }
 
 /// quinn's error without words of the peer's choice that could harm a log.

@@ -8,7 +8,7 @@ use alknet_core::{
     Alpn, Carriers, Connection, Credential, Identity, IdentityProvider, KeyPurpose, KeySigner, NodeKey,
     ProtocolHandler, Router, ServeError, Service, Sessions,
 };
-use alknet_net::{Endpoint, EndpointConfig, NodeCredentials, WebCertificate, generate_self_signed};
+use alknet_net::{AbuseGate, Endpoint, EndpointConfig, NodeCredentials, WebCertificate, generate_self_signed};
 use ed25519_dalek::Signer;
 use tokio::io::AsyncWriteExt;
 
@@ -162,8 +162,12 @@ impl Node {
         Self::start_with(Self::router(), |_| {}).await
     }
     pub async fn start_with(router: Router, change: impl FnOnce(&mut EndpointConfig)) -> Self {
-        let mut config =
-            EndpointConfig { listen: "127.0.0.1:0".parse().unwrap(), plain_ssh: Some(SSH), public_url: None };
+        let mut config = EndpointConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            plain_ssh: Some(SSH),
+            public_url: None,
+            gate: AbuseGate::default(),
+        };
         change(&mut config);
         let web = web_certificate();
         let node = Seed(1).credentials();

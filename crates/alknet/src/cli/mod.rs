@@ -12,6 +12,7 @@ mod credential;
 mod doctor;
 mod events;
 mod forward;
+mod gate;
 mod identity;
 mod init;
 mod key;
@@ -123,6 +124,7 @@ enum Verb {
     SshConfig(ssh_config::SshConfig),
     Config(config::Config),
     Audit(audit::Audit),
+    Gate(gate::Gate),
     Backup(backup::Backup),
     Vault(vault::Vault),
     Completions(completions::Completions),
@@ -157,6 +159,7 @@ impl Cli {
             Verb::SshConfig(verb) => verb.run(&place).await,
             Verb::Config(verb) => verb.run(&place).await,
             Verb::Audit(verb) => verb.run(&place).await,
+            Verb::Gate(verb) => verb.run(&place).await,
             Verb::Backup(verb) => verb.run(&place).await,
             Verb::Vault(verb) => verb.run(&place).await,
             Verb::Completions(verb) => verb.run(),

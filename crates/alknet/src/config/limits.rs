@@ -21,3 +21,5 @@ pub const MAX_DRAIN: Duration = MINUTE.saturating_mul(60);
 pub const LOGIN_GRACE: (Duration, Duration) = (Duration::from_secs(1), MINUTE.saturating_mul(10));
 /// Shortest and longest setting for the life of an auth token.
 pub const TOKEN_LIFETIME: (Duration, Duration) = (Duration::from_secs(1), DAY.saturating_mul(365));
+/// Ranges of addresses that can be exempt from the gate's scores.
+pub const MAX_EXEMPT_RANGES: usize = 1024;

@@ -10,7 +10,7 @@ use std::{
 
 use alknet_call::Balance;
 use alknet_core::{HostPort, PeerName, limits::MAX_TICKET_ADDRESSES};
-use alknet_net::PublicUrl;
+use alknet_net::{AddressRange, PublicUrl};
 use alknet_store::{Role, RoleError, Roles};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracing_subscriber::EnvFilter;
@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     addresses::{Advertised, EnvPattern, HostName, ListenAddr, RedirectUrl},
     defaults::ROLES,
-    limits::{LOGIN_GRACE, MAX_DRAIN, TOKEN_LIFETIME},
+    limits::{LOGIN_GRACE, MAX_DRAIN, MAX_EXEMPT_RANGES, TOKEN_LIFETIME},
     paths::AbsolutePath,
     timespan::Timespan,
     users::system_users,
@@ -73,6 +73,9 @@ pub struct GateConfig {
     /// Where HTTP without TLS is sent. Static.
     #[serde(deserialize_with = "parsed_unless_empty")]
     pub public_url: Option<PublicUrl>,
+    /// What is never held to account.
+    #[serde(deserialize_with = "exempt_ranges")]
+    pub exempt: Vec<AddressRange>,
 }
 
 /// `[web]`
@@ -297,6 +300,14 @@ fn advertised<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<HostPort>, D::Er
         return Err(D::Error::custom(format!("a ticket has room for {MAX_TICKET_ADDRESSES} addresses")));
     }
     Ok(addresses.into_iter().map(|address| address.0).collect())
+}
+
+fn exempt_ranges<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<AddressRange>, D::Error> {
+    let ranges: Vec<AddressRange> = parsed_list(from)?;
+    if ranges.len() > MAX_EXEMPT_RANGES {
+        return Err(D::Error::custom(format!("at most {MAX_EXEMPT_RANGES} ranges can be exempt")));
+    }
+    Ok(ranges)
 }
 
 /// A span of time between two bounds, both allowed.

@@ -8,6 +8,7 @@ pub mod calls;
 pub mod config;
 pub mod credentials;
 pub mod events;
+pub mod gate;
 pub mod keys;
 pub mod node;
 pub mod peers;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use alknet_call::{ByteTickets, CallError, RegisterError, Registry};
 use alknet_core::{AccessRule, Authorizer, NodeKey, Sessions};
+use alknet_net::AbuseGate;
 use alknet_ssh::LiveSessions;
 use alknet_store::{Clock, Store, StoreError};
 
@@ -55,6 +57,8 @@ pub struct Foundation {
     pub control: Option<NodeControl>,
     /// To whom this node lends its operations.
     pub heads: Heads,
+    /// Who misbehaves.
+    pub gate: AbuseGate,
     /// The time.
     pub clock: Clock,
 }
@@ -72,6 +76,7 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     tokens::register(&mut registry, foundation)?;
     config::register(&mut registry, foundation)?;
     audit::register(&mut registry, foundation)?;
+    gate::register(&mut registry, foundation)?;
     calls::register(&mut registry, foundation)?;
     events::register(&mut registry, foundation)?;
     queues::register(&mut registry, foundation)?;

@@ -28,6 +28,7 @@ fn everything(data: &DataFolder) -> Arc<Registry> {
         tickets: ByteTickets::default(),
         data: data.clone(),
         heads: Heads::of(data).unwrap(),
+        gate: AbuseGate::default(),
         control: Some(NodeControl::new().0),
         clock: Clock::system(),
     };
