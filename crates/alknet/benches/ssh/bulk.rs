@@ -57,7 +57,7 @@ impl Load {
     }
 }
 
-pub fn run(folder: &Path, key: &Key, node: &Node, sshd: &Sshd) {
+pub fn run(folder: &Path, key: &Key, node: &Node<'_>, sshd: &Sshd<'_>) {
     let load = Load::make(folder);
     for cipher in CIPHERS {
         let options = [format!("Ciphers={cipher}")];
@@ -77,7 +77,7 @@ pub fn run(folder: &Path, key: &Key, node: &Node, sshd: &Sshd) {
 }
 
 /// The time that `alknet connect` adds: both are the same node and cipher.
-fn through_connect(folder: &Path, key: &Key, node: &Node, load: &Load) {
+fn through_connect(folder: &Path, key: &Key, node: &Node<'_>, load: &Load) {
     let proxy = node.proxy_command(folder);
     let cipher = format!("Ciphers={}", CIPHERS[0]);
     for way in [Way::Up, Way::Down] {

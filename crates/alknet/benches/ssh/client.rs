@@ -1,10 +1,13 @@
 //! The stock client, without anybody's configuration, agent or known hosts.
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
+
+use alknet_testkit::wan::Namespace;
 
 /// A key to log in with.
 pub struct Key {
@@ -23,9 +26,50 @@ impl Key {
     }
 }
 
+/// Where a program runs.
+#[derive(Clone, Copy)]
+pub enum Site<'a> {
+    /// Here, on loopback.
+    Here,
+    /// At one end of a simulated path.
+    End(&'a Namespace),
+}
+
+impl Site<'_> {
+    /// A program that runs there.
+    pub fn command(self, program: &str) -> Command {
+        match self {
+            Self::Here => Command::new(program),
+            Self::End(end) => end.command(program),
+        }
+    }
+    /// The address that others reach it under.
+    pub const fn addr(self) -> Ipv4Addr {
+        match self {
+            Self::Here => Ipv4Addr::LOCALHOST,
+            Self::End(end) => end.addr(),
+        }
+    }
+}
+
+/// A server and its clients: both here, or one at each end of a path.
+#[derive(Clone, Copy)]
+pub struct Sites<'a> {
+    pub servers: Site<'a>,
+    pub clients: Site<'a>,
+}
+
+impl Sites<'_> {
+    pub const HERE: Self = Self { servers: Site::Here, clients: Site::Here };
+}
+
 /// How a server is reached.
 pub trait Server {
-    /// Its port, or what stands in for one where a command makes the connection.
+    /// Where its clients run.
+    fn clients(&self) -> Site<'_>;
+    /// Its address.
+    fn host(&self) -> Ipv4Addr;
+    /// Its port.
     fn port(&self) -> u16;
     /// The process whose memory counts.
     fn pid(&self) -> u32;
@@ -33,7 +77,7 @@ pub trait Server {
 
 /// `ssh` towards a server, up to the host; options and the remote command follow.
 pub fn ssh(key: &Key, server: &impl Server, options: &[&str]) -> Command {
-    let mut ssh = Command::new("ssh");
+    let mut ssh = server.clients().command("ssh");
     ssh.args(["-F", "none", "-T", "-p", &server.port().to_string(), "-i"]).arg(&key.path);
     for option in [
         "BatchMode=yes",
@@ -48,7 +92,7 @@ pub fn ssh(key: &Key, server: &impl Server, options: &[&str]) -> Command {
     {
         ssh.args(["-o", option]);
     }
-    ssh.arg("127.0.0.1").stdin(Stdio::null()).stdout(Stdio::null());
+    ssh.arg(server.host().to_string()).stdin(Stdio::null()).stdout(Stdio::null());
     ssh
 }
 

@@ -19,7 +19,7 @@ const SESSIONS: usize = 500;
 /// Logins at a time: fewer than either server lets wait.
 const AT_A_TIME: usize = 8;
 
-pub fn run(key: &Key, node: &Node, sshd: &Sshd) {
+pub fn run(key: &Key, node: &Node<'_>, sshd: &Sshd<'_>) {
     let before = resident_kib(node.pid());
     let sessions = open(key, node);
     let after = resident_kib(node.pid());

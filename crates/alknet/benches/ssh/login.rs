@@ -13,7 +13,7 @@ use crate::{
 const RUNS: usize = 31;
 const BAR: Bar = Bar::AtMost(1.2);
 
-pub fn run(key: &Key, node: &Node, sshd: &Sshd) {
+pub fn run(key: &Key, node: &Node<'_>, sshd: &Sshd<'_>) {
     shell_alone();
     // OpenSSH's two ends prefer an exchange that is dearer than the one that all three know.
     compare("ssh true, same key exchange", key, node, sshd, &["KexAlgorithms=curve25519-sha256"]);
@@ -29,7 +29,7 @@ fn shell_alone() {
     println!("{}", Figure { name: "the login shell by itself", unit: "ms", runs: &runs, bar: Bar::Open });
 }
 
-fn compare(name: &str, key: &Key, node: &Node, sshd: &Sshd, options: &[&str]) {
+fn compare(name: &str, key: &Key, node: &Node<'_>, sshd: &Sshd<'_>, options: &[&str]) {
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for run in 0..=RUNS {
         let at_ours = timed(ssh(key, node, options).arg("true")).as_secs_f64() * 1e3;

@@ -1,6 +1,6 @@
 //! The node beside OpenSSH's server, both driven by the stock client: `cargo xtask bench ssh`.
 //!
-//! Names of parts (`login`, `bulk`, `idle`, `start`) as arguments run these only. Needs `ssh`, `ssh-keygen` and
+//! Names of parts (`start`, `login`, `bulk`, `idle`, `wan`) as arguments run these only. Needs `ssh`, `ssh-keygen` and
 //! `/usr/sbin/sshd`, which is started on a port of its own with a configuration of its own.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -11,12 +11,13 @@ mod login;
 mod node;
 mod sshd;
 mod start;
+mod wan;
 
 use client::Key;
 use node::Node;
 use sshd::Sshd;
 
-const PARTS: [&str; 4] = ["start", "login", "bulk", "idle"];
+const PARTS: [&str; 5] = ["start", "login", "bulk", "idle", "wan"];
 
 fn main() {
     // Cargo adds arguments of its own, which begin with dashes.
@@ -39,5 +40,8 @@ fn main() {
     if wants("idle") {
         // Of its own each, so that nothing but the sessions is counted.
         idle::run(&key, &Node::start(folder.path(), &key), &Sshd::start(folder.path(), &key));
+    }
+    if wants("wan") {
+        wan::run(folder.path(), &key);
     }
 }
