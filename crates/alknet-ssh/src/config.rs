@@ -1,10 +1,10 @@
 //! What the server is told when it is made.
 
-use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use russh::{Limits, MethodKind, MethodSet, SshId, server};
 
-use crate::{HostKey, algorithms, limits};
+use crate::{ForwardPolicy, HostKey, algorithms, limits};
 
 /// How the server presents itself and whom its processes run as.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct SshConfig {
     pub users: BTreeMap<String, String>,
     /// Variables that a client may set: names, or beginnings of names followed by `*`.
     pub env_allow: Vec<String>,
+    /// What may be forwarded. Nothing, until there are rules.
+    pub forward: Arc<ForwardPolicy>,
     /// Times and numbers.
     pub limits: SshLimits,
 }
@@ -40,6 +42,7 @@ impl SshConfig {
             home: home.into(),
             users: BTreeMap::new(),
             env_allow: ["LANG", "LC_*", "TERM", "COLORTERM", "TZ"].map(str::to_owned).to_vec(),
+            forward: Arc::default(),
             limits: SshLimits::default(),
         }
     }

@@ -35,6 +35,8 @@ mod live;
 mod login;
 mod parting;
 mod pattern;
+#[allow(dead_code, reason = "forwarding and SOCKS ask it")]
+mod policy;
 mod pressure;
 mod process;
 mod pty;
@@ -60,5 +62,9 @@ pub use config::{SshConfig, SshLimits};
 pub use handler::{PEER_CONTROLLED_LOG_TARGETS, SSH, SSH_ALIAS, SshServer};
 pub use host_key::HostKey;
 pub use live::{KILL_SCOPE, LiveSession, LiveSessions, SESSIONS_SCOPE};
+pub use policy::{
+    Direction, Explained, Explanation, ForwardPolicy, ForwardRule, ForwardTarget, InvalidDirection,
+    InvalidForwardTarget, InvalidRule,
+};
 pub use subsystem::{Served, Subsystem, SubsystemError, Subsystems};
 pub use system_user::SystemUser;

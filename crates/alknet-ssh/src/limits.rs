@@ -155,3 +155,40 @@ pub const REMOTE_LISTENER_QUEUE: usize = 64;
 pub const MAX_BANNER_BYTES: usize = 16 * 1024;
 /// Longest words of a node about the end of a connection that are kept, in characters.
 pub const MAX_CLOSE_REASON_CHARS: usize = 200;
+
+/// Longest rule of the forwarding policy, in bytes.
+pub const MAX_RULE_BYTES: usize = 512;
+/// Rules of the forwarding policy.
+pub const MAX_RULES: usize = 1000;
+/// Names and roles in one rule.
+pub const MAX_RULE_WHO: usize = 32;
+/// Ports and ranges of ports in one rule.
+pub const MAX_PORT_RANGES: usize = 64;
+/// Longest host name that is forwarded to, in bytes (RFC 1035, 2.3.4).
+pub const MAX_HOST_NAME_BYTES: usize = 253;
+/// Longest part of such a name, in bytes.
+pub const MAX_HOST_LABEL_BYTES: usize = 63;
+/// Longest path of a Unix socket, in bytes (unix(7)).
+pub const MAX_SOCKET_PATH_BYTES: usize = 107;
+/// Longest stretch of what a client asks to be forwarded that reaches the audit, in characters.
+pub const MAX_ASKED_CHARS: usize = 128;
+/// Ports below this are listened on only where a rule writes them out.
+pub const FIRST_FREE_PORT: u16 = 1024;
+/// Open forwards of one identity, over all its connections.
+pub const MAX_FORWARDS_PER_IDENTITY: usize = 4096;
+/// Ports and sockets that are listened on for one identity.
+pub const MAX_LISTENERS_PER_IDENTITY: usize = 64;
+/// Names that are looked up for one identity at a time.
+pub const MAX_RESOLUTIONS_PER_IDENTITY: usize = 16;
+/// Addresses of one name; a name with more is not forwarded to.
+pub const MAX_ADDRESSES: usize = 64;
+/// Addresses of one name that are tried.
+pub const MAX_CONNECT_TRIES: usize = 8;
+/// How long looking a name up may take.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long connecting may take, over all addresses of a name.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so long without an answer another address is tried as well (RFC 8305, 5).
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
+/// Connections that wait to be accepted at a port or socket that is listened on for a client.
+pub const LISTEN_BACKLOG: i32 = 128;

@@ -104,6 +104,21 @@ impl Accounts {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut book = self.accounts.book();
+        book.live.remove(&self.number);
+        let Some(account) = book.accounts.get_mut(self.who.id()) else { return };
+        let count = if self.listens { &mut account.listeners } else { &mut account.forwards };
+        *count = count.saturating_sub(1);
+        // Lookups may outlive the forward that wanted them; they stay counted until then.
+        let looks_up = account.resolving.available_permits() < MAX_RESOLUTIONS_PER_IDENTITY;
+        if account.forwards + account.listeners == 0 && !looks_up {
+            book.accounts.remove(self.who.id());
+        }
+    }
+}
+
 impl Place {
     /// Writes down what the place is used for.
     pub(crate) fn uses(&self, wanted: Vec<Wanted>) {
@@ -116,7 +131,62 @@ impl Place {
     }
     /// Takes a forward's place for the same identity, which ends with this one.
     pub(crate) fn another(&self) -> Result<Self, PlaceError> {
-        let place = self.accounts.enter(&self.who, false)?;
-        Ok(Self { ended: self.ended.child_token(), ..place })
+        let mut place = self.accounts.enter(&self.who, false)?;
+        place.ended = self.ended.child_token();
+        Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alknet_core::Identity;
+
+    use super::*;
+
+    fn someone(name: &str) -> Arc<Identity> {
+        Arc::new(Identity::owner(name))
+    }
+
+    #[test]
+    fn places_are_counted_for_each_identity_and_given_back() {
+        // POL-40
+        let accounts = Accounts::default();
+        let (alice, bob) = (someone("alice"), someone("bob"));
+        let enter = |who: &Arc<Identity>, listens| accounts.enter(who, listens);
+        let mut places: Vec<Place> = (0..MAX_FORWARDS_PER_IDENTITY).map(|_| enter(&alice, false).unwrap()).collect();
+        assert_eq!(enter(&alice, false).unwrap_err(), PlaceError::Forwards);
+        let listener = enter(&alice, true).unwrap();
+        assert_eq!(listener.another().unwrap_err(), PlaceError::Forwards, "what comes in at a listener counts too");
+        assert!(enter(&bob, false).is_ok(), "somebody else's are another's");
+        places.pop();
+        assert!(listener.another().is_ok());
+        let more: Vec<Place> = (1..MAX_LISTENERS_PER_IDENTITY).map(|_| enter(&alice, true).unwrap()).collect();
+        assert_eq!(enter(&alice, true).unwrap_err(), PlaceError::Listeners);
+        drop((places, listener, more));
+        assert!(accounts.book().accounts.is_empty(), "nothing is kept of those who forward nothing");
+    }
+
+    #[test]
+    fn lookups_that_outlive_their_forward_stay_counted() {
+        // POL-41
+        let (accounts, alice) = (Accounts::default(), someone("alice"));
+        let place = accounts.enter(&alice, false).unwrap();
+        let looking_up = accounts.resolving(&alice).try_acquire_owned().unwrap();
+        drop(place);
+        assert_eq!(accounts.resolving(&alice).available_permits(), MAX_RESOLUTIONS_PER_IDENTITY - 1);
+        drop(looking_up);
+    }
+
+    #[test]
+    fn forwards_that_are_no_longer_allowed_end_with_what_hangs_on_them() {
+        // POL-42
+        let (accounts, alice) = (Accounts::default(), someone("alice"));
+        let wanted = |port| vec![Wanted::Listen { name: None, address: [127, 0, 0, 1].into(), port }];
+        let (kept, ended) = (accounts.enter(&alice, true).unwrap(), accounts.enter(&alice, true).unwrap());
+        kept.uses(wanted(1));
+        ended.uses(wanted(2));
+        let connection = ended.another().unwrap();
+        accounts.end_unless(|who, wanted| who.id() == "alice" && matches!(wanted, Wanted::Listen { port: 1, .. }));
+        assert!(!kept.ended().is_cancelled() && ended.ended().is_cancelled() && connection.ended().is_cancelled());
     }
 }

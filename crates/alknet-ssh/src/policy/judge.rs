@@ -110,9 +110,9 @@ impl RuleSet {
             }
             Wanted::Listen { name, address, port } => self.judge_listen(who, name.as_deref(), *address, *port),
             Wanted::Socket { path, .. } if self.is_in_data(path) => Verdict::no(Basis::DataFolder),
-            Wanted::Socket { direction, path } => self.first(who, |rule| {
-                is_about(rule, *direction) && rule.place.has_socket(path, self.data.as_deref())
-            }),
+            Wanted::Socket { direction, path } => {
+                self.first(who, |rule| is_about(rule, *direction) && rule.place.has_socket(path, self.data.as_deref()))
+            }
         }
     }
 
@@ -120,7 +120,8 @@ impl RuleSet {
         let (wide, guarded) = (!address.is_loopback(), self.guards(port));
         let mut passed_over = false;
         let verdict = self.first(who, |rule| {
-            let about = is_about(rule, Direction::Remote) && has_port(&rule.place, port, |host| host.has(name, address));
+            let about =
+                is_about(rule, Direction::Remote) && has_port(&rule.place, port, |host| host.has(name, address));
             if !about || !rule.allows {
                 return about;
             }
@@ -173,8 +174,9 @@ impl RuleSet {
     fn first(&self, who: Subject<'_>, mut is_about_it: impl FnMut(&ForwardRule) -> bool) -> Verdict {
         let mut rules = self.rules.iter().enumerate();
         let found = rules.find(|(_, rule)| rule.is_about(who.id, who.role) && is_about_it(rule));
-        found.map_or(Verdict::no(Basis::NoRule), |(at, rule)| {
-            Verdict { allowed: rule.allows, basis: Basis::Rule(at + 1) }
+        found.map_or(Verdict::no(Basis::NoRule), |(at, rule)| Verdict {
+            allowed: rule.allows,
+            basis: Basis::Rule(at + 1),
         })
     }
 }

@@ -82,7 +82,9 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| InvalidNetwork::Address)?;
         let prefix = match prefix {
             // A sign or a leading zero is for those who would mislead.
-            Some(prefix) if prefix.bytes().all(|b| b.is_ascii_digit()) && (prefix == "0" || !prefix.starts_with('0')) => {
+            Some(prefix)
+                if prefix.bytes().all(|b| b.is_ascii_digit()) && (prefix == "0" || !prefix.starts_with('0')) =>
+            {
                 prefix.parse().map_err(|_| InvalidNetwork::Prefix)?
             }
             Some(_) => return Err(InvalidNetwork::Prefix),
@@ -94,7 +96,11 @@ impl FromStr for Network {
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::of(self.address) { self.address.fmt(f) } else { write!(f, "{}/{}", self.address, self.prefix) }
+        if *self == Self::of(self.address) {
+            self.address.fmt(f)
+        } else {
+            write!(f, "{}/{}", self.address, self.prefix)
+        }
     }
 }
 

@@ -62,7 +62,9 @@ pub enum InvalidRule {
     #[error("a rule has at most {MAX_RULE_BYTES} bytes")]
     Length,
     /// It is not four words.
-    #[error("a rule is four words: allow or deny, who, which way, where; for example \"allow role:dev local 10.0.0.0/8:5432\"")]
+    #[error(
+        "a rule is four words: allow or deny, who, which way, where; for example \"allow role:dev local 10.0.0.0/8:5432\""
+    )]
     Words,
     /// The first word.
     #[error("a rule begins with allow or deny")]
@@ -94,6 +96,13 @@ pub enum InvalidRule {
 }
 
 impl ForwardRule {
+    /// Follows the symbolic links in its path, as they are now.
+    pub(super) fn follow_links(&mut self) {
+        if let Place::Socket(pattern) = &mut self.place {
+            pattern.follow();
+        }
+    }
+
     /// Whether it is about this identity.
     pub(super) fn is_about(&self, id: &str, role: Option<&str>) -> bool {
         self.who.iter().any(|who| match who {
@@ -196,7 +205,8 @@ fn host_pattern(text: &str) -> Result<HostPattern, InvalidRule> {
     let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'*' | b'?');
     let is_name = name.split('.').all(|label| !label.is_empty() && label.bytes().all(letter));
     // No name fits these: they would be rules about addresses that are about none.
-    let like_address = ends_in_number(&name) || !name.bytes().any(|b| b.is_ascii_alphabetic() || matches!(b, b'-' | b'_'));
+    let like_address =
+        ends_in_number(&name) || !name.bytes().any(|b| b.is_ascii_alphabetic() || matches!(b, b'-' | b'_'));
     let only_stars = name.split('.').all(|label| label.bytes().all(|b| b == b'*'));
     if !is_name || name.len() > MAX_HOST_NAME_BYTES || (like_address && !only_stars) {
         return Err(InvalidRule::Host(text.to_owned()));
@@ -206,7 +216,8 @@ fn host_pattern(text: &str) -> Result<HostPattern, InvalidRule> {
 
 /// What cannot be meant.
 fn contradiction(directions: Directions, place: &Place) -> Option<&'static str> {
-    let only = |wanted: &[Direction]| Direction::ALL.into_iter().all(|one| !directions.has(one) || wanted.contains(&one));
+    let only =
+        |wanted: &[Direction]| Direction::ALL.into_iter().all(|one| !directions.has(one) || wanted.contains(&one));
     let (is_any, has_socket) = (directions == Directions::all(), directions.has(Direction::Socket));
     match place {
         Place::Everything => None,

@@ -35,6 +35,9 @@ pub enum InvalidTarget {
     /// It ends in a number and is no IPv4 address.
     #[error("a name that ends in a number must be an IPv4 address")]
     Number,
+    /// A name where only an address can be listened on.
+    #[error("the node listens on addresses or localhost, not on other names")]
+    NoAddress,
     /// Not from 1 to 65535.
     #[error("a port is from 1 to 65535")]
     Port,

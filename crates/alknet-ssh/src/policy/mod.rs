@@ -1,0 +1,32 @@
+//! What may be forwarded, by whom and where to; and the way there.
+//!
+//! [`judge`] is the policy as such and pure. Everything that a client names is put into one form by [`target`], [`faces`] and [`path`]
+//! first; [`reach`] and [`listen`] go where the judged thing is, and nowhere else.
+
+mod account;
+mod direction;
+mod explain;
+mod faces;
+mod granted;
+mod judge;
+mod listen;
+mod network;
+mod path;
+mod policy;
+mod ports;
+mod reach;
+mod refusal;
+mod request;
+mod resolve;
+mod rule;
+mod socket_file;
+mod target;
+
+pub use direction::{Direction, InvalidDirection};
+pub use explain::{Explained, Explanation, ForwardTarget, InvalidForwardTarget};
+#[allow(unused_imports, reason = "forwarding takes them")]
+pub(crate) use granted::{ForwardListener, ForwardSocket, Granted, Hold};
+pub use policy::ForwardPolicy;
+#[allow(unused_imports, reason = "forwarding takes them")]
+pub(crate) use refusal::{ForwardRefusal, Reason};
+pub use rule::{ForwardRule, InvalidRule};
