@@ -23,12 +23,22 @@ pub struct Failure {
     kind: Kind,
     causes: Vec<String>,
     hints: Vec<String>,
+    /// The exit code where it is not the kind's.
+    status: Option<u8>,
 }
 
 impl Failure {
     /// A failure of this kind; the text names the thing.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
-        Self { kind, causes: vec![message.to_string()], hints: Vec::new() }
+        Self { kind, causes: vec![message.to_string()], hints: Vec::new(), status: None }
+    }
+    /// Ends this process with the status of another one, and says nothing: that one has spoken for itself.
+    pub fn status(status: u8) -> Self {
+        Self { status: Some(status), ..Self::failed(format_args!("it ended with status {status}")) }
+    }
+    /// Whether nothing is to be said about it.
+    pub const fn is_silent(&self) -> bool {
+        self.status.is_some()
     }
     /// Something did not work.
     pub fn failed(message: impl fmt::Display) -> Self {
@@ -68,7 +78,7 @@ impl Failure {
     }
     /// The process's exit code.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.kind as u8)
+        ExitCode::from(self.status.unwrap_or(self.kind as u8))
     }
 }
 

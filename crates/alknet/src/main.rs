@@ -12,6 +12,7 @@ mod credentials;
 mod data_folder;
 mod detached;
 mod dialling;
+mod escapes;
 mod failure;
 mod forwards;
 mod heads;
@@ -22,6 +23,8 @@ mod node_client;
 mod operations;
 mod passphrase;
 mod permission;
+mod raw_terminal;
+mod remote_process;
 mod serving;
 mod settings;
 mod shared_config;
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
 }
 
 fn fail(failure: &failure::Failure) -> ExitCode {
-    cli::note(failure.to_string());
+    if !failure.is_silent() {
+        cli::note(failure.to_string());
+    }
     failure.exit_code()
 }

@@ -50,7 +50,7 @@ impl Forward {
         // Here first: what fails without the node should fail before anybody is bothered.
         let local = listen(self.local).await?;
         let tunnel = Arc::new(self.reach.tunnel(place, &dialling, &self.node).await?);
-        let forwards = Forwards { local, remote: self.remote, json: place.json };
+        let forwards = Forwards { local, remote: self.remote, json: place.json, quiet: false };
         let outcome = tokio::select! {
             outcome = forwards.run(tunnel.clone()) => outcome.map(|never| match never {}),
             told = told_to_end() => Ok(told?),
@@ -78,6 +78,8 @@ pub struct Forwards {
     pub remote: Vec<RemoteSpec>,
     /// Whether to print JSON.
     pub json: bool,
+    /// Whether to print nothing: standard output is something else's.
+    pub quiet: bool,
 }
 
 /// A line of `--json`.
@@ -90,12 +92,17 @@ struct Listening {
 }
 
 impl Forwards {
+    /// Whether there is nothing to forward.
+    pub fn is_empty(&self) -> bool {
+        self.local.is_empty() && self.remote.is_empty()
+    }
+
     /// Forwards until the node refuses for good.
     pub async fn run(mut self, tunnel: Arc<Tunnel>) -> Result<std::convert::Infallible, Failure> {
         let mut tasks = JoinSet::new();
         for forward in std::mem::take(&mut self.local) {
             let to = forward.to().to_string();
-            self.say("local", &forward.listen, to)?;
+            self.say("local", &forward.listen, to, forward.chosen)?;
             tasks.spawn(forward.run(tunnel.clone()));
         }
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -124,7 +131,8 @@ impl Forwards {
         for spec in &self.remote {
             let forward = RemoteForward::listen(&client, spec).await.map_err(|error| refused(error, spec))?;
             if !*connected_before {
-                self.say("remote", &forward.listen, spec.to.to_string()).map_err(Stopped::Listen)?;
+                self.say("remote", &forward.listen, spec.to.to_string(), forward.listen != spec.listen)
+                    .map_err(Stopped::Listen)?;
             }
             listeners.spawn(forward.run());
         }
@@ -138,8 +146,15 @@ impl Forwards {
         Ok(closed.await)
     }
 
-    fn say(&self, side: &'static str, listen: &forwards::Place, to: String) -> Result<(), Failure> {
+    /// Says where somebody listens. Beside a command that is worth a word only where it was not asked for.
+    fn say(&self, side: &'static str, listen: &forwards::Place, to: String, chosen: bool) -> Result<(), Failure> {
         let listen = listen.to_string();
+        if self.quiet {
+            if chosen {
+                note(format!("listening on {listen}, to {to}"));
+            }
+            return Ok(());
+        }
         if self.json {
             return output::line(serde_json::to_string(&Listening { side, listen, to })?);
         }

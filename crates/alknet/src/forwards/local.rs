@@ -22,6 +22,8 @@ pub struct LocalForward {
     listeners: Vec<Listener>,
     /// Where it listens, with the port that was chosen.
     pub listen: Place,
+    /// Whether the port was left to the system.
+    pub chosen: bool,
     to: Place,
 }
 
@@ -59,13 +61,13 @@ impl LocalForward {
             Place::Unix(path) => listen_unix(path).await.map(|listener| vec![listener]),
         };
         let listeners = listeners.map_err(|error| refused(error, &listen))?;
-        let chosen = match (&listen, listeners.first()) {
+        let found = match (&listen, listeners.first()) {
             (Place::Tcp { host, .. }, Some(Listener::Tcp(listener))) => {
                 Place::Tcp { host: host.clone(), port: listener.local_addr()?.port() }
             }
-            _ => listen,
+            _ => listen.clone(),
         };
-        Ok(Self { listeners, listen: chosen, to })
+        Ok(Self { listeners, chosen: found != listen, listen: found, to })
     }
 
     /// Where its connections go from the node.

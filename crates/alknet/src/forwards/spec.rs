@@ -32,12 +32,27 @@ impl fmt::Display for Place {
     }
 }
 
+/// What `-W` connects to: `HOST:PORT`, or the path of a unix socket.
+impl FromStr for Place {
+    type Err = InvalidSpec;
+    fn from_str(text: &str) -> Result<Self, InvalidSpec> {
+        match split(text)?.as_slice() {
+            [path] if path.contains('/') => Ok(Self::Unix((*path).to_owned())),
+            [host, port] => target(host, port),
+            _ => Err(InvalidSpec::Target),
+        }
+    }
+}
+
 /// A text that is no specification.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSpec {
     /// It has the wrong number of parts.
     #[error("write [BIND:]PORT:HOST:PORT, where a path that contains / stands for a unix socket on either side")]
     Shape,
+    /// The same for a single address.
+    #[error("write HOST:PORT, or the path of a unix socket, which contains /")]
+    Target,
     /// A port is no number, or out of range.
     #[error("`{}` is no port: a number from {} to 65535", .0.escape_debug(), u8::from(!.1))]
     Port(String, bool),
@@ -170,6 +185,17 @@ mod tests {
             let spec: LocalSpec = text.parse().unwrap();
             assert_eq!((spec.listen.to_string().as_str(), spec.to.to_string().as_str()), (listen, to), "{text}");
             assert_eq!(text.parse(), Ok(RemoteSpec { listen: spec.listen, to: spec.to }));
+        }
+    }
+
+    /// CLI-30.
+    #[test]
+    fn a_single_address_is_understood() {
+        for text in ["db:5432", "[::1]:22", "/run/x.sock"] {
+            assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
+        }
+        for text in ["db", "a:b:c", ""] {
+            assert_eq!(text.parse::<Place>(), Err(InvalidSpec::Target), "{text}");
         }
     }
 
