@@ -46,6 +46,8 @@ pub const STRANGER_UNI_STREAMS: u32 = 16;
 pub const KNOWN_BIDI_STREAMS: u32 = 1024;
 /// One-way streams at a time of a known peer.
 pub const KNOWN_UNI_STREAMS: u32 = 256;
+/// From this round trip on, how much may be under way on QUIC follows the rate that gets through instead of the losses.
+pub const LONG_ROUND_TRIP: Duration = Duration::from_millis(5);
 /// Datagrams that wait to be read, or to be sent, on one connection, in bytes.
 pub const DATAGRAM_BUFFER_BYTES: usize = 256 * 1024;
 /// QUIC connection attempts that wait to be looked at.

@@ -1,5 +1,6 @@
 //! The QUIC carrier.
 
+mod congestion;
 mod lazy_session;
 mod link;
 mod listener;

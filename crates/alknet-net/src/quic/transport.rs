@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use quinn::{IdleTimeout, TransportConfig, VarInt, congestion::BbrConfig};
+use quinn::{IdleTimeout, TransportConfig, VarInt};
 
-use super::LazyServerConfig;
+use super::{LazyServerConfig, congestion::ByRoundTrip};
 use crate::limits;
 
 /// The transport parameters of accepted connections.
@@ -38,8 +38,7 @@ fn common() -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(idle)))
         // Fixed once the handshake is done; until the peer is known, the connection's window is what bounds memory.
         .stream_receive_window(VarInt::from_u32(limits::STREAM_RECEIVE_WINDOW_BYTES))
-        // A lost packet is not taken for a full path: on radio and long lines that is the difference between a trickle and the line's rate.
-        .congestion_controller_factory(Arc::new(BbrConfig::default()))
+        .congestion_controller_factory(Arc::new(ByRoundTrip::default()))
         .crypto_buffer_size(limits::MAX_CLIENT_HELLO_BYTES)
         .datagram_receive_buffer_size(Some(limits::DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(limits::DATAGRAM_BUFFER_BYTES);
