@@ -42,9 +42,11 @@ mod process;
 mod pty;
 mod relay;
 mod session;
+mod socks;
 mod subsystem;
 mod system_user;
 mod terminal_modes;
+mod udp;
 mod waiting_room;
 mod watched;
 mod wire;
@@ -66,5 +68,7 @@ pub use policy::{
     Direction, Explained, Explanation, ForwardPolicy, ForwardRule, ForwardTarget, InvalidDirection,
     InvalidForwardTarget, InvalidRule,
 };
+pub use socks::{OnRefusal, Proxy, Reach, ReachError, Target, TargetHost};
 pub use subsystem::{Served, Subsystem, SubsystemError, Subsystems};
 pub use system_user::SystemUser;
+pub use udp::{Cleared, Judge, UDP, UdpService, UdpTunnels};

@@ -118,6 +118,66 @@ pub const FIRST_UNLOCK_DELAY: Duration = Duration::from_millis(100);
 /// How long a wrong passphrase takes at most.
 pub const MAX_UNLOCK_DELAY: Duration = Duration::from_secs(10);
 
+/// Clients of the proxy at a time; one more waits in the kernel's queue.
+pub const MAX_PROXY_CLIENTS: usize = 2048;
+/// From a client's first byte to the end of its request.
+pub const PROXY_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest head of an HTTP request to the proxy, in bytes.
+pub const MAX_HTTP_HEAD_BYTES: usize = 8 * 1024;
+/// Bytes moved at a time between a client of the proxy and its tunnel, each way.
+pub const PROXY_BUFFER_BYTES: usize = 32 * 1024;
+/// How long a client that is refused may take its answer.
+pub const PROXY_FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// What such a client may still have sent, in bytes.
+pub const PROXY_FAREWELL_BYTES: u64 = 64 * 1024;
+/// How long the proxy pauses when the system refuses it a connection.
+pub const PROXY_ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Most that one UDP datagram carries, in bytes: the length field of IPv4 less both headers (RFC 768, RFC 791).
+pub const MAX_UDP_PAYLOAD_BYTES: usize = 65_507;
+/// Room for any datagram that the kernel hands over, in bytes.
+pub const MAX_UDP_DATAGRAM_BYTES: usize = 65_535;
+/// Longest frame of `alknet/udp`, in bytes without its length: a kind, a reason, the longest address, the longest payload.
+pub const MAX_UDP_FRAME_BYTES: usize = 2 + (1 + 1 + 255 + 2) + MAX_UDP_PAYLOAD_BYTES;
+/// Bytes of `alknet/udp` read from a stream at a time.
+pub const UDP_READ_BYTES: usize = 32 * 1024;
+/// From the opening of a stream of `alknet/udp` to the answer; for the client, dialling included.
+pub const UDP_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Datagrams that wait for an association, or for its stream, each way; one more is lost.
+pub const UDP_QUEUE_DATAGRAMS: usize = 256;
+/// Associations on one connection.
+pub const MAX_UDP_ASSOCIATIONS: usize = 64;
+/// A connection without an association is ended after so long.
+pub const UDP_CONNECTION_IDLE: Duration = Duration::from_secs(60);
+/// An association on which no datagram moves for so long is ended.
+pub const UDP_ASSOCIATION_IDLE: Duration = Duration::from_secs(300);
+/// How often that is looked at.
+pub const UDP_IDLE_TICK: Duration = Duration::from_secs(15);
+/// How long an association that ends gives its last frames.
+pub const UDP_FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client's datagrams are dropped after asking for an association in vain.
+pub const UDP_REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// Destinations that an association remembers; the one that was idle longest goes first.
+pub const MAX_UDP_DESTINATIONS: usize = 1024;
+/// Destinations about which the policy is being asked at a time.
+pub const MAX_UDP_JUDGEMENTS: usize = 16;
+/// Datagrams that wait for what the policy says about one destination.
+pub const MAX_UDP_WAITING: usize = 8;
+/// New destinations of an association in a second, in the long run.
+pub const UDP_NEW_DESTINATIONS_PER_SECOND: u32 = 64;
+/// The same at once.
+pub const UDP_NEW_DESTINATIONS_BURST: u32 = 256;
+/// Datagrams that an association may send in a second, in the long run.
+pub const UDP_DATAGRAMS_PER_SECOND: u32 = 32_768;
+/// The same at once.
+pub const UDP_DATAGRAMS_BURST: u32 = 8_192;
+/// How long what the policy said about a destination counts.
+pub const UDP_VERDICT_LIFE: Duration = Duration::from_secs(60);
+/// How long it still counts while the policy is asked again.
+pub const UDP_VERDICT_GRACE: Duration = Duration::from_secs(10);
+/// How long after the last datagram to an address its answers are let through (RFC 4787, 4.3: not less than 2 minutes).
+pub const UDP_REPLY_LIFE: Duration = Duration::from_secs(300);
+
 /// Longest line of an `authorized_keys` text, in bytes.
 pub const MAX_KEY_LINE_BYTES: usize = 16 * 1024;
 /// Longest `authorized_keys` text, in bytes.

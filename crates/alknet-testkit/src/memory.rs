@@ -14,6 +14,7 @@ use alknet_core::{
     Alpn, BoxFuture, Carrier, CloseReason, Connection, ConnectionError, KillSwitch, Link, Peer, RecvHalf, RecvStream,
     SendHalf, SendStream, Stream,
 };
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, SimplexStream, WriteHalf},
     sync::{Mutex, mpsc},
@@ -22,6 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Bytes that one direction of a stream holds before its writer waits.
 pub const STREAM_BUFFER_BYTES: usize = 64 * 1024;
+/// Longest datagram that a connection takes, as of a QUIC connection that has not looked for more.
+pub const MAX_DATAGRAM_BYTES: usize = 1200;
+/// Datagrams that may wait to be read; one more is lost.
+pub const DATAGRAM_BACKLOG: usize = 64;
 /// Streams that may wait to be accepted.
 pub const STREAM_BACKLOG: usize = 1024;
 
@@ -34,18 +39,24 @@ pub fn pair(alpn: &Alpn, client: Peer, server: Peer) -> (Connection, Connection)
 pub fn pair_over(alpn: &Alpn, client: Peer, server: Peer, carrier: Carrier) -> (Connection, Connection) {
     let (to_server, from_client) = mpsc::channel(STREAM_BACKLOG);
     let (to_client, from_server) = mpsc::channel(STREAM_BACKLOG);
+    let ((to_server_datagrams, client_datagrams), (to_client_datagrams, server_datagrams)) =
+        (mpsc::channel(DATAGRAM_BACKLOG), mpsc::channel(DATAGRAM_BACKLOG));
     let shared = Arc::new(Shared { closed: CancellationToken::new(), reason: OnceLock::new() });
-    let end = |outgoing, incoming, first_id| MemoryLink {
+    let end = |outgoing, incoming, first_id, (send_datagrams, datagrams)| MemoryLink {
         carrier,
         outgoing,
         incoming: Mutex::new(incoming),
+        send_datagrams,
+        datagrams: Mutex::new(datagrams),
         next_id: AtomicU64::new(first_id),
         accepted: AtomicU64::new(0),
         client: first_id == 0,
         shared: shared.clone(),
     };
-    let near = Connection::new(alpn.clone(), server, end(to_server, from_server, 0));
-    let far = Connection::new(alpn.clone(), client, end(to_client, from_client, 1));
+    let near =
+        Connection::new(alpn.clone(), server, end(to_server, from_server, 0, (to_server_datagrams, server_datagrams)));
+    let far =
+        Connection::new(alpn.clone(), client, end(to_client, from_client, 1, (to_client_datagrams, client_datagrams)));
     (near, far)
 }
 
@@ -58,6 +69,8 @@ struct MemoryLink {
     carrier: Carrier,
     outgoing: mpsc::Sender<Stream>,
     incoming: Mutex<mpsc::Receiver<Stream>>,
+    send_datagrams: mpsc::Sender<Bytes>,
+    datagrams: Mutex<mpsc::Receiver<Bytes>>,
     next_id: AtomicU64,
     accepted: AtomicU64,
     client: bool,
@@ -113,6 +126,36 @@ impl Link for MemoryLink {
             let closed = |_| ConnectionError::Closed(self.reason());
             self.outgoing.send(Stream::new(far_send, far_recv)).await.map_err(closed)?;
             Ok(Stream::new(send, recv))
+        })
+    }
+
+    fn send_datagram(&self, datagram: Bytes) -> Result<(), ConnectionError> {
+        if self.shared.closed.is_cancelled() {
+            return Err(ConnectionError::Closed(self.reason()));
+        }
+        let unsupported = |what| Err(ConnectionError::Unsupported { carrier: self.carrier, what });
+        if self.single() {
+            return unsupported("datagrams");
+        }
+        if datagram.len() > MAX_DATAGRAM_BYTES {
+            return unsupported("datagrams of that size");
+        }
+        let _lost_if_full = self.send_datagrams.try_send(datagram);
+        Ok(())
+    }
+
+    fn recv_datagram(&self) -> BoxFuture<'_, Result<Bytes, ConnectionError>> {
+        Box::pin(async move {
+            if self.single() {
+                return Err(ConnectionError::Unsupported { carrier: self.carrier, what: "datagrams" });
+            }
+            let mut datagrams = self.datagrams.lock().await;
+            tokio::select! {
+                biased;
+                () = self.shared.closed.cancelled() => Err(ConnectionError::Closed(self.reason())),
+                Some(datagram) = datagrams.recv() => Ok(datagram),
+                else => Err(ConnectionError::Closed(self.reason())),
+            }
         })
     }
 
@@ -269,6 +312,18 @@ mod tests {
         assert!(matches!(near.closed().await, CloseReason::Peer { code: 5, .. }));
         assert!(stream.read_u8().await.is_err());
         assert!(near.accept_stream().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn datagrams_arrive_where_they_fit() {
+        let (near, far) = pair(&test_alpn(), stranger(), stranger());
+        near.send_datagram(Bytes::from_static(b"ping")).unwrap();
+        assert_eq!(far.recv_datagram().await.unwrap(), "ping");
+        assert!(far.send_datagram(vec![0; MAX_DATAGRAM_BYTES + 1].into()).is_err());
+        near.close(0, b"");
+        assert!(far.recv_datagram().await.is_err());
+        let (near, _far) = pair_over(&test_alpn(), stranger(), stranger(), Carrier::Tls);
+        assert!(near.send_datagram(Bytes::new()).is_err());
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ mod live;
 mod login;
 mod node;
 mod revoked;
+mod socks;
 mod subsystem;
 mod tcp_link;
 mod terminal;
