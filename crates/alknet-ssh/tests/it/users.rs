@@ -10,10 +10,15 @@ use crate::node::{Client, Node, runs, wait_for};
 /// A user that every system has, with a home that may not exist and a shell that may let nobody in.
 const USER: &str = "nobody";
 
+#[expect(clippy::print_stderr, reason = "a test that was not run must not look as if it had been")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 /// A node at which the bearer of `me` is a peer that is no owner, mapped to [`USER`]; `None` where that cannot be.
 fn mapped(to: &str) -> Option<Node> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can run processes as other users");
+        skipped("only root can run processes as other users");
         return None;
     }
     let node = Node::with(|config| {
@@ -39,7 +44,7 @@ fn with_shell() -> Option<SystemUser> {
     };
     let found = names.filter_map(|name| SystemUser::named(name).unwrap()).find(usable);
     if found.is_none() {
-        eprintln!("SKIPPED: no user of this machine but root has a shell");
+        skipped("no user of this machine but root has a shell");
     }
     found
 }
@@ -60,7 +65,8 @@ fn a_mapped_peers_process_is_its_users_and_nothing_else() {
     assert_eq!(line("Gid:"), vec![gid.to_string(); 4]);
     let mut groups: Vec<u32> = line("Groups:").iter().map(|group| group.parse().unwrap()).collect();
     let mut expected = user.groups.clone();
-    (groups.sort_unstable(), expected.sort_unstable());
+    groups.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(groups, expected);
     assert_eq!(line("CapEff:"), ["0000000000000000"]);
     assert_eq!(line("CapPrm:"), ["0000000000000000"]);
@@ -144,7 +150,7 @@ fn a_mapping_that_leads_nowhere_is_said_so() {
 fn a_user_without_a_shell_gets_none() {
     let nobody = SystemUser::named(USER).unwrap().filter(|user| user.shell.ends_with("nologin") && user.shell.exists());
     let (Some(_), Some(node)) = (nobody, mapped(USER)) else {
-        return eprintln!("SKIPPED: `nobody` has another shell here");
+        return skipped("`nobody` has another shell here");
     };
     let output = node.ssh_as("alice", &node.path("me"), &[], "id").output().unwrap();
     assert!(!output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("uid="), "{output:?}");
