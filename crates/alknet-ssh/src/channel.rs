@@ -12,12 +12,14 @@ use tokio::{io::DuplexStream, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    greeting::Greeting,
     inbox::{Drain, Drained, Inbox, inbox},
     limits::{PATIENT_AFTER_CHANNELS_LEFT, SESSION_PARTING},
     parting::{close_first, part},
     pressure::{OpenChannel, Pressure},
     process::{Exit, Launch, LaunchError, Pipes, Process, SignalTarget},
     pty::Pty,
+    recording::Recorder,
     relay::{Ends, Input, Output, STDERR, feed, send_output},
     subsystem::Served,
 };
@@ -76,12 +78,12 @@ pub(crate) async fn serve(
         }
     };
     let started = tokio::task::spawn_blocking(move || start_process(launch, &permit, signals)).await;
-    let (mut process, mut ends) = match started.map_err(io::Error::other) {
+    let Started { mut process, mut ends, recorder, greeting } = match started.map_err(io::Error::other) {
         Ok(Ok(started)) => started,
         Ok(Err(error)) => return refuse(&writer, &error.to_string(), &around.pressure).await,
         Err(error) => return refuse(&writer, &error.to_string(), &around.pressure).await,
     };
-    match relay(&process, &mut ends, &mut drain, input, &writer, &around).await {
+    match relay(&process, &mut ends, recorder, greeting, &mut drain, input, &writer, &around).await {
         Ended::Finished(exit) => {
             process.reap();
             finish(&writer, &handle, exit, &mut drain, &around.pressure).await;
@@ -152,20 +154,35 @@ async fn serve_subsystem(
     finish(writer, handle, Exit::Status(status), &mut drain, &around.pressure).await;
 }
 
-fn start_process(launch: Launch, permit: &Permit, signals: SignalTarget) -> Result<(Process, Ends), LaunchError> {
-    let pty: Option<Arc<Pty>> = launch.terminal.as_ref().map(|(pty, _)| pty.clone());
-    let (process, pipes) = Process::start(launch, permit, signals)?;
-    let ends = |pipes: Option<Pipes>| match (pipes, pty) {
-        (Some(pipes), _) => Ends::of_pipes(pipes),
-        (None, Some(pty)) => Ok(Ends::of_terminal(&pty)),
-        (None, None) => Err(io::Error::other("a process without streams")),
-    };
-    Ok((process, ends(pipes).map_err(LaunchError::Streams)?))
+/// A process that runs, and what goes with it.
+struct Started {
+    process: Process,
+    ends: Ends,
+    recorder: Option<Recorder>,
+    greeting: Option<Greeting>,
 }
 
+fn start_process(launch: Launch, permit: &Permit, signals: SignalTarget) -> Result<Started, LaunchError> {
+    let account = launch.account(permit)?;
+    let recorder = launch.record(&account, permit)?;
+    let greeting = Greeting::of(&launch, &account, recorder.is_some());
+    let pty: Option<Arc<Pty>> = launch.terminal.as_ref().map(|(pty, _)| pty.clone());
+    let (process, pipes) = Process::start(launch, account, permit, signals)?;
+    let ends = |pipes: Option<Pipes>| match (pipes, pty) {
+        (Some(pipes), _) => Ends::of_pipes(pipes),
+        (None, Some(pty)) => Ok(Ends::of_terminal(&pty, recorder.clone())),
+        (None, None) => Err(io::Error::other("a process without streams")),
+    };
+    let ends = ends(pipes).map_err(LaunchError::Streams)?;
+    Ok(Started { process, ends, recorder, greeting })
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is another end of what is joined here")]
 async fn relay(
     process: &Process,
     ends: &mut Ends,
+    recorder: Option<Recorder>,
+    greeting: Option<Greeting>,
     drain: &mut Drain,
     input: Inbox,
     writer: &ChannelWriteHalf<Msg>,
@@ -184,13 +201,30 @@ async fn relay(
         }
     };
     let ending = async {
-        let output = send_output(stdout, writer, None, &around.pressure);
+        let output = async {
+            if let Some(Greeting { text, stream }) = greeting {
+                let _waiting = around.pressure.sending();
+                // A connection that is gone is noticed below.
+                let _ = match stream {
+                    None => writer.data_bytes(text).await,
+                    Some(stream) => writer.extended_data_bytes(stream, text).await,
+                };
+            }
+            send_output(stdout, writer, None, &around.pressure).await
+        };
         tokio::join!(process.exited(), output, errors).0
+    };
+    let unrecorded = async {
+        match &recorder {
+            Some(recorder) => recorder.broken().await,
+            None => std::future::pending().await,
+        }
     };
     tokio::select! {
         () = feeding => Ended::Cut(None),
         exit = ending => exit.map_or(Ended::Cut(None), Ended::Finished),
         why = drain.run() => Ended::Cut(Some(why)),
+        () = unrecorded => Ended::Cut(None),
         () = around.life.cancelled() => Ended::Cut(None),
     }
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc, time::Du
 
 use russh::{Limits, MethodKind, MethodSet, SshId, server};
 
-use crate::{ForwardPolicy, HostKey, algorithms, limits};
+use crate::{ForwardPolicy, HostKey, RecordingPolicy, algorithms, limits};
 
 /// How the server presents itself and whom its processes run as.
 #[derive(Debug, Clone)]
@@ -19,6 +19,12 @@ pub struct SshConfig {
     pub home: PathBuf,
     /// Whose processes run as another user of the system instead, by peer name. The node must run as root.
     pub users: BTreeMap<String, String>,
+    /// What clients are shown before they log in.
+    pub banner: Option<String>,
+    /// The file with the message of the day, for login shells on a terminal.
+    pub motd: Option<PathBuf>,
+    /// Whose terminal sessions are recorded.
+    pub recording: Option<RecordingPolicy>,
     /// Variables that a client may set: names, or beginnings of names followed by `*`.
     pub env_allow: Vec<String>,
     /// What may be forwarded. Nothing, until there are rules.
@@ -41,6 +47,9 @@ impl SshConfig {
             shell: shell.into(),
             home: home.into(),
             users: BTreeMap::new(),
+            banner: None,
+            motd: None,
+            recording: None,
             env_allow: ["LANG", "LC_*", "TERM", "COLORTERM", "TZ"].map(str::to_owned).to_vec(),
             forward: Arc::default(),
             limits: SshLimits::default(),

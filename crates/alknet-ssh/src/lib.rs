@@ -26,6 +26,7 @@ mod fingerprint;
 mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
+mod greeting;
 mod handler;
 mod host_key;
 mod inbox;
@@ -40,6 +41,7 @@ mod policy;
 mod pressure;
 mod process;
 mod pty;
+mod recording;
 mod relay;
 mod session;
 mod socks;
@@ -67,6 +69,9 @@ pub use live::{KILL_SCOPE, LiveSession, LiveSessions, SESSIONS_SCOPE};
 pub use policy::{
     Direction, Explained, Explanation, ForwardPolicy, ForwardRule, ForwardTarget, InvalidDirection,
     InvalidForwardTarget, InvalidRule,
+};
+pub use recording::{
+    Page, RECORDINGS_SCOPE, Recorded, RecordedSession, RecordingError, RecordingLimits, RecordingPolicy, Recordings,
 };
 pub use socks::{OnRefusal, Proxy, Reach, ReachError, Target, TargetHost};
 pub use subsystem::{Served, Subsystem, SubsystemError, Subsystems};

@@ -92,6 +92,29 @@ pub const MAX_ENV_BYTES: usize = 4 * 1024;
 /// Longest terminal name, in bytes; a client that has no `TERM` names none.
 pub const MAX_TERM_BYTES: usize = 64;
 
+/// Largest message of the day that is shown, in bytes; what is beyond is not.
+pub const MAX_MOTD_BYTES: u64 = 64 * 1024;
+/// Most bytes of one recording of a session.
+pub const MAX_RECORDING_BYTES: u64 = 64 * 1024 * 1024;
+/// Most bytes of all recordings that have ended.
+pub const MAX_RECORDINGS_BYTES: u64 = 1024 * 1024 * 1024;
+/// Age at which a recording is thrown away.
+pub const MAX_RECORDING_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Longest text of one event in a recording, in bytes; in JSON it is at most six times as long.
+pub const MAX_RECORDED_EVENT_BYTES: usize = 16 * 1024;
+/// Longest first line of a recording, in bytes.
+pub const MAX_RECORDING_HEAD_BYTES: u64 = 64 * 1024;
+/// Longest command in the first line of a recording, in characters.
+pub const MAX_RECORDED_COMMAND_CHARS: usize = 4 * 1024;
+/// Bytes of a recording that are read at a time.
+pub const RECORDING_PAGE_BYTES: usize = 256 * 1024;
+/// Bytes of a recording that are written at a time.
+pub const RECORDING_BUFFER_BYTES: usize = 64 * 1024;
+/// How long what was shown may wait to be written: a node that is killed loses so much.
+pub const RECORDING_DELAY: Duration = Duration::from_millis(500);
+/// Pieces of output that wait to be written before the session waits too.
+pub const MAX_QUEUED_EVENTS: usize = 16;
+
 /// Largest file of the system's users or groups that is read, in bytes.
 pub const MAX_USER_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Longest name of a subsystem, in bytes.

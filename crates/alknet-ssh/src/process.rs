@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use alknet_core::{PeerAddr, Permit, PermitError};
@@ -29,8 +29,10 @@ use crate::{
     SshConfig,
     account::{Account, AccountError, Users},
     environment::{self, ClientEnv, Terminal},
+    limits::MAX_RECORDED_COMMAND_CHARS,
     login::Right,
     pty::Pty,
+    recording::{self, Head, Recorder, Shown, Who},
     watched::watch,
 };
 
@@ -48,6 +50,45 @@ pub(crate) struct Launch {
     pub(crate) terminal: Option<(Arc<Pty>, OwnedFd)>,
 }
 
+impl Launch {
+    /// Whom the process runs as, which the bearer of the permit decides. Blocks.
+    pub(crate) fn account(&self, permit: &Permit) -> Result<Account, LaunchError> {
+        let identity = permit.identity().ok_or_else(|| AccountError::NotMapped(String::new()))?;
+        Ok(Account::of(identity, &self.users, &self.config)?)
+    }
+
+    /// Starts to record what the terminal shows, if there is one and the policy says so. Blocks.
+    pub(crate) fn record(&self, account: &Account, permit: &Permit) -> Result<Option<Recorder>, LaunchError> {
+        let (Some((pty, _)), Some(policy), Some(identity)) =
+            (&self.terminal, &self.config.recording, permit.identity())
+        else {
+            return Ok(None);
+        };
+        if !policy.covers(identity) {
+            return Ok(None);
+        }
+        let sizes = pty.sizes();
+        let size = *sizes.borrow();
+        let asked = self.command.as_ref().or(self.original_command.as_ref());
+        let command =
+            asked.map(|line| String::from_utf8_lossy(line).chars().take(MAX_RECORDED_COMMAND_CHARS).collect());
+        let head = Head {
+            version: 2,
+            width: size.ws_col,
+            height: size.ws_row,
+            timestamp: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            command,
+            env: Shown { term: pty.term().to_owned(), shell: account.shell.display().to_string() },
+            alknet: Who {
+                identity: identity.id().to_owned(),
+                user: account.name.clone(),
+                address: self.addr.to_string(),
+            },
+        };
+        recording::begin(policy, &head, sizes).map(Some).map_err(LaunchError::Recording)
+    }
+}
+
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
@@ -57,6 +98,8 @@ pub(crate) enum LaunchError {
     Account(#[from] AccountError),
     #[error("cannot run {}: {source}", shell.display())]
     Spawn { shell: PathBuf, source: io::Error },
+    #[error("this session is to be recorded, which fails: {0}")]
+    Recording(io::Error),
     #[error("the streams of the process cannot be watched: {0}")]
     Streams(io::Error),
 }
@@ -105,15 +148,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the process. The permit says that it may be.
+    /// Starts the process as `account`. The permit says that it may be.
     pub(crate) fn start(
         launch: Launch,
+        account: Account,
         permit: &Permit,
         target: SignalTarget,
     ) -> Result<(Self, Option<Pipes>), LaunchError> {
         permit.require(launch.right.scope())?;
-        let identity = permit.identity().ok_or_else(|| AccountError::NotMapped(String::new()))?;
-        let account = Account::of(identity, &launch.users, &launch.config)?;
         let shell = account.shell.clone();
         Self::spawn(launch, account, target).map_err(|source| LaunchError::Spawn { shell, source })
     }

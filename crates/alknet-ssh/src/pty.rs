@@ -17,9 +17,12 @@ use rustix::{
     pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt},
     termios::{LocalModes, OptionalActions, SpecialCodeIndex, Winsize, tcgetattr, tcgetpgrp, tcsetattr, tcsetwinsize},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, unix::AsyncFd};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, unix::AsyncFd},
+    sync::watch,
+};
 
-use crate::{terminal_modes, watched::watch};
+use crate::{terminal_modes, watched::watch as watched};
 
 /// What a client wants its terminal to be.
 pub(crate) struct TerminalRequest<'a> {
@@ -31,6 +34,7 @@ pub(crate) struct TerminalRequest<'a> {
 /// An open pseudo-terminal. Closing it (dropping the last clone) hangs up whoever still has it as a terminal.
 pub(crate) struct Pty {
     master: AsyncFd<OwnedFd>,
+    sizes: watch::Sender<Winsize>,
     path: PathBuf,
     term: String,
 }
@@ -48,7 +52,8 @@ impl Pty {
         tcsetattr(&slave, OptionalActions::Now, &termios)?;
         tcsetwinsize(&master, request.size)?;
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
-        Ok((Self { master: watch(master)?, path, term: request.term.to_owned() }, slave))
+        let sizes = watch::Sender::new(request.size);
+        Ok((Self { master: watched(master)?, sizes, path, term: request.term.to_owned() }, slave))
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -61,7 +66,14 @@ impl Pty {
 
     /// Changes the size; the kernel tells the foreground processes.
     pub(crate) fn resize(&self, size: Winsize) -> io::Result<()> {
-        Ok(tcsetwinsize(&self.master, size)?)
+        tcsetwinsize(&self.master, size)?;
+        self.sizes.send_replace(size);
+        Ok(())
+    }
+
+    /// The size, and its changes from now on.
+    pub(crate) fn sizes(&self) -> watch::Receiver<Winsize> {
+        self.sizes.subscribe()
     }
 
     /// The processes in the foreground of the terminal, if there are any.

@@ -15,6 +15,7 @@ use crate::{
     pressure::Pressure,
     process::Pipes,
     pty::{Pty, PtyIo},
+    recording::Recorder,
 };
 
 /// Number of an SSH channel's stream for errors (RFC 4254, 5.2).
@@ -53,9 +54,9 @@ impl Ends {
         std::future::pending().await
     }
     /// Takes both directions of a terminal.
-    pub(crate) fn of_terminal(pty: &Arc<Pty>) -> Self {
+    pub(crate) fn of_terminal(pty: &Arc<Pty>, recorder: Option<Recorder>) -> Self {
         let stdin = Some(Input::Terminal(PtyIo(pty.clone())));
-        Self { stdin, stdout: Output::Terminal(PtyIo(pty.clone())), stderr: None }
+        Self { stdin, stdout: Output::Terminal(PtyIo(pty.clone()), recorder), stderr: None }
     }
 }
 
@@ -89,7 +90,8 @@ impl Input {
 /// Where a channel's output comes from.
 pub(crate) enum Output {
     Pipe(pipe::Receiver),
-    Terminal(PtyIo),
+    /// What it shows may be recorded.
+    Terminal(PtyIo, Option<Recorder>),
     Subsystem(ReadHalf<DuplexStream>),
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),
@@ -102,10 +104,20 @@ impl Output {
     fn stream(&mut self) -> &mut (dyn AsyncRead + Send + Unpin) {
         match self {
             Self::Pipe(pipe) => pipe,
-            Self::Terminal(pty) => pty,
+            Self::Terminal(pty, _) => pty,
             Self::Subsystem(stream) => stream,
             Self::Tcp(socket) => socket,
             Self::Unix(socket) => socket,
+        }
+    }
+    /// Reads more into `buffer`. It is recorded before anybody sees it.
+    async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let read = self.stream().read_buf(buffer).await?;
+        match self {
+            Self::Terminal(_, Some(recorder)) if !recorder.output(&buffer[buffer.len() - read..]).await => {
+                Err(io::Error::other("the recording has ended"))
+            }
+            _ => Ok(read),
         }
     }
     fn grow(&self) {
@@ -209,7 +221,7 @@ where
             buffer.reserve(chunk);
         }
         let room = buffer.capacity();
-        let read = match output.stream().read_buf(&mut buffer).await {
+        let read = match output.read(&mut buffer).await {
             Ok(0) => return Sent::All,
             Ok(read) => read,
             Err(_) => return Sent::Broken,

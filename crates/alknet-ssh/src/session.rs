@@ -16,6 +16,7 @@ use crate::{
     SshConfig, Subsystems,
     channel::{self, Surroundings, Work},
     environment::ClientEnv,
+    greeting::as_sent,
     limits::{MAX_TERM_BYTES, SUBSYSTEM_BUFFER_BYTES},
     login::{Login, LoginGate, Right},
     pressure::{ChannelKind, OpenChannel, Pressure},
@@ -180,6 +181,10 @@ fn signal_of(name: &Sig) -> Option<Signal> {
 
 impl Handler for ClientSession {
     type Error = Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.config.banner.as_deref().map(as_sent))
+    }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
         let accepted = self.login.would_accept(user, offer.public_key, offer.algorithm);

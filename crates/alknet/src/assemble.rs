@@ -104,7 +104,7 @@ pub async fn assemble(
     let call = Arc::new(CallHandler::new(registry, authenticator.clone()));
     let bytes = BytesHandler::new(tickets, authenticator, sessions.clone());
     let bytes = Arc::new(PerStream(Arc::new(bytes)));
-    let ssh_config = settings::ssh(current.config(), identity)?;
+    let ssh_config = settings::ssh(current.config(), identity, data)?;
     let (ssh_identities, subsystems) = (identities.clone(), Subsystems::default());
     let ssh =
         SshServer::new(ssh_config, ssh_identities, authorizer.clone(), sessions.clone(), ssh_sessions, subsystems);

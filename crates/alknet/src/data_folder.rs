@@ -101,6 +101,10 @@ impl DataFolder {
     pub fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")
     }
+    /// The recordings of SSH sessions.
+    pub fn recordings(&self) -> PathBuf {
+        self.root.join("recordings")
+    }
     /// The names of the nodes to which this one lends its operations.
     pub fn heads(&self) -> PathBuf {
         self.root.join("heads.json")

@@ -4,7 +4,7 @@ use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use alknet_core::{HostPort, Maintenance, Ticket};
 use alknet_net::{Endpoint, EndpointConfig, NodeCredentials};
-use alknet_ssh::SSH;
+use alknet_ssh::{Recordings, SSH};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
@@ -174,6 +174,12 @@ impl RunningNode {
             store.events().prune(&task).await.err().map(|error| error.to_string()),
             store.queues().prune(&task).await.err().map(|error| error.to_string()),
         ];
+        let (recordings, limits) =
+            (Recordings::at(self.data.recordings()), self.config.current().config().ssh.recording_limits());
+        let pruned = tokio::task::spawn_blocking(move || recordings.prune(&task, &limits)).await;
+        if let Ok(Err(error)) = pruned {
+            tracing::warn!(%error, "old recordings were not thrown away");
+        }
         for error in done.into_iter().flatten() {
             tracing::warn!(%error, "old rows were not thrown away");
         }
@@ -197,7 +203,7 @@ impl RunningNode {
         let changes: Vec<Change> = diff(&self.config.current(), &loaded);
         let roles = loaded.config().roles().map_err(|error| error.to_string())?;
         self.node.store.check_roles(&roles).map_err(|error| error.to_string())?;
-        let ssh = settings::ssh(loaded.config(), &self.identity).map_err(|failure| failure.to_string())?;
+        let ssh = settings::ssh(loaded.config(), &self.identity, &self.data).map_err(|failure| failure.to_string())?;
         let http = settings::http(loaded.config()).map_err(|failure| failure.to_string())?;
         let certificate =
             settings::web_certificate(loaded.config(), &self.data).map_err(|failure| failure.to_string())?;

@@ -1,25 +1,28 @@
 //! From the configuration's words to what each subsystem takes.
 
-use std::{env, fs, path::PathBuf, sync::Arc};
+use std::{env, fs, io::Read, path::PathBuf, sync::Arc};
 
 use alknet_http::{AllowedHosts, Decoy, DecoyFolder, HttpConfig};
 use alknet_net::{AbuseGate, WebCertificate, generate_self_signed};
-use alknet_ssh::{SshConfig, SystemUser};
+use alknet_ssh::{RecordingPolicy, SshConfig, SystemUser};
 use alknet_store::Store;
 
 use crate::{
-    config::{self, Config},
+    config::{self, Banner, Config, MAX_BANNER_BYTES},
     data_folder::DataFolder,
     failure::Failure,
     identity::NodeIdentity,
 };
 
 /// What the SSH server is told.
-pub fn ssh(config: &Config, identity: &NodeIdentity) -> Result<SshConfig, Failure> {
+pub fn ssh(config: &Config, identity: &NodeIdentity, data: &DataFolder) -> Result<SshConfig, Failure> {
     let user = own_user();
     let shell = config.ssh.shell().unwrap_or(user.shell);
     let mut ssh = SshConfig::new(identity.ssh_host_key(), user.name, shell, user.home);
     ssh.users = config.ssh.users.iter().map(|(peer, user)| (peer.to_string(), user.clone())).collect();
+    ssh.banner = config.ssh.banner().map(banner).transpose()?;
+    ssh.motd = config.ssh.motd();
+    ssh.recording = Some(recording(config, data)).filter(|policy| !policy.who.is_empty());
     ssh.env_allow = config.ssh.env_allow.iter().map(|pattern| pattern.as_str().to_owned()).collect();
     ssh.limits.login_grace = config.ssh.login_grace;
     Ok(ssh)
@@ -31,6 +34,26 @@ pub async fn gate(config: &Config, store: &Store) -> Result<AbuseGate, Failure> 
     gate.set_exempt(config.gate.exempt.clone());
     gate.remember_in(Arc::new(store.gate_scores())).await?;
     Ok(gate)
+}
+
+fn recording(config: &Config, data: &DataFolder) -> RecordingPolicy {
+    let (who, limits) = (config.ssh.record.clone(), config.ssh.recording_limits());
+    RecordingPolicy { folder: data.recordings(), who, limits }
+}
+
+/// What clients are shown before they log in.
+fn banner(banner: Banner<'_>) -> Result<String, Failure> {
+    let path = match banner {
+        Banner::Text(text) => return Ok(text.to_owned()),
+        Banner::File(path) => path,
+    };
+    let mut text = String::new();
+    let read = fs::File::open(path).and_then(|file| file.take(MAX_BANNER_BYTES + 1).read_to_string(&mut text));
+    read.map_err(|error| Failure::from(error).while_doing(format_args!("cannot read ssh.banner {}", path.display())))?;
+    if text.len() as u64 > MAX_BANNER_BYTES {
+        return Err(Failure::usage(format!("ssh.banner {} is larger than {MAX_BANNER_BYTES} bytes", path.display())));
+    }
+    Ok(text)
 }
 
 /// What the HTTP handler is told.

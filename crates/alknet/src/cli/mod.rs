@@ -25,6 +25,7 @@ mod service_tree;
 mod services;
 mod ssh;
 mod ssh_config;
+mod ssh_replay;
 mod ssh_sessions;
 mod status;
 mod stop;

@@ -1,9 +1,9 @@
-//! `alknet ssh sessions` and `alknet ssh kill`.
+//! `alknet ssh sessions`, `alknet ssh kill` and `alknet ssh replay`.
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Place, output};
+use super::{Place, output, ssh_replay::Replay};
 use crate::{
     failure::Failure,
     node_client::NodeClient,
@@ -20,14 +20,16 @@ pub enum SessionsVerb {
         /// Its number in `alknet ssh sessions`
         id: u64,
     },
+    Replay(Replay),
 }
 
 impl SessionsVerb {
     /// Runs the command.
     pub async fn run(self, place: &Place) -> Result<(), Failure> {
-        let node = NodeClient::running(place).await?;
         match self {
+            Self::Replay(verb) => verb.run(place).await,
             Self::Sessions => {
+                let node = NodeClient::running(place).await?;
                 let sessions: SshSessions = node.call("ssh/sessions", &json!({})).await?;
                 if place.json {
                     return output::json(&sessions);
@@ -36,6 +38,7 @@ impl SessionsVerb {
                 output::table(["ID", "IDENTITY", "ADDRESS", "SINCE", "CHANNELS", "IN", "OUT", "CREDENTIAL"], &rows)
             }
             Self::Kill { id } => {
+                let node = NodeClient::running(place).await?;
                 let ended: SessionView = node.call("ssh/kill", &SessionId { id }).await?;
                 if place.json {
                     return output::json(&ended);

@@ -171,7 +171,7 @@ fn key_called(name: &str) -> Option<&'static str> {
 }
 
 /// The store's rule for names, without the dot, which separates the parts of a key here.
-fn is_role_name(name: &str) -> bool {
+pub(super) fn is_role_name(name: &str) -> bool {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
     !name.is_empty() && name.len() <= MAX_ROLE_NAME_BYTES && name.bytes().all(good)
 }

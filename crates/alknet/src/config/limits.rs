@@ -19,6 +19,10 @@ pub const MAX_QUOTED_BYTES: usize = 96;
 pub const MAX_DRAIN: Duration = MINUTE.saturating_mul(60);
 /// Shortest and longest time to log in over SSH.
 pub const LOGIN_GRACE: (Duration, Duration) = (Duration::from_secs(1), MINUTE.saturating_mul(10));
+/// Shortest and longest age at which a recording may go.
+pub const RECORD_AGE: (Duration, Duration) = (MINUTE.saturating_mul(60), DAY.saturating_mul(3650));
+/// Largest banner, in bytes.
+pub const MAX_BANNER_BYTES: u64 = 16 * 1024;
 /// Shortest and longest setting for the life of an auth token.
 pub const TOKEN_LIFETIME: (Duration, Duration) = (Duration::from_secs(1), DAY.saturating_mul(365));
 /// Ranges of addresses that can be exempt from the gate's scores.

@@ -22,8 +22,9 @@ mod users;
 
 pub use diff::{Change, diff};
 pub use error::ConfigError;
+pub use limits::MAX_BANNER_BYTES;
 pub use load::{Entry, Loaded, Sources, load};
-pub use schema::{Config, Decoy, LogConfig, LogFormat};
+pub use schema::{Banner, Config, Decoy, LogConfig, LogFormat};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
@@ -11,6 +11,7 @@ use std::{
 use alknet_call::Balance;
 use alknet_core::{HostPort, PeerName, limits::MAX_TICKET_ADDRESSES};
 use alknet_net::{AddressRange, PublicUrl};
+use alknet_ssh::{Recorded, RecordingLimits};
 use alknet_store::{Role, RoleError, Roles};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracing_subscriber::EnvFilter;
@@ -18,7 +19,8 @@ use tracing_subscriber::EnvFilter;
 use super::{
     addresses::{Advertised, EnvPattern, HostName, ListenAddr, RedirectUrl},
     defaults::ROLES,
-    limits::{LOGIN_GRACE, MAX_DRAIN, MAX_EXEMPT_RANGES, TOKEN_LIFETIME},
+    file::is_role_name,
+    limits::{LOGIN_GRACE, MAX_DRAIN, MAX_EXEMPT_RANGES, RECORD_AGE, TOKEN_LIFETIME},
     paths::AbsolutePath,
     timespan::Timespan,
     users::system_users,
@@ -160,6 +162,18 @@ pub struct SshConfig {
     /// Whose processes run as which user of the system, by peer name; the others' run as the node's own user.
     #[serde(deserialize_with = "system_users")]
     pub users: BTreeMap<PeerName, String>,
+    banner: String,
+    #[serde(deserialize_with = "parsed_unless_empty")]
+    motd: Option<AbsolutePath>,
+    /// Whose terminal sessions are recorded.
+    #[serde(deserialize_with = "recorded")]
+    pub record: Vec<Recorded>,
+    #[serde(deserialize_with = "positive")]
+    record_max_mib: u64,
+    #[serde(deserialize_with = "positive")]
+    record_total_mib: u64,
+    #[serde(deserialize_with = "record_age")]
+    record_age: Duration,
     /// How long logging in may take.
     #[serde(deserialize_with = "login_grace")]
     pub login_grace: Duration,
@@ -170,6 +184,33 @@ impl SshConfig {
     pub fn shell(&self) -> Option<PathBuf> {
         self.shell.as_ref().map(|shell| shell.0.clone())
     }
+    /// What is shown before a login.
+    pub fn banner(&self) -> Option<Banner<'_>> {
+        match self.banner.as_str() {
+            "" => None,
+            path if path.starts_with('/') => Some(Banner::File(Path::new(path))),
+            text => Some(Banner::Text(text)),
+        }
+    }
+    /// The file with the message of the day.
+    pub fn motd(&self) -> Option<PathBuf> {
+        self.motd.as_ref().map(|motd| motd.0.clone())
+    }
+    /// How much of recordings is kept.
+    pub fn recording_limits(&self) -> RecordingLimits {
+        let bytes = |mib: u64| mib.saturating_mul(1024 * 1024);
+        let (each_bytes, all_bytes) = (bytes(self.record_max_mib), bytes(self.record_total_mib));
+        RecordingLimits { each_bytes, all_bytes, age: self.record_age }
+    }
+}
+
+/// What SSH clients are shown before they log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Banner<'a> {
+    /// This text.
+    Text(&'a str),
+    /// What is in this file.
+    File(&'a Path),
 }
 
 /// `[tokens]`
@@ -329,6 +370,27 @@ fn drain_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Erro
 
 fn login_grace<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     span_within(from, LOGIN_GRACE.0, LOGIN_GRACE.1)
+}
+
+fn record_age<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    span_within(from, RECORD_AGE.0, RECORD_AGE.1)
+}
+
+/// Peers, `role:NAME` and `*`.
+fn recorded<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Recorded>, D::Error> {
+    let one = |text: String| {
+        let who: Recorded = text.parse().unwrap_or_else(|never| match never {});
+        let known = match &who {
+            Recorded::Everybody => true,
+            Recorded::Role(role) => is_role_name(role),
+            Recorded::Peer(name) => name.parse::<PeerName>().is_ok_and(|parsed| parsed.as_str() == name),
+        };
+        let quoted = super::error::quoted(&text);
+        known
+            .then_some(who)
+            .ok_or_else(|| D::Error::custom(format!("{quoted}: write a peer's name, \"role:NAME\" or \"*\"")))
+    };
+    Vec::<String>::deserialize(from)?.into_iter().map(one).collect()
 }
 
 fn token_lifetime<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {

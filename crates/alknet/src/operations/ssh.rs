@@ -1,10 +1,12 @@
-//! `ssh/*`: who is logged in over SSH.
+//! `ssh/*`: who is logged in over SSH, and what was recorded of it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alknet_call::{CallError, ErrorCode, Nothing, Operation, RegisterError, RegistryBuilder};
 use alknet_core::PermitError;
-use alknet_ssh::{KILL_SCOPE, LiveSession, SESSIONS_SCOPE};
+use alknet_ssh::{
+    KILL_SCOPE, LiveSession, RECORDINGS_SCOPE, RecordedSession, RecordingError, Recordings, SESSIONS_SCOPE,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +47,57 @@ pub struct SshSessions {
     pub sessions: Vec<SessionView>,
 }
 
+/// One recording.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RecordingView {
+    /// What it is called.
+    pub id: String,
+    /// Whose session it was.
+    pub identity: String,
+    /// The user of the system that it ran as.
+    pub user: String,
+    /// From where.
+    pub address: String,
+    /// The command; absent for a login shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// When it began, in seconds since 1970.
+    pub began_at: u64,
+    /// When something was last written, in seconds since 1970.
+    pub written_at: u64,
+    /// Its size, in bytes.
+    pub bytes: u64,
+    /// Whether the session still goes on.
+    pub live: bool,
+}
+
+/// Output of `ssh/recordings`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SshRecordings {
+    /// The recordings, oldest first.
+    pub recordings: Vec<RecordingView>,
+}
+
+/// Input of `ssh/recording.read`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReadRecording {
+    /// What it is called.
+    pub id: String,
+    /// Where to begin: 0, or `next` of the page before.
+    #[serde(default)]
+    pub offset: u64,
+}
+
+/// Output of `ssh/recording.read`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RecordingPage {
+    /// Whole lines of the file, which is an asciicast of version 2.
+    pub text: String,
+    /// Where the next page begins; absent at the end of what there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
 /// Registers `ssh/*`.
 pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Result<(), RegisterError> {
     let live = foundation.ssh_sessions.clone();
@@ -70,7 +123,53 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
                 }
             }),
     )?;
+    recordings(registry, Recordings::at(foundation.data.recordings()))
+}
+
+fn recordings(registry: &mut RegistryBuilder, recordings: Recordings) -> Result<(), RegisterError> {
+    let archive = recordings.clone();
+    registry.register(
+        Operation::query("ssh/recordings")
+            .title("List the recordings of SSH sessions")
+            .access(scoped(RECORDINGS_SCOPE))
+            .handler(move |context, _: Nothing| {
+                let archive = archive.clone();
+                async move {
+                    let found = block(move || archive.list(&context.permit)).await?;
+                    Ok(SshRecordings { recordings: found.into_iter().map(recording).collect() })
+                }
+            }),
+    )?;
+    registry.register(
+        Operation::query("ssh/recording.read")
+            .title("Read a recording, page by page")
+            .access(scoped(RECORDINGS_SCOPE))
+            .handler(move |context, input: ReadRecording| {
+                let archive = recordings.clone();
+                async move {
+                    let page = block(move || archive.read(&context.permit, &input.id, input.offset)).await?;
+                    Ok(RecordingPage { text: page.text, next: page.next })
+                }
+            }),
+    )?;
     Ok(())
+}
+
+/// Reads files where it holds nobody up.
+async fn block<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, RecordingError> + Send + 'static,
+) -> Result<T, CallError> {
+    let done = tokio::task::spawn_blocking(read).await.map_err(CallError::internal)?;
+    done.map_err(|error| match error {
+        RecordingError::Unknown(_) => CallError::not_found(error.to_string()),
+        RecordingError::Permit(error) => denied(error),
+        RecordingError::Unreadable { .. } => CallError::internal(error),
+    })
+}
+
+fn recording(found: RecordedSession) -> RecordingView {
+    let RecordedSession { id, identity, user, address, command, began_at, written_at, bytes, live } = found;
+    RecordingView { id, identity, user, address, command, began_at, written_at, bytes, live }
 }
 
 fn view(session: LiveSession) -> SessionView {

@@ -1,0 +1,332 @@
+//! The folder of the recordings.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use alknet_core::{Maintenance, Permit, PermitError};
+use rustix::{
+    fs::{FlockOperation, flock},
+    termios::Winsize,
+};
+use tokio::sync::watch;
+
+use super::{Head, Recorder, RecordingPolicy};
+use crate::limits::{
+    MAX_RECORDING_AGE, MAX_RECORDING_BYTES, MAX_RECORDING_HEAD_BYTES, MAX_RECORDINGS_BYTES, RECORDING_PAGE_BYTES,
+};
+
+/// The scope for listing and reading recordings.
+pub const RECORDINGS_SCOPE: &str = "ssh:recordings";
+/// How the files end.
+const SUFFIX: &str = ".cast";
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordingLimits {
+    /// Bytes of one recording; it ends there, the session goes on.
+    pub each_bytes: u64,
+    /// Bytes of all that have ended; the oldest go first.
+    pub all_bytes: u64,
+    /// Age at which a recording goes, counted from its end.
+    pub age: Duration,
+}
+
+impl Default for RecordingLimits {
+    fn default() -> Self {
+        Self { each_bytes: MAX_RECORDING_BYTES, all_bytes: MAX_RECORDINGS_BYTES, age: MAX_RECORDING_AGE }
+    }
+}
+
+/// The recordings of a node.
+#[derive(Debug, Clone)]
+pub struct Recordings {
+    folder: PathBuf,
+}
+
+/// One recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedSession {
+    /// What it is called.
+    pub id: String,
+    /// Whose session it was.
+    pub identity: String,
+    /// The user of the system that it ran as.
+    pub user: String,
+    /// From where.
+    pub address: String,
+    /// The command, unless it was a login shell.
+    pub command: Option<String>,
+    /// When it began, in seconds since 1970.
+    pub began_at: u64,
+    /// When something was last written, in seconds since 1970.
+    pub written_at: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it is still being written.
+    pub live: bool,
+}
+
+/// Part of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Whole lines.
+    pub text: String,
+    /// Where the next page begins; `None` at the end of what there is.
+    pub next: Option<u64>,
+}
+
+/// Why a recording was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// There is none of that name.
+    #[error("there is no recording `{}`", .0.escape_debug())]
+    Unknown(String),
+    /// The permit does not cover it, or was revoked.
+    #[error(transparent)]
+    Permit(#[from] PermitError),
+    /// The folder or a file could not be read.
+    #[error("the recordings in {} cannot be read", folder.display())]
+    Unreadable {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Recordings {
+    /// Names the folder; touches nothing.
+    pub const fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// All recordings, the oldest first. Needs [`RECORDINGS_SCOPE`]. Blocks.
+    pub fn list(&self, permit: &Permit) -> Result<Vec<RecordedSession>, RecordingError> {
+        permit.require(RECORDINGS_SCOPE)?;
+        let ids = self.ids().map_err(|source| self.unreadable(source))?;
+        let mut found: Vec<_> = ids.into_iter().filter_map(|id| self.describe(id)).collect();
+        found.sort_by(|one, other| (one.began_at, &one.id).cmp(&(other.began_at, &other.id)));
+        Ok(found)
+    }
+
+    /// Lines of a recording from the byte `offset` on, which is 0 or where a page before ended. Needs [`RECORDINGS_SCOPE`]. Blocks.
+    pub fn read(&self, permit: &Permit, id: &str, offset: u64) -> Result<Page, RecordingError> {
+        permit.require(RECORDINGS_SCOPE)?;
+        let unknown = || RecordingError::Unknown(id.chars().take(128).collect());
+        let path = self.path(id).ok_or_else(unknown)?;
+        match page(&path, offset) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(unknown()),
+            page => page.map_err(|source| self.unreadable(source)),
+        }
+    }
+
+    /// Throws away what is too old or too much. What is still being written stays. Blocks.
+    pub fn prune(&self, _task: &Maintenance, limits: &RecordingLimits) -> io::Result<()> {
+        prune(&self.folder, limits, SystemTime::now())
+    }
+
+    fn unreadable(&self, source: io::Error) -> RecordingError {
+        RecordingError::Unreadable { folder: self.folder.clone(), source }
+    }
+
+    fn ids(&self) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let id_of =
+            |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.strip_suffix(SUFFIX).map(str::to_owned);
+        Ok(entries.filter_map(id_of).filter(|id| is_id(id)).collect())
+    }
+
+    fn path(&self, id: &str) -> Option<PathBuf> {
+        is_id(id).then(|| self.folder.join(format!("{id}{SUFFIX}")))
+    }
+
+    /// What the first line and the file system say; `None` for what is no recording, and for one that is thrown away meanwhile.
+    fn describe(&self, id: String) -> Option<RecordedSession> {
+        let file = open(&self.path(&id)?).ok()?;
+        let (metadata, live) = (file.metadata().ok()?, is_live(&file));
+        let mut line = Vec::new();
+        BufReader::new(file.take(MAX_RECORDING_HEAD_BYTES)).read_until(b'\n', &mut line).ok()?;
+        let head: Head = serde_json::from_slice(&line).ok()?;
+        Some(RecordedSession {
+            id,
+            identity: head.alknet.identity,
+            user: head.alknet.user,
+            address: head.alknet.address,
+            command: head.command,
+            began_at: head.timestamp,
+            written_at: metadata.modified().map_or(0, unix_seconds),
+            bytes: metadata.len(),
+            live,
+        })
+    }
+}
+
+/// Makes the file of a new recording and starts to write it. Fails where it could not be kept. Blocks.
+pub(crate) fn begin(policy: &RecordingPolicy, head: &Head, sizes: watch::Receiver<Winsize>) -> io::Result<Recorder> {
+    DirBuilder::new().recursive(true).mode(0o700).create(&policy.folder)?;
+    if let Err(error) = prune(&policy.folder, &policy.limits, SystemTime::now()) {
+        tracing::warn!(%error, "old recordings were not thrown away");
+    }
+    let file = create(&policy.folder, &format!("{}-{}", head.timestamp, head.alknet.identity))?;
+    // Whoever throws recordings away tries to take this lock.
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    let line = head.line();
+    file.write_all_at(line.as_bytes(), 0)?;
+    (&file).seek(SeekFrom::End(0))?;
+    let left = policy.limits.each_bytes.saturating_sub(line.len() as u64);
+    Ok(Recorder::start(file.into(), left, sizes))
+}
+
+fn create(folder: &Path, name: &str) -> io::Result<File> {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    for id in std::iter::once(name.to_owned()).chain(numbered) {
+        let path = folder.join(format!("{id}{SUFFIX}"));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
+    }
+    Err(io::Error::other("the numbers ran out"))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// Whether its writer still holds the file's lock.
+fn is_live(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+fn page(path: &Path, offset: u64) -> io::Result<Page> {
+    let file = open(path)?;
+    if offset >= file.metadata()?.len() {
+        return Ok(Page { text: String::new(), next: None });
+    }
+    let mut bytes = vec![0; RECORDING_PAGE_BYTES];
+    let read = read_at(&file, &mut bytes, offset)?;
+    // A line that is not whole yet is not told yet.
+    let whole = bytes[..read].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    bytes.truncate(whole);
+    let next = (whole > 0).then_some(offset.saturating_add(whole as u64));
+    Ok(Page { text: String::from_utf8_lossy(&bytes).into_owned(), next })
+}
+
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset.saturating_add(filled as u64))? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// Removes what has ended and is too old, then the oldest of what is too much.
+fn prune(folder: &Path, limits: &RecordingLimits, now: SystemTime) -> io::Result<()> {
+    let mut ended = Vec::new();
+    for id in Recordings::at(folder.to_owned()).ids()? {
+        let path = folder.join(format!("{id}{SUFFIX}"));
+        let Ok(file) = open(&path) else { continue };
+        let metadata = file.metadata()?;
+        if metadata.is_file() && !is_live(&file) {
+            ended.push((metadata.modified()?, metadata.len(), path));
+        }
+    }
+    ended.sort();
+    let mut all: u64 = ended.iter().map(|(_, bytes, _)| bytes).sum();
+    for (written, bytes, path) in ended {
+        let old = now.duration_since(written).is_ok_and(|age| age > limits.age);
+        if old || all > limits.all_bytes {
+            fs::remove_file(path)?;
+            all -= bytes;
+        }
+    }
+    Ok(())
+}
+
+/// A recording is called by the second of its beginning and its peer: nothing that leads out of the folder.
+fn is_id(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    text.starts_with(|c: char| c.is_ascii_digit()) && text.len() <= 128 && text.bytes().all(good)
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &Path, id: &str, bytes: usize, age_s: u64) -> PathBuf {
+        let path = folder.join(format!("{id}{SUFFIX}"));
+        fs::write(&path, "x".repeat(bytes)).unwrap();
+        let written = SystemTime::now() - Duration::from_secs(age_s);
+        File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+        path
+    }
+
+    /// SES-45.
+    #[test]
+    fn the_old_go_and_then_the_oldest_of_too_much_but_never_a_live_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = RecordingLimits { each_bytes: 0, all_bytes: 250, age: Duration::from_secs(1000) };
+        let old = file(dir.path(), "1-a", 10, 2000);
+        let live = file(dir.path(), "2-a", 1000, 3000);
+        let (oldest, newer, newest) =
+            (file(dir.path(), "3-a", 100, 30), file(dir.path(), "4-a", 100, 20), file(dir.path(), "5-a", 100, 10));
+        let foreign = dir.path().join("notes.txt");
+        fs::write(&foreign, "x").unwrap();
+        let held = File::open(&live).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        prune(dir.path(), &limits, SystemTime::now()).unwrap();
+        assert!(!old.exists() && !oldest.exists());
+        assert!(live.exists() && newer.exists() && newest.exists() && foreign.exists());
+        drop(held);
+        prune(dir.path(), &limits, SystemTime::now()).unwrap();
+        assert!(!live.exists());
+        prune(&dir.path().join("nowhere"), &limits, SystemTime::now()).unwrap();
+    }
+
+    /// SES-46.
+    #[test]
+    fn ids_lead_nowhere_else() {
+        assert!(is_id("1795320000-alice-2") && is_id("1-a.b"));
+        for bad in ["", "..", "../1", "1/2", "a", "1-A", "1_", "1\0", &"1".repeat(129)] {
+            assert!(!is_id(bad), "{bad}");
+        }
+        assert_eq!(Recordings::at("/r".into()).path("7-a"), Some("/r/7-a.cast".into()));
+    }
+
+    /// SES-46.
+    #[test]
+    fn pages_are_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1-a.cast");
+        let line = format!("{}\n", "x".repeat(RECORDING_PAGE_BYTES / 3));
+        fs::write(&path, format!("{}half", line.repeat(5))).unwrap();
+        let (mut offset, mut whole, mut pages) = (0, String::new(), 0);
+        while let Some(next) = {
+            let page = page(&path, offset).unwrap();
+            whole.push_str(&page.text);
+            page.next
+        } {
+            (offset, pages) = (next, pages + 1);
+        }
+        assert_eq!((whole, pages), (line.repeat(5), 3));
+        assert_eq!(page(&path, u64::MAX).unwrap().next, None);
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("2-a.cast")).unwrap();
+        assert!(page(&dir.path().join("2-a.cast"), 0).is_err());
+    }
+}
