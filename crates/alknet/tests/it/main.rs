@@ -12,6 +12,7 @@ mod in_process;
 mod iroh_client;
 mod life_cycle;
 mod roles;
+mod ssh_sessions;
 mod subscribe;
 mod system_users;
 mod tokens;
