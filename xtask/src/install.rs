@@ -35,6 +35,9 @@ pub const SSH_BENCH_PACKAGES: &[&str] = &["openssh-client", "openssh-server"];
 /// The same of the benchmark of calls; it starts servers of its own.
 pub const PEERS_BENCH_PACKAGES: &[&str] = &["nats-server"];
 
+/// What reads the gate's lines in the log. Debian would start its service, which bans addresses: nobody expects that of a test run.
+const LOG_READER: &str = "fail2ban";
+
 /// Python packages for the scripts of `interop/`: independent implementations to ask for a second opinion.
 const PYTHON_PACKAGES: &[&str] = &["aioquic", "asyncssh", "bip-utils", "cryptography", "pexpect"];
 
@@ -44,6 +47,7 @@ const NEXTEST_VERSION: &str = "0.9.151";
 /// Everything that `cargo xtask test` needs.
 pub fn for_tests(root: &Path) -> Result<()> {
     debian(TEST_PACKAGES)?;
+    log_reader()?;
     python_packages()?;
     nextest(root)
 }
@@ -70,6 +74,18 @@ pub fn debian(packages: &[&str]) -> Result<()> {
     run::plain(&mut apt(&install)?).context("installing Debian packages")
 }
 
+/// Installs fail2ban for its `fail2ban-regex`. Where it was not there its service stays off, until somebody unmasks it.
+fn log_reader() -> Result<()> {
+    if missing_packages(&[LOG_READER]).is_empty() {
+        return Ok(());
+    }
+    if runs("systemctl", &["--version"]) {
+        println!("keeping {LOG_READER} from running: `systemctl unmask {LOG_READER}` lets it");
+        run::plain(&mut as_root(&["systemctl", "mask", LOG_READER])?)?;
+    }
+    debian(&[LOG_READER])
+}
+
 fn missing_packages<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     let mut query = Command::new("dpkg-query");
     query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(packages);
@@ -85,28 +101,38 @@ fn missing_in<'a>(listing: &str, packages: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn apt(arguments: &[&str]) -> Result<Command> {
-    let asks = env::var_os("CI").is_none() && std::io::stdin().is_terminal();
     let mut words: Vec<&str> = Vec::new();
-    if !is_root() {
-        ensure!(runs("sudo", &["--version"]), "run as root (there is no sudo): apt-get {}", arguments.join(" "));
-        words.push("sudo");
-        if !asks {
-            words.push("-n");
-        }
-    }
-    if !asks {
+    if !asks() {
         words.extend(["env", "DEBIAN_FRONTEND=noninteractive"]);
     }
     words.extend(["apt-get", "-o", "Acquire::Retries=3"]);
-    if !asks {
+    if !asks() {
         // Yes, and plain lines: a log has no use for a progress bar.
         words.extend(["-y", "-qq", "-o", "Dpkg::Use-Pty=0"]);
     }
     words.extend(arguments);
-    let (program, rest) = words.split_first().context("because apt-get was just added")?;
+    as_root(&words)
+}
+
+/// Whether somebody is there to be asked.
+fn asks() -> bool {
+    env::var_os("CI").is_none() && std::io::stdin().is_terminal()
+}
+
+fn as_root(words: &[&str]) -> Result<Command> {
+    let mut all: Vec<&str> = Vec::new();
+    if !is_root() {
+        ensure!(runs("sudo", &["--version"]), "run as root (there is no sudo): {}", words.join(" "));
+        all.push("sudo");
+        if !asks() {
+            all.push("-n");
+        }
+    }
+    all.extend(words);
+    let (program, rest) = all.split_first().context("because a command was given")?;
     let mut command = Command::new(program);
     command.args(rest);
-    if !asks {
+    if !asks() {
         command.stdin(Stdio::null());
     }
     Ok(command)

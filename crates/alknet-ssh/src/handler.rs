@@ -179,6 +179,8 @@ fn quietly(ended: Result<(), russh::Error>) -> Result<(), ServeError> {
         Err(russh::Error::InactivityTimeout | russh::Error::KeepaliveTimeout) => {
             Err(ServeError::Lost("silent for too long".into()))
         }
+        // An old client, and nothing to hold against anybody.
+        Err(russh::Error::NoCommonAlgo { .. }) => Err(ServeError::Lost("no algorithm in common".into())),
         Err(_) => Err(ServeError::misbehaved("broke the SSH protocol")),
     }
 }

@@ -85,15 +85,18 @@ impl Told<'_> {
         let (ip, port) = (self.addr.ip(), self.addr.port());
         let standing = match score.penalised_for(self.now) {
             Some(left) => format!("penalised for {} s", left.div_ceil(1000)),
-            None => format!("{} of {} points", whole(score.points(self.now)), self.threshold / 1000),
+            None => format!("{} of {} points", points(score.points(self.now)), self.threshold / 1000),
         };
         format!("{} from {ip} port {port} on {} ({standing})", self.offence, self.door)
     }
 }
 
-/// Points as people read them: whatever there is of one counts.
-pub(super) const fn whole(thousandths: u64) -> u64 {
-    thousandths.div_ceil(1000)
+/// Points with one decimal where there is one: never more than there are.
+fn points(thousandths: u64) -> String {
+    match (thousandths / 1000, thousandths / 100 % 10) {
+        (whole, 0) => whole.to_string(),
+        (whole, tenths) => format!("{whole}.{tenths}"),
+    }
 }
 
 /// A penalty begins.
@@ -149,7 +152,7 @@ mod tests {
         assert_eq!(line(Offence::FailedAuthentication, 1), format!("failed authentication {from} (2 of 20 points)"));
         assert_eq!(line(Offence::NoAuthentication, 1), format!("no authentication in time {from} (4 of 20 points)"));
         assert_eq!(line(Offence::BadFrame, 1), format!("bad frame {from} (6 of 20 points)"));
-        assert_eq!(line(Offence::Flood, 1), format!("flood {from} (7 of 20 points)"));
+        assert_eq!(line(Offence::Flood, 1), format!("flood {from} (6.2 of 20 points)"));
         assert_eq!(line(Offence::ProtocolCrash, 3), format!("protocol crash {from} (penalised for 60 s)"));
     }
 

@@ -85,7 +85,7 @@ fn table(sources: Vec<SourceView>) -> Result<(), Failure> {
         let penalty = source.penalised_for_s.map_or_else(|| "-".to_owned(), |left| output::duration(left * 1000));
         let last = source.offences.last();
         let (at, what) = last.map(|last| (output::utc(last.at), format!("{} on {}", last.offence, last.door))).unzip();
-        let points = format!("{} of {}", source.points.ceil(), source.penalty_at);
+        let points = format!("{} of {}", tenths(source.points), source.penalty_at);
         [source.source, penalty, points, source.level.to_string(), at.unwrap_or_default(), what.unwrap_or_default()]
     };
     let rows: Vec<_> = sources.into_iter().map(row).collect();
@@ -123,6 +123,11 @@ fn verdict(source: &SourceView) -> String {
             )
         }
         None if source.points == 0.0 => format!("{name} has no points{nth}"),
-        None => format!("{name} has {} of {} points{nth}", source.points.ceil(), source.penalty_at),
+        None => format!("{name} has {} of {} points{nth}", tenths(source.points), source.penalty_at),
     }
+}
+
+/// Points with at most one decimal: never more than there are.
+fn tenths(points: f64) -> f64 {
+    (points * 10.0).floor() / 10.0
 }

@@ -1,0 +1,418 @@
+#!/usr/bin/env python3
+"""The abuse gate from outside: stalls in every state of a handshake, failures at every door, and the owner, who comes from the very
+same address and gets in. What fail2ban reads in the log.
+
+    abuse_gate.py ALKNET
+
+Needs the packages aioquic, asyncssh and cryptography; fail2ban-regex where it is installed. Prints a line for each check and a total;
+exits 1 when one fails.
+"""
+
+import asyncio
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import ssl
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import asyncssh
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+
+from _call import Calls, tls
+from _node import Node, Report, World, equal, says, wait_until
+
+STALLS = 1000
+FILTER = Path(__file__).resolve().parent.parent / "packaging/fail2ban/filter.d/alknet.conf"
+OFFENCE = re.compile(r"WARN gate: .* from (\S+) port \d+ on ")
+
+
+def gate(node, *arguments):
+    return node.json("gate", *arguments)
+
+
+def standing(node, source="127.0.0.1"):
+    return gate(node, "why", source)["sources"][0]
+
+
+def is_penalised(node, source="127.0.0.1"):
+    return "penalised_for_s" in standing(node, source)
+
+
+def owner_gets_in(node, ssh):
+    begin = time.monotonic()
+    done = subprocess.run([*ssh, "echo in"], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    took = time.monotonic() - begin
+    says(done, 0, "in")
+    if took > 2:
+        raise AssertionError(f"the owner needed {took:.1f} s")
+    return True
+
+
+# Stalls: each function opens one connection and brings it to the state in which it stays.
+
+def client_hello():
+    """A whole ClientHello of OpenSSL's, as a client sends it first."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["alknet/call"])
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.read()
+
+
+def ssh_packet(payload):
+    padding = 8 - (len(payload) + 5) % 8
+    padding += 8 if padding < 4 else 0
+    return struct.pack(">IB", len(payload) + padding + 1, padding) + payload + bytes(padding)
+
+
+def name_list(*names):
+    text = ",".join(names).encode()
+    return struct.pack(">I", len(text)) + text
+
+
+KEXINIT = bytes([20]) + os.urandom(16) + b"".join((
+    name_list("curve25519-sha256"), name_list("ssh-ed25519"), name_list("aes128-gcm@openssh.com"), name_list("aes128-gcm@openssh.com"),
+    name_list("hmac-sha2-256"), name_list("hmac-sha2-256"), name_list("none"), name_list("none"), name_list(), name_list())) + bytes(5)
+ECDH_INIT = bytes([30]) + struct.pack(">I", 32) + b"\x09" + bytes(31)
+VERSION = b"SSH-2.0-stalls\r\n"
+
+RAW = {
+    "nothing": [],
+    "one byte of TLS": [b"\x16"],
+    "half a ClientHello": [client_hello()[:100]],
+    "a ClientHello and nothing more": [client_hello()],
+    "half a version of SSH": [b"SSH-2.0-st"],
+    "a version of SSH": [VERSION],
+    "half a KEXINIT": [VERSION + ssh_packet(KEXINIT)[:60]],
+    "a KEXINIT": [VERSION, ssh_packet(KEXINIT)],
+    "a key exchange without NEWKEYS": [VERSION, ssh_packet(KEXINIT), ssh_packet(ECDH_INIT)],
+}
+
+
+def stalled(port, pieces):
+    stream = socket.create_connection(("127.0.0.1", port), 10)
+    try:
+        for piece in pieces:
+            stream.sendall(piece)
+    except ConnectionError:
+        pass  # Displaced already.
+    return stream
+
+
+def raw_stalls(node, ssh, pieces):
+    """Stalls that never read; the owner comes when all of them are there. GATE-11"""
+    streams = [stalled(node.port, pieces) for _ in range(STALLS)]
+    try:
+        return owner_gets_in(node, ssh)
+    finally:
+        for stream in streams:
+            stream.close()
+
+
+class Silent(asyncssh.SSHClient):
+    """Never says with which key it would log in."""
+    reached = 0
+
+    async def public_key_auth_requested(self):
+        Silent.reached += 1
+        await asyncio.get_running_loop().create_future()
+
+
+class Mute(asyncssh.connection.SSHClientConnection):
+    """Never asks for a service once keys are in use."""
+    reached = 0
+
+    def send_service_request(self, service):
+        Mute.reached += 1
+
+
+async def ssh_stalls(node, ssh, mute):
+    """Stalls behind the key exchange, as many at a time as the client's machine can do."""
+    reached, busy = (Mute if mute else Silent), asyncio.Semaphore(4)
+    reached.reached = 0
+    original = asyncssh.connection.SSHClientConnection
+    asyncssh.connection.SSHClientConnection = Mute if mute else original
+    options = {"username": "me", "known_hosts": None, "config": None, "agent_path": None, "client_factory": Silent,
+               "login_timeout": 120, "compression_algs": None}
+
+    async def stall():
+        async with busy:
+            attempt = asyncio.ensure_future(asyncssh.connect("127.0.0.1", node.port, **options))
+            before = reached.reached
+            for _ in range(100):
+                if attempt.done() or reached.reached > before:
+                    break
+                await asyncio.sleep(0.01)
+        return attempt
+
+    try:
+        attempts = await asyncio.gather(*(stall() for _ in range(STALLS)))
+        # The gate lets fewer and fewer come so far: a newcomer displaces them on their way.
+        if reached.reached < 64:
+            raise AssertionError(f"only {reached.reached} came as far as that")
+        return await asyncio.get_running_loop().run_in_executor(None, owner_gets_in, node, ssh)
+    finally:
+        asyncssh.connection.SSHClientConnection = original
+        for attempt in attempts:
+            attempt.cancel()
+        await asyncio.gather(*attempts, return_exceptions=True)
+
+
+def quic_stalls(node, ssh):
+    """First packets of QUIC whose senders never answer: their address could be anybody's. GATE-03"""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(STALLS):
+            client = QuicConnection(configuration=QuicConfiguration(alpn_protocols=["alknet/call"], verify_mode=ssl.CERT_NONE))
+            client.connect(("127.0.0.1", node.port), now=time.time())
+            for packet, _ in client.datagrams_to_send(now=time.time()):
+                sender.sendto(packet, ("127.0.0.1", node.port))
+        owner_gets_in(node, ssh)
+    wait_until(lambda: gate(node, "why", "127.0.0.1")["unfinished"] == 0, 20, "the stalls are given up")
+    return equal(gate(node, "list"), [])
+
+
+# Offences
+
+def wrong_keys(node, ssh, times):
+    stranger = node.world.root / "stranger"
+    if not stranger.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True, stdin=subprocess.DEVNULL)
+    wrong = [str(stranger) if word == ssh[ssh.index("-i") + 1] else word for word in ssh]
+    for _ in range(times):
+        says(subprocess.run([*wrong, "true"], capture_output=True, text=True, stdin=subprocess.DEVNULL), 255, "Permission denied")
+
+
+def wrong_keys_are_a_penalty(node, ssh):
+    wrong_keys(node, ssh, 11)
+    found = standing(node)
+    equal((found["level"], found["penalty_at"], found["offences"][-1]["offence"]), (1, 20, "failed authentication"))
+    return 0 < found["penalised_for_s"] <= 60
+
+
+def a_proof_leaves_the_score(node, ssh):
+    before = standing(node)
+    owner_gets_in(node, ssh)
+    after = standing(node)
+    equal(after["offences"], before["offences"])
+    return equal((after["level"], after["penalised_for_s"] <= before["penalised_for_s"]), (before["level"], True))
+
+
+def two_places_for_the_penalised(node):
+    """The third of those who say nothing displaces the first. GATE-10"""
+    streams = [stalled(node.port, [VERSION]) for _ in range(3)]
+    try:
+        streams[0].settimeout(3)
+        while streams[0].recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    finally:
+        for stream in streams:
+            stream.close()
+    return True
+
+
+def survives_a_kill(node):
+    """GATE-22"""
+    wait_until(lambda: saved(node), 5, "the penalty is written")
+    node.kill()
+    node.start()
+    found = standing(node)
+    return equal((found["level"], "penalised_for_s" in found, found["offences"] != []), (1, True, True))
+
+
+def saved(node):
+    with sqlite3.connect(f"file:{node.data}/alknet.db?mode=ro", uri=True) as rows:
+        return rows.execute("SELECT count(*) FROM gate_scores WHERE source = '127.0.0.1'").fetchone()[0]
+
+
+def works_without_a_node(node):
+    """GATE-20"""
+    node.stop()
+    equal(is_penalised(node), True)
+    says(node.call("gate", "forgive", "127.0.0.1"), 0, "forgiven: 127.0.0.1")
+    equal(gate(node, "list"), [])
+    node.start()
+    return equal(gate(node, "list"), [])
+
+
+def every_door(node):
+    """Each kind of offence by a client that does it. GATE-01 GATE-02"""
+    def bad_bearer():
+        with tls(node.port, "http/1.1") as stream:
+            stream.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\nConnection: close\r\n\r\n")
+            equal(stream.recv(4096)[9:12], b"401")
+
+    def bad_token():
+        kind, payload = Calls(tls(node.port)).call("node/identify", token="no")
+        equal((kind, payload["code"]), ("call.error", "UNAUTHENTICATED"))
+
+    def bad_call():
+        with tls(node.port) as stream:
+            stream.sendall(struct.pack(">I", 0xFFFFFFFF) + b"{")
+            equal(stream.recv(10), b"")
+
+    def bad_tls():
+        stalled(node.port, [b"\x16\x03\x01\x00\x05\x01\xff\xff\xff\x03"]).recv(100)
+
+    def bad_first_byte():
+        stalled(node.port, [b"\x00"]).close()
+
+    def bad_ssh():
+        stalled(node.port, [VERSION + struct.pack(">IB", 0xFFFFFFFF, 4) + bytes(40)]).recv(100)
+
+    for act, offence, door in (
+            (bad_bearer, "failed authentication", "http/bearer"), (bad_token, "failed authentication", "alknet/call"),
+            (bad_call, "bad frame", "alknet/call"), (bad_tls, "bad frame", "tcp"), (bad_first_byte, "bad frame", "tcp"),
+            (bad_ssh, "protocol crash", "alknet/ssh")):
+        gate_forgives(node)
+        act()
+        found = wait_until(lambda: standing(node)["offences"], 5, f"{act.__name__} counts")
+        equal([(past["offence"], past["door"]) for past in found], [(offence, door)])
+    return True
+
+
+def honest_ways_out(node):
+    """What counts nothing: going away, another program's protocol, a certificate that is not trusted. GATE-03"""
+    gate_forgives(node)
+    stalled(node.port, []).close()
+    stalled(node.port, [b"GET / HTTP/1.1\r\n\r\n"]).close()
+    stalled(node.port, [VERSION]).close()
+    stalled(node.port, [client_hello()]).close()
+    for alpn in ("nothing/known", "http/1.1"):
+        try:
+            context = ssl.create_default_context()
+            context.set_alpn_protocols([alpn])
+            with socket.create_connection(("127.0.0.1", node.port), 5) as stream:
+                context.wrap_socket(stream, server_hostname="localhost").close()
+        except ssl.SSLError:
+            pass
+    wait_until(lambda: gate(node, "why", "127.0.0.1")["unfinished"] == 0, 15, "they are gone")
+    return equal(gate(node, "list"), [])
+
+
+def gate_forgives(node):
+    says(node.call("gate", "forgive", "--all"), 0)
+
+
+def exempt(node, ssh):
+    """Ranges that are exempt keep no score, from a reload on. GATE-13"""
+    gate_forgives(node)
+    Path(f"{node.data}/alknet.toml").write_text('[gate]\nexempt = ["127.0.0.0/8"]\n')
+    os.kill(node.pid, signal.SIGHUP)
+    wait_until(lambda: gate(node, "why", "127.0.0.1")["exempt"], 5, "the reload")
+    wrong_keys(node, ssh, 12)
+    return equal(gate(node, "list"), [])
+
+
+# fail2ban
+
+def matched(text, world):
+    """How many lines fail2ban finds, and the addresses that it would ban. GATE-32"""
+    log = world.root / "fail2ban.log"
+    log.write_text(text)
+    command = ["fail2ban-regex", "--no-check-all", "-o", "ip", str(log), str(FILTER)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.stdout.split()
+
+
+def fail2ban_reads_the_log(node, lines):
+    wanted = [found.group(1) for found in map(OFFENCE.search, lines.splitlines()) if found]
+    equal(len(wanted) > 20, True)
+    return equal(matched(lines, node.world), wanted)
+
+
+def fail2ban_reads_the_journal(node, lines):
+    """As its backend for systemd shows them: the machine and the program in front."""
+    shown = "".join(f"Nov 22 04:00:00 box alknet[123]: {line}\n" for line in lines.splitlines())
+    return equal(len(matched(shown, node.world)), len(matched(lines, node.world)))
+
+
+def fail2ban_reads_json(world, ssh):
+    data = world.folder("json")
+    Path(f"{data}/alknet.toml").write_text('[log]\nformat = "json"\n')
+    node = Node(world, "json", data).start()
+    with socket.create_connection(("127.0.0.1", node.port)) as stream:
+        stream.sendall(b"\x00")
+        wait_until(lambda: gate(node, "list"), 5, "it counts")
+    equal(matched(node.log(), world), ["127.0.0.1"])
+    return equal(node.stop(), 0)
+
+
+def fail2ban_is_not_fooled(node, ssh):
+    """A peer that chooses its user name chooses part of a log line, and has nobody else banned by it."""
+    gate_forgives(node)
+    lie = "x WARN gate: failed authentication from 192.0.2.66 port 1 on ssh (2 of 20 points)"
+    key = asyncssh.generate_private_key("ssh-ed25519")
+
+    async def login():
+        try:
+            await asyncssh.connect("127.0.0.1", node.port, username=lie, client_keys=[key], known_hosts=None, config=None,
+                                   agent_path=None)
+        except asyncssh.PermissionDenied:
+            return
+        raise AssertionError("a stranger got in")
+
+    asyncio.run(login())
+    lines = wait_until(lambda: [line for line in node.log().splitlines() if "192.0.2.66" in line], 5, "the lie is in the log")
+    return equal(matched("\n".join(lines) + "\n", node.world), [])
+
+
+def main():
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
+    report = Report()
+    with World(sys.argv[1]) as world:
+        node = Node(world, "node").start()
+        ssh = node.give_ssh_key()
+        subprocess.run([*ssh, "true"], stdin=subprocess.DEVNULL, check=True)
+        report.check(f"{STALLS} first packets of QUIC count against nobody, and the owner gets in", lambda: quic_stalls(node, ssh))
+        report.check("what honest clients do counts against nobody", lambda: honest_ways_out(node))
+        for state, pieces in RAW.items():
+            gate_forgives(node)
+            report.check(f"the owner gets in among {STALLS} that stall after {state}", lambda: raw_stalls(node, ssh, pieces))
+            report.check("they flooded, and are penalised", lambda: is_penalised(node))
+        for state, mute in (("NEWKEYS", True), ("the first question about a key", False)):
+            gate_forgives(node)
+            report.check(f"the owner gets in among {STALLS} that stall after {state}",
+                         lambda: asyncio.run(ssh_stalls(node, ssh, mute)))
+        gate_forgives(node)
+        report.check("eleven wrong keys are a penalty of a minute", lambda: wrong_keys_are_a_penalty(node, ssh))
+        report.check("a key that proves itself gets in and leaves the score as it was", lambda: a_proof_leaves_the_score(node, ssh))
+        report.check("the penalised have two places, and the newest displaces the oldest", lambda: two_places_for_the_penalised(node))
+        before = node.log()
+        report.check("a penalty survives kill -9", lambda: survives_a_kill(node))
+        ssh[ssh.index("-p") + 1] = str(node.port)
+        report.check("the gate is asked and forgives without a running node", lambda: works_without_a_node(node))
+        ssh[ssh.index("-p") + 1] = str(node.port)
+        report.check("every door counts what it sees", lambda: every_door(node))
+        if shutil.which("fail2ban-regex"):
+            report.check("fail2ban finds every offence in the log", lambda: fail2ban_reads_the_log(node, before + node.log()))
+            report.check("fail2ban finds them in the journal", lambda: fail2ban_reads_the_journal(node, before))
+            report.check("fail2ban finds them in a log of JSON", lambda: fail2ban_reads_json(world, ssh))
+            report.check("fail2ban is not fooled by what peers say", lambda: fail2ban_is_not_fooled(node, ssh))
+        else:
+            report.skip("fail2ban reads the log", "fail2ban-regex is not installed")
+        report.check("ranges that are exempt keep no score", lambda: exempt(node, ssh))
+        report.check("no handler panicked", lambda: equal(node.json("status")["panics"], 0))
+        report.check("the node stops cleanly", lambda: equal(node.stop(), 0))
+    return report.total()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
