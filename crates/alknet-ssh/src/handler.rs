@@ -75,10 +75,10 @@ impl SshServer {
         Arc::new(Self(PerStream(Arc::new(door))))
     }
 
-    /// Serves new connections by another configuration; those that are there go on as they are, but for who runs as whom. The number of
-    /// clients that have not proven a key stays what it was, and so does the name of the system's user.
+    /// Serves new connections by another configuration; those that are there go on as they are, but sessions of whom another user is
+    /// configured for now end. The number of clients that have not proven a key stays what it was, and so does the name of the system's user.
     pub fn set_config(&self, config: SshConfig) {
-        self.0.0.gate.users.store(Arc::new(config.users.clone()));
+        self.0.0.gate.set_users(config.users.clone());
         self.0.0.setup.store(Arc::new(Setup::new(config)));
     }
 }

@@ -51,6 +51,17 @@ pub(crate) struct LoginGate {
     pub(crate) users: ArcSwap<Users>,
 }
 
+impl LoginGate {
+    /// Takes over who runs as whom, and ends the sessions of those for whom that changed: their processes are another user's.
+    pub(crate) fn set_users(&self, users: Users) {
+        let before = self.users.swap(Arc::new(users.clone()));
+        let changed = before.keys().chain(users.keys()).filter(|name| before.get(*name) != users.get(*name));
+        for name in changed {
+            self.sessions.cancel_identity(name);
+        }
+    }
+}
+
 /// One client's way in: from stranger to caller.
 pub(crate) struct Login {
     gate: Arc<LoginGate>,

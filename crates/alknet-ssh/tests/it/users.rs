@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, process::Stdio};
 
 use alknet_core::{AuditKind, AuditOutcome, Identity, ResourceGrants, Scope, ScopeSet};
-use alknet_ssh::SystemUser;
+use alknet_ssh::{HostKey, SshConfig, SystemUser};
 
 use crate::node::{Client, Node, runs, wait_for};
 
@@ -154,6 +154,24 @@ fn a_user_without_a_shell_gets_none() {
     };
     let output = node.ssh_as("alice", &node.path("me"), &[], "id").output().unwrap();
     assert!(!output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("uid="), "{output:?}");
+}
+
+/// SES-07: when somebody is mapped to another user, what runs as the old one ends; who is mapped as before notices nothing.
+#[test]
+fn another_mapping_ends_the_sessions_under_the_old_one() {
+    let Some(user) = with_shell() else { return };
+    let Some(node) = mapped(&user.name) else { return };
+    let config = |to: &str| {
+        let mut config = SshConfig::new(HostKey::from_seed([7; 32].into()), "nodeuser", "/bin/sh", node.dir.path());
+        config.users.insert("alice".into(), to.to_owned());
+        config
+    };
+    let mut client = Client(node.ssh(&[], "exec sleep 600").spawn().unwrap());
+    wait_for("the session", || node.sessions.list().len() == 1);
+    node.server.set_config(config(&user.name));
+    assert!(node.sessions.list().len() == 1 && client.0.try_wait().unwrap().is_none());
+    node.server.set_config(config(USER));
+    wait_for("the client to be cut off", || client.0.try_wait().unwrap().is_some());
 }
 
 /// SSH-41: processes of other users end with their connection too.
