@@ -1,4 +1,4 @@
-//! OpenSSH public key lines, as in `id_ed25519.pub` and `authorized_keys`. Pure: text in, fingerprints out.
+//! OpenSSH public key lines, as in `id_ed25519.pub` and `authorized_keys`. Pure: text in, fingerprints and options out.
 
 use alknet_core::Fingerprint;
 use russh::keys::PublicKey;
@@ -6,6 +6,7 @@ use russh::keys::PublicKey;
 use crate::{
     fingerprint::{RefusedKey, fingerprint},
     limits::{MAX_COMMENT_CHARS, MAX_KEY_FILE_BYTES, MAX_KEY_LINE_BYTES, MAX_LOGGED_CHARS, MIN_RSA_BITS},
+    line_options::{KeyOptionError, LineOptions, split_options},
 };
 
 /// One public key.
@@ -13,6 +14,10 @@ use crate::{
 pub struct PublicKeyLine {
     /// The key: `ed25519:<hex>` for Ed25519, OpenSSH's `SHA256:<base64>` for other types.
     pub fingerprint: Fingerprint,
+    /// What stands before the key, in one spelling; `None` without any. A key with options is one for SSH only.
+    pub options: Option<String>,
+    /// Whether the key signs certificates instead of logging in (`cert-authority`).
+    pub authority: bool,
     /// What stands behind the key, without control characters, cut to 128 characters.
     pub comment: String,
 }
@@ -26,14 +31,14 @@ pub enum PublicKeyError {
     /// More bytes than any key needs.
     #[error("a key line has at most {MAX_KEY_LINE_BYTES} bytes")]
     TooLong,
-    /// An option stands before the key. Options are not enforced yet, and one that is ignored would give away what it was to withhold.
-    #[error("the option `{0}` is not supported; a key line here has no options")]
-    Option(String),
+    /// An option before the key cannot be honoured; to leave it out would give away what it was to withhold.
+    #[error(transparent)]
+    Option(#[from] KeyOptionError),
     /// Neither a key type nor an option.
     #[error("`{0}` is no SSH key type")]
     UnknownType(String),
-    /// A certificate or the key of a certificate authority.
-    #[error("`{0}` is a certificate, which is not supported; give the plain public key")]
+    /// A certificate, which says itself for how long it holds.
+    #[error("`{0}` is a certificate; give the key of its authority, with the option cert-authority")]
     Certificate(String),
     /// DSA is broken.
     #[error("DSA keys are not accepted; make an Ed25519 key")]
@@ -79,10 +84,12 @@ const KEY_TYPES: [&str; 8] = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
-/// Reads one public key line: type, base64, comment (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
+
+/// Reads one public key line: options, type, base64, comment (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
 ///
 /// # Errors
-/// Names what is wrong; a line with options is refused by the name of the first.
+/// Names what is wrong; an option that cannot be honoured by its name.
 pub fn parse_public_key(line: &str) -> Result<PublicKeyLine, PublicKeyError> {
     if line.len() > MAX_KEY_LINE_BYTES {
         return Err(PublicKeyError::TooLong);
@@ -92,9 +99,12 @@ pub fn parse_public_key(line: &str) -> Result<PublicKeyLine, PublicKeyError> {
     if first.starts_with('#') {
         return Err(PublicKeyError::Empty);
     }
-    check_type(first, line)?;
+    let (options, line) = if has_options(first, line) { split_options(line)? } else { ("", line) };
+    let (first, rest) = split_word(line);
+    check_type(first)?;
+    let options = LineOptions::parse(options)?;
     // Tabs and several spaces are as good as one.
-    let (data, comment) = split_word(line.strip_prefix(first).unwrap_or_default());
+    let (data, comment) = split_word(rest);
     let key = PublicKey::from_openssh(&format!("{first} {data}")).map_err(|_| PublicKeyError::Damaged)?;
     let fingerprint = fingerprint(&key).map_err(|refused| match refused {
         RefusedKey::ShortRsa(bits) => PublicKeyError::ShortRsa(bits),
@@ -102,7 +112,7 @@ pub fn parse_public_key(line: &str) -> Result<PublicKeyLine, PublicKeyError> {
         RefusedKey::Type => PublicKeyError::UnknownType(shown(first)),
     })?;
     let comment = comment.trim().chars().filter(|c| !c.is_control()).take(MAX_COMMENT_CHARS).collect();
-    Ok(PublicKeyLine { fingerprint, comment })
+    Ok(PublicKeyLine { fingerprint, options: options.canonical(), authority: options.authority, comment })
 }
 
 /// Reads a whole `authorized_keys` text; empty lines and those that start with `#` are left out.
@@ -124,11 +134,20 @@ pub fn parse_authorized_keys(text: &str) -> Result<Vec<PublicKeyLine>, Authorize
     Ok(keys)
 }
 
-fn check_type(first: &str, line: &str) -> Result<(), PublicKeyError> {
+/// Whether a line that does not begin with a type holds one further on: options may hold white space, and even key types.
+fn has_options(first: &str, line: &str) -> bool {
+    !is_type(first) && line.split_ascii_whitespace().skip(1).any(is_type)
+}
+
+fn is_type(word: &str) -> bool {
+    KEY_TYPES.contains(&word) || word.ends_with(CERTIFICATE_SUFFIX)
+}
+
+fn check_type(first: &str) -> Result<(), PublicKeyError> {
     if first == "ssh-dss" {
         return Err(PublicKeyError::Dsa);
     }
-    if first.ends_with("-cert-v01@openssh.com") {
+    if first.ends_with(CERTIFICATE_SUFFIX) {
         return Err(PublicKeyError::Certificate(shown(first)));
     }
     if KEY_TYPES.contains(&first) {
@@ -137,10 +156,7 @@ fn check_type(first: &str, line: &str) -> Result<(), PublicKeyError> {
     if first.starts_with("-----BEGIN") || first.starts_with("PuTTY-User-Key-File") {
         return Err(PublicKeyError::Private);
     }
-    // Options run up to a key type; their values may hold white space and even key types, so only the first name is read.
-    let has_key = line.split_ascii_whitespace().skip(1).any(|word| KEY_TYPES.contains(&word));
-    let name = first.split(['=', ',', '"']).next().unwrap_or_default();
-    if has_key { Err(PublicKeyError::Option(shown(name))) } else { Err(PublicKeyError::UnknownType(shown(first))) }
+    Err(PublicKeyError::UnknownType(shown(first)))
 }
 
 /// The first word and what follows it.

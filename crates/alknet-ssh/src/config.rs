@@ -1,6 +1,12 @@
 //! What the server is told when it is made.
 
-use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use russh::{Limits, MethodKind, MethodSet, SshId, server};
 
@@ -29,6 +35,11 @@ pub struct SshConfig {
     pub env_allow: Vec<String>,
     /// What may be forwarded. Nothing, until there are rules.
     pub forward: Arc<ForwardPolicy>,
+    /// Absolute path of the keys that are not accepted any more: OpenSSH's key revocation list, or public keys in text. It is read
+    /// again when it changes; while it cannot be read nobody logs in.
+    pub revoked_keys: Option<PathBuf>,
+    /// What tells the time, in seconds since 1970, for keys and certificates that end. Only the first configuration's counts.
+    pub clock: fn() -> u64,
     /// Times and numbers.
     pub limits: SshLimits,
 }
@@ -52,9 +63,15 @@ impl SshConfig {
             recording: None,
             env_allow: ["LANG", "LC_*", "TERM", "COLORTERM", "TZ"].map(str::to_owned).to_vec(),
             forward: Arc::default(),
+            revoked_keys: None,
+            clock: system_clock,
             limits: SshLimits::default(),
         }
     }
+}
+
+fn system_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Times and numbers that an operator may change.

@@ -17,6 +17,7 @@ use crate::{
     live::{Meter, Metered},
     login::LoginGate,
     pressure::Pressure,
+    revocation::Revocations,
     session::{ClientSession, Parts},
     waiting_room::{Place, WaitingRoom},
     wire::Wire,
@@ -68,7 +69,9 @@ impl SshServer {
     ) -> Arc<Self> {
         let (system_user, users) = (config.system_user.clone(), ArcSwap::from_pointee(config.users.clone()));
         let waiting = WaitingRoom::new(config.limits.max_unauthenticated);
-        let gate = Arc::new(LoginGate { identities, authorizer, sessions, system_user, users });
+        let (revocations, now) = (Arc::new(Revocations::default()), config.clock);
+        revocations.set_path(config.revoked_keys.clone());
+        let gate = Arc::new(LoginGate { identities, authorizer, sessions, system_user, users, revocations, now });
         let setup = ArcSwap::from_pointee(Setup::new(config));
         let subsystems = Arc::new(subsystems);
         let door = Door { setup, gate, waiting, live, subsystems, stopping: CancellationToken::new() };
@@ -79,6 +82,7 @@ impl SshServer {
     /// configured for now end. The number of clients that have not proven a key stays what it was, and so does the name of the system's user.
     pub fn set_config(&self, config: SshConfig) {
         self.0.0.gate.set_users(config.users.clone());
+        self.0.0.gate.revocations.set_path(config.revoked_keys.clone());
         self.0.0.setup.store(Arc::new(Setup::new(config)));
     }
 }

@@ -15,13 +15,16 @@
 //! ```
 
 mod account;
+mod address_list;
 mod agent;
 mod algorithms;
 mod authorized_keys;
+mod certificate;
 mod channel;
 mod client;
 mod config;
 mod environment;
+mod expiry;
 mod fingerprint;
 mod forward;
 #[doc(hidden)]
@@ -31,7 +34,9 @@ mod handler;
 mod host_key;
 mod inbox;
 mod key_options;
+mod krl;
 pub mod limits;
+mod line_options;
 mod live;
 mod login;
 mod parting;
@@ -43,6 +48,7 @@ mod process;
 mod pty;
 mod recording;
 mod relay;
+mod revocation;
 mod session;
 mod socks;
 mod subsystem;
@@ -65,6 +71,7 @@ pub use client::{
 pub use config::{SshConfig, SshLimits};
 pub use handler::{PEER_CONTROLLED_LOG_TARGETS, SSH, SSH_ALIAS, SshServer};
 pub use host_key::HostKey;
+pub use line_options::KeyOptionError;
 pub use live::{KILL_SCOPE, LiveSession, LiveSessions, SESSIONS_SCOPE};
 pub use policy::{
     Direction, Explained, Explanation, ForwardPolicy, ForwardRule, ForwardTarget, InvalidDirection,

@@ -205,6 +205,10 @@ pub const UDP_REPLY_LIFE: Duration = Duration::from_secs(300);
 pub const MAX_KEY_LINE_BYTES: usize = 16 * 1024;
 /// Longest `authorized_keys` text, in bytes.
 pub const MAX_KEY_FILE_BYTES: usize = 1024 * 1024;
+/// Longest file of revoked keys, in bytes.
+pub const MAX_REVOCATION_FILE_BYTES: usize = 16 * 1024 * 1024;
+/// How often the file of revoked keys is looked at, besides at each login.
+pub const REVOCATION_TICK: Duration = Duration::from_secs(2);
 /// Longest comment kept from a key line, in characters.
 pub const MAX_COMMENT_CHARS: usize = 128;
 /// Smallest RSA key, in bits.

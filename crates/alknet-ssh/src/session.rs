@@ -151,6 +151,18 @@ impl ClientSession {
     }
 }
 
+impl ClientSession {
+    /// Hands the session's entry to whoever serves the connection.
+    fn begin(&mut self, guard: Option<SessionGuard>) -> Result<Auth, Error> {
+        let Some(guard) = guard else { return Ok(Auth::reject()) };
+        match self.proven.take().map(|proven| proven.send(guard)) {
+            Some(Ok(())) => Ok(Auth::Accept),
+            // Whoever serves the connection has given it up.
+            _ => Err(Error::Disconnect),
+        }
+    }
+}
+
 fn answer(session: &mut Session, id: ChannelId, granted: bool) -> Result<(), Error> {
     if granted { session.channel_success(id) } else { session.channel_failure(id) }
 }
@@ -192,16 +204,13 @@ impl Handler for ClientSession {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
-        let Some(guard) = self.login.prove(user, key.public_key, key.algorithm) else { return Ok(Auth::reject()) };
-        match self.proven.take().map(|proven| proven.send(guard)) {
-            Some(Ok(())) => Ok(Auth::Accept),
-            // Whoever serves the connection has given it up.
-            _ => Err(Error::Disconnect),
-        }
+        let guard = self.login.prove(user, key.public_key, key.algorithm);
+        self.begin(guard)
     }
 
-    async fn auth_openssh_certificate(&mut self, _user: &str, _certificate: &Certificate) -> Result<Auth, Error> {
-        Ok(Auth::reject())
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Error> {
+        let guard = self.login.prove_certified(user, certificate);
+        self.begin(guard)
     }
 
     async fn channel_open_session(

@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use alknet_core::{
-    Alpn, AuditEvent, AuditLog, Credential, Identity, IdentityProvider, KeyPurpose, KeySigner, NodeKey, Peer, PeerAddr,
+    Alpn, AuditEvent, AuditLog, Credential, Fingerprint, Identity, IdentityProvider, KeyPurpose, KeySigner, NodeKey,
+    Peer, PeerAddr, SshGrant,
 };
 use ed25519_dalek::{Signer, SigningKey};
 
@@ -49,16 +50,29 @@ impl KeySigner for TestKeys {
 
 /// Knows who a test says; the control socket's owner is always known.
 #[derive(Default)]
-pub struct TestIdentities(Mutex<HashMap<String, Arc<Identity>>>);
+pub struct TestIdentities {
+    by_label: Mutex<HashMap<String, Arc<Identity>>>,
+    restricted: Mutex<HashMap<Fingerprint, SshGrant>>,
+    authorities: Mutex<HashMap<Fingerprint, Vec<SshGrant>>>,
+}
 
 impl TestIdentities {
     /// Makes the bearer of this credential (by its label) `identity`.
     pub fn know(&self, credential: &Credential, identity: Identity) {
-        self.0.lock().expect("because no test panics in here").insert(credential.label(), Arc::new(identity));
+        lock(&self.by_label).insert(credential.label(), Arc::new(identity));
+    }
+    /// Makes the bearer of this SSH key `identity`, under the options of its line.
+    pub fn know_with_options(&self, key: Fingerprint, identity: Identity, options: &str) {
+        lock(&self.restricted).insert(key, SshGrant { identity: Arc::new(identity), options: options.into() });
+    }
+    /// Makes whoever this key certifies `identity`, besides others, under the options of its line.
+    pub fn trust(&self, authority: Fingerprint, identity: Identity, options: &str) {
+        let grant = SshGrant { identity: Arc::new(identity), options: options.into() };
+        lock(&self.authorities).entry(authority).or_default().push(grant);
     }
     /// Forgets the bearer of this credential.
     pub fn forget(&self, credential: &Credential) {
-        self.0.lock().expect("because no test panics in here").remove(&credential.label());
+        lock(&self.by_label).remove(&credential.label());
     }
 }
 
@@ -67,8 +81,23 @@ impl IdentityProvider for TestIdentities {
         if matches!(credential, Credential::LocalOwner) {
             return Some(Arc::new(Identity::owner(alknet_core::LOCAL_OWNER)));
         }
-        self.0.lock().expect("because no test panics in here").get(&credential.label()).cloned()
+        lock(&self.by_label).get(&credential.label()).cloned()
     }
+    fn ssh_key(&self, key: &Fingerprint) -> Option<SshGrant> {
+        let restricted = lock(&self.restricted).get(key).cloned();
+        let plain = || self.identify(&Credential::SshKey(key.clone()));
+        restricted.or_else(|| plain().map(|identity| SshGrant { identity, options: "".into() }))
+    }
+    fn ssh_authority(&self, key: &Fingerprint) -> Vec<SshGrant> {
+        lock(&self.authorities).get(key).cloned().unwrap_or_default()
+    }
+    fn has_ssh_authorities(&self) -> bool {
+        !lock(&self.authorities).is_empty()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("because no test panics while holding it")
 }
 
 /// Keeps every audit event for the test to look at.

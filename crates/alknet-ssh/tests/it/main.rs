@@ -3,16 +3,19 @@
 
 mod agent;
 mod authorized_keys;
+mod certificates;
 mod client;
 mod corpus;
 mod exec;
 mod flow;
 mod greeting;
 mod hostile;
+mod key_options;
 mod live;
 mod login;
 mod node;
 mod recording;
+mod revocation;
 mod revoked;
 mod socks;
 mod subsystem;

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alknet_core::{AuditKind, AuditOutcome, Authorizer, Credential, Identity, ProtocolHandler, Sessions, Standing};
+use alknet_core::{
+    AuditKind, AuditOutcome, Authorizer, Credential, Fingerprint, Identity, ProtocolHandler, Sessions, Standing,
+};
 use alknet_ssh::{HostKey, LiveSessions, SshConfig, SshServer, Subsystems, parse_public_key};
 use alknet_testkit::identities::{KeptAudit, TestIdentities};
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -74,15 +76,30 @@ impl Node {
         assert!(made.success());
     }
 
-    pub fn credential(&self, name: &str) -> Credential {
+    /// Runs `ssh-keygen` in the node's folder.
+    pub fn keygen(&self, args: &[&str]) -> Output {
+        let output = Command::new("ssh-keygen").current_dir(self.dir.path()).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        output
+    }
+
+    pub fn fingerprint(&self, name: &str) -> Fingerprint {
         let line = std::fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
-        Credential::SshKey(parse_public_key(&line).unwrap().fingerprint)
+        parse_public_key(&line).unwrap().fingerprint
+    }
+
+    pub fn credential(&self, name: &str) -> Credential {
+        Credential::SshKey(self.fingerprint(name))
+    }
+
+    /// Somebody whose rights end with [`Self::remove`].
+    pub fn standing(&self, identity: Identity) -> Identity {
+        identity.with_standing(Standing::at_present(&self.rights))
     }
 
     /// Makes the bearer of a key somebody, until [`Self::remove`].
     pub fn know(&self, name: &str, identity: Identity) {
-        let identity = identity.with_standing(Standing::at_present(&self.rights));
-        self.identities.know(&self.credential(name), identity);
+        self.identities.know(&self.credential(name), self.standing(identity));
     }
 
     /// Takes a peer's rights away, as the store does.
