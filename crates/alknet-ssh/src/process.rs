@@ -32,7 +32,7 @@ use crate::{
     limits::MAX_RECORDED_COMMAND_CHARS,
     login::Right,
     pty::Pty,
-    recording::{self, Head, Recorder, Shown, Who},
+    recording::{self, Head, Recorder, Shown, Who, cells},
     watched::watch,
 };
 
@@ -68,14 +68,14 @@ impl Launch {
             return Ok(None);
         }
         let sizes = pty.sizes();
-        let size = *sizes.borrow();
+        let (columns, rows) = cells(*sizes.borrow());
         let asked = self.command.as_ref().or(self.original_command.as_ref());
         let command =
             asked.map(|line| String::from_utf8_lossy(line).chars().take(MAX_RECORDED_COMMAND_CHARS).collect());
         let head = Head {
             version: 2,
-            width: size.ws_col,
-            height: size.ws_row,
+            width: columns,
+            height: rows,
             timestamp: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             command,
             env: Shown { term: pty.term().to_owned(), shell: account.shell.display().to_string() },

@@ -14,7 +14,7 @@ use alknet_core::Identity;
 pub(crate) use archive::begin;
 pub use archive::{Page, RECORDINGS_SCOPE, RecordedSession, RecordingError, RecordingLimits, Recordings};
 pub(crate) use cast::{Head, Shown, Who};
-pub(crate) use recorder::Recorder;
+pub(crate) use recorder::{Recorder, cells};
 
 /// Whose terminal sessions are recorded, where, and how much of them.
 #[derive(Debug, Clone)]

@@ -45,6 +45,12 @@ impl Recorder {
     }
 }
 
+/// The size as players take it: that of a plain terminal where the client did not say any.
+pub(crate) fn cells(size: Winsize) -> (u16, u16) {
+    let or = |given: u16, usual: u16| if given == 0 { usual } else { given };
+    (or(size.ws_col, 80), or(size.ws_row, 24))
+}
+
 struct Writing {
     file: File,
     began: Instant,
@@ -68,8 +74,8 @@ impl Writing {
                 biased;
                 () = sleep_until(self.flush_at), if !was_empty => self.write().await?,
                 Ok(()) = sizes.changed() => {
-                    let size = *sizes.borrow_and_update();
-                    cast::resize(self.began.elapsed(), size.ws_col, size.ws_row, &mut self.lines);
+                    let (columns, rows) = cells(*sizes.borrow_and_update());
+                    cast::resize(self.began.elapsed(), columns, rows, &mut self.lines);
                 }
                 event = queue.recv() => match event {
                     Some((at, data)) => self.encoder.output(at.duration_since(self.began), &data, &mut self.lines),

@@ -33,12 +33,13 @@ use crate::{
 ///   ssh -o ProxyCommand='alknet ssh -W %h:%p box' user@behind
 ///   alknet ssh sessions --json
 ///   alknet ssh kill 17
+///   alknet ssh replay --list
 #[derive(Args)]
 #[command(
     verbatim_doc_comment,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    subcommand_value_name = "sessions|kill",
+    subcommand_value_name = "sessions|kill|replay",
     subcommand_help_heading = "Commands for the sessions of this node"
 )]
 pub struct Ssh {
