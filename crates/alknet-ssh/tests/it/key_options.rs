@@ -72,7 +72,7 @@ fn nothing_new_is_authorised_once_a_key_has_expired() {
     drop(master);
 }
 
-/// KEY-02, KEY-03.
+/// KEY-02, KEY-03, SES-20.
 #[test]
 fn a_forced_command_runs_whatever_is_asked_for() {
     let node = node("command=\"echo \\\"forced: $SSH_ORIGINAL_COMMAND\\\"\",restrict");
@@ -81,7 +81,7 @@ fn a_forced_command_runs_whatever_is_asked_for() {
     assert_eq!(run(&node, &["-s"], "sftp").1, "forced: sftp\n");
 }
 
-/// KEY-02.
+/// KEY-02, SES-22.
 #[test]
 fn a_terminal_needs_its_option_when_the_key_is_restricted() {
     let node = node("restrict");
