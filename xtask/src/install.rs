@@ -17,13 +17,16 @@ const TEST_PACKAGES: &[&str] = &[
     "build-essential",
     "ca-certificates",
     "curl",
+    "dropbear-bin",
     "faketime",
     "gnutls-bin",
     "iproute2",
     "nghttp2-client",
     "openssh-client",
     "openssl",
+    "putty-tools",
     "python3-venv",
+    "rsync",
     "strace",
     "tmux",
 ];
@@ -39,7 +42,11 @@ pub const PEERS_BENCH_PACKAGES: &[&str] = &["nats-server"];
 const LOG_READER: &str = "fail2ban";
 
 /// Python packages for the scripts of `interop/`: independent implementations to ask for a second opinion.
-const PYTHON_PACKAGES: &[&str] = &["aioquic", "asyncssh", "bip-utils", "cryptography", "pexpect"];
+const PYTHON_PACKAGES: &[&str] =
+    &["aioquic", "ansible-core", "asyncssh", "bip-utils", "cryptography", "paramiko", "pexpect", "ssh-audit"];
+
+/// Packages of npm for the same scripts.
+const NODE_PACKAGES: &[&str] = &["ssh2"];
 
 /// The test runner, in a version known to build with the pinned toolchain.
 const NEXTEST_VERSION: &str = "0.9.151";
@@ -49,6 +56,7 @@ pub fn for_tests(root: &Path) -> Result<()> {
     debian(TEST_PACKAGES)?;
     log_reader()?;
     python_packages()?;
+    node_packages()?;
     nextest(root)
 }
 
@@ -158,11 +166,38 @@ pub fn python() -> PathBuf {
 }
 
 fn virtual_environment() -> Result<PathBuf> {
+    Ok(cache()?.join("venv"))
+}
+
+/// Where node finds the packages of [`NODE_PACKAGES`].
+pub fn node_modules() -> Result<PathBuf> {
+    Ok(cache()?.join("npm/node_modules"))
+}
+
+/// The folder for what is installed for this project alone.
+fn cache() -> Result<PathBuf> {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(".cache"),
     };
-    Ok(cache.join("alknet/venv"))
+    Ok(cache.join("alknet"))
+}
+
+fn node_packages() -> Result<()> {
+    let modules = node_modules()?;
+    if NODE_PACKAGES.iter().all(|name| modules.join(name).join("package.json").exists()) {
+        return Ok(());
+    }
+    if !runs("npm", &["--version"]) {
+        debian(&["nodejs", "npm"])?;
+    }
+    let folder = modules.parent().context("because it was just joined")?;
+    println!("installing {} into {}", NODE_PACKAGES.join(" "), folder.display());
+    std::fs::create_dir_all(folder)?;
+    let mut npm = Command::new("npm");
+    // Without scripts: what they would compile only makes it faster.
+    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]).args(NODE_PACKAGES);
+    run::plain(npm.current_dir(folder).stdin(Stdio::null())).context("installing packages of npm")
 }
 
 fn python_packages() -> Result<()> {

@@ -1,7 +1,7 @@
 //! Runs the scripts of `interop/`: stock clients and independent implementations against a real node.
 //!
 //! A script prints `PASS …` and `FAIL …` lines and ends non-zero on a failure. It gets the binary (as its argument and as
-//! `ALKNET_BIN`), `PYTHON` (an interpreter with the packages) and, where the kit of stock-client scripts is at hand, `KIT` (its
+//! `ALKNET_BIN`), `PYTHON` (an interpreter with the packages), `NODE_MODULES` (npm's) and, where the kit of stock-client scripts is at hand, `KIT` (its
 //! folder). A script that cannot run here says why and ends with status 77; a line `# needs: kit` near its top has it
 //! skipped where there is no kit. Files that begin with `_` are parts of scripts.
 
@@ -110,6 +110,9 @@ fn command(root: &Path, script: &str, binary: &Path, kit: Option<&Path>) -> Comm
     command.arg(script).arg(binary).current_dir(root).env("ALKNET_BIN", binary).env("PYTHON", &python);
     // Lines must arrive as they are printed, not when a buffer is full.
     command.env("PYTHONUNBUFFERED", "1");
+    if let Ok(modules) = install::node_modules() {
+        command.env("NODE_MODULES", modules);
+    }
     match kit {
         Some(folder) => command.env("KIT", folder),
         None => command.env_remove("KIT"),
