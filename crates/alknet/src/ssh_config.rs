@@ -35,6 +35,31 @@ pub struct Client {
     pub data: Option<PathBuf>,
     /// Where the nodes' host keys are remembered.
     pub known_hosts: PathBuf,
+    /// The cipher to try first.
+    pub cipher: FirstCipher,
+}
+
+/// Which cipher this machine is best at. The client's order decides (RFC 4253, 7.1), and that of stock clients does not look at the
+/// processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstCipher {
+    /// With instructions for AES.
+    Aes128Gcm,
+    /// Without.
+    ChaCha20Poly1305,
+}
+
+impl FirstCipher {
+    /// The one for the processor that this runs on.
+    pub fn of_this_machine() -> Self {
+        if alknet_ssh::prefers_aes() { Self::Aes128Gcm } else { Self::ChaCha20Poly1305 }
+    }
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Aes128Gcm => "aes128-gcm@openssh.com",
+            Self::ChaCha20Poly1305 => "chacha20-poly1305@openssh.com",
+        }
+    }
 }
 
 /// A client configuration: the block for `~/.ssh/config`, and the host keys it refers to.
@@ -101,7 +126,8 @@ pub fn render(client: &Client, nodes: &[NodeStanza]) -> Result<Rendered, RenderE
         rendered.block.push_str(&format!(
             "{gap}Host {name}\n    ProxyCommand {program} connect{data} {name} alknet/ssh\n    User {USER}\n    \
              HostKeyAlias {alias}\n    UserKnownHostsFile {known_hosts}\n    StrictHostKeyChecking {checking}\n    \
-             Ciphers ^aes128-gcm@openssh.com\n"
+             Ciphers ^{}\n",
+            client.cipher.name()
         ));
         if let Some(key) = &node.host_key_line {
             rendered.known_hosts.push_str(&format!("{alias} {}\n", host_key(name, key)?));

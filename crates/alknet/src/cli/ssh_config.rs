@@ -18,7 +18,7 @@ use crate::{
     identity::NodeIdentity,
     node_client::NodeClient,
     operations::{node::NodeIdentification, peers::Peers},
-    ssh_config::{Client, NodeStanza, install, render},
+    ssh_config::{Client, FirstCipher, NodeStanza, install, render},
 };
 
 /// Let plain `ssh NAME` reach this node and its peers: print the stanza for ~/.ssh/config, or install it
@@ -42,6 +42,7 @@ impl SshConfig {
             program: env::current_exe()?,
             data: Some(place.data.root().to_owned()),
             known_hosts: place.data.known_hosts(),
+            cipher: FirstCipher::of_this_machine(),
         };
         let rendered = render(&client, &nodes(place).await?)?;
         if !self.install {

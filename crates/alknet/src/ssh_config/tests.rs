@@ -15,7 +15,12 @@ fn node(name: &str, host_key: Option<&str>) -> NodeStanza {
 }
 
 fn client(program: &Path, folder: &Path) -> Client {
-    Client { program: program.into(), data: Some(folder.into()), known_hosts: folder.join("known_hosts") }
+    Client {
+        program: program.into(),
+        data: Some(folder.into()),
+        known_hosts: folder.join("known_hosts"),
+        cipher: FirstCipher::Aes128Gcm,
+    }
 }
 
 /// What the real `ssh` makes of the configuration for `host`; fails when there is no `ssh`, because then nothing is proven.
@@ -34,6 +39,7 @@ fn a_stanza_is_exactly_this() {
         program: "/usr/bin/alknet".into(),
         data: None,
         known_hosts: "/home/me/.local/share/alknet/known_hosts".into(),
+        cipher: FirstCipher::Aes128Gcm,
     };
     let rendered = render(&client, &[node("node", Some(HOST_KEY)), node("box", None)]).unwrap();
     let alias = format!("alknet-{}", key());
@@ -151,4 +157,18 @@ fn broken_markers_are_refused_and_name_their_line() {
     assert_eq!(install(&format!("{BEGIN}\n{END}\n{END}\n"), ""), lonely(3, END));
     let twice = format!("{BEGIN}\n{END}\n{BEGIN}\n{END}\n");
     assert_eq!(install(&twice, ""), Err(InstallError::SecondBlock { line: 3 }));
+}
+
+#[test]
+fn the_cipher_that_the_machine_is_best_at_comes_first() {
+    let folder = Path::new("/home/me");
+    for (cipher, name) in [
+        (FirstCipher::Aes128Gcm, "aes128-gcm@openssh.com"),
+        (FirstCipher::ChaCha20Poly1305, "chacha20-poly1305@openssh.com"),
+    ] {
+        let client = Client { cipher, ..client(Path::new("/usr/bin/alknet"), folder) };
+        let settings = parsed_by_ssh(&render(&client, &[node("node", None)]).unwrap().block, "node");
+        let order = settings.iter().find_map(|line| line.strip_prefix("ciphers ")).unwrap();
+        assert!(order.starts_with(&format!("{name},")) && order.split(',').count() > 3, "{order}");
+    }
 }
