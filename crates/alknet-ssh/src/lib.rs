@@ -83,4 +83,4 @@ pub use recording::{
 pub use socks::{OnRefusal, Proxy, Reach, ReachError, Target, TargetHost};
 pub use subsystem::{Served, Subsystem, SubsystemError, Subsystems};
 pub use system_user::SystemUser;
-pub use udp::{Cleared, Judge, UDP, UdpService, UdpTunnels};
+pub use udp::{UDP, UdpService, UdpTunnels};

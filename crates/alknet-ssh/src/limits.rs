@@ -170,6 +170,8 @@ pub const UDP_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const UDP_QUEUE_DATAGRAMS: usize = 256;
 /// Associations on one connection.
 pub const MAX_UDP_ASSOCIATIONS: usize = 64;
+/// Associations of one identity, over all its connections.
+pub const MAX_UDP_ASSOCIATIONS_PER_IDENTITY: usize = 256;
 /// A connection without an association is ended after so long.
 pub const UDP_CONNECTION_IDLE: Duration = Duration::from_secs(60);
 /// An association on which no datagram moves for so long is ended.

@@ -1,8 +1,8 @@
 //! One association at the node: a client's datagrams to where the policy lets them go, and the answers back.
 
-use std::{io, pin::pin, sync::Arc};
+use std::{io, net::SocketAddr, pin::pin};
 
-use alknet_core::{Caller, Connection, SendStream, ServeError};
+use alknet_core::{Connection, SendStream, ServeError};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -13,10 +13,10 @@ use tokio::{
 
 use super::{
     allowance::Allowance,
+    clearance::{Asker, Cleared},
     destinations::{Correspondents, Destinations, Verdict},
     frame::{Frame, encode_datagram, encode_frame},
     frame_stream::{FrameReader, ReadError},
-    judge::{Cleared, Judge},
     sockets::Sockets,
 };
 use crate::{
@@ -28,9 +28,8 @@ use crate::{
 };
 
 /// What an association is made of.
-pub(super) struct Parts<J> {
-    pub(super) caller: Caller,
-    pub(super) judge: Arc<J>,
+pub(super) struct Parts {
+    pub(super) asker: Asker,
     pub(super) connection: Connection,
     pub(super) number: u32,
     /// The carrier's datagrams for it.
@@ -53,7 +52,7 @@ pub(super) async fn refuse(mut send: SendStream, why: ReachError) -> io::Result<
 }
 
 /// Serves an association until its client ends it, or nothing moved for [`UDP_ASSOCIATION_IDLE`].
-pub(super) async fn serve<J: Judge>(parts: Parts<J>, reader: FrameReader, send: SendStream) -> Result<(), ServeError> {
+pub(super) async fn serve(parts: Parts, reader: FrameReader, send: SendStream) -> Result<(), ServeError> {
     let (answers, outgoing) = mpsc::channel(UDP_QUEUE_DATAGRAMS);
     // The first in an empty queue.
     let _queued = answers.try_send(encode_frame(&Frame::Opened));
@@ -77,8 +76,8 @@ async fn write(mut send: SendStream, mut outgoing: mpsc::Receiver<Bytes>) -> io:
     send.shutdown().await
 }
 
-struct Relay<J> {
-    parts: Parts<J>,
+struct Relay {
+    parts: Parts,
     answers: mpsc::Sender<Bytes>,
     sockets: Sockets,
     destinations: Destinations<Cleared>,
@@ -87,8 +86,8 @@ struct Relay<J> {
     moved: Instant,
 }
 
-impl<J: Judge> Relay<J> {
-    fn new(parts: Parts<J>, answers: mpsc::Sender<Bytes>) -> Self {
+impl Relay {
+    fn new(parts: Parts, answers: mpsc::Sender<Bytes>) -> Self {
         let now = Instant::now();
         Self {
             parts,
@@ -102,10 +101,9 @@ impl<J: Judge> Relay<J> {
     }
 
     async fn run(mut self, mut reader: FrameReader) -> Result<(), ServeError> {
-        let (judge, caller) = (self.parts.judge.clone(), self.parts.caller.clone());
-        let (judge, caller) = (&judge, &caller);
-        let ask = |target: Target| async move {
-            let verdict = judge.judge(caller, &target).await;
+        let asker = self.parts.asker.clone();
+        let ask = |target: Target| async {
+            let verdict = asker.ask(&target).await;
             (target, verdict)
         };
         let mut judgements = FuturesUnordered::new();
@@ -135,6 +133,7 @@ impl<J: Judge> Relay<J> {
                     if self.moved.elapsed() >= UDP_ASSOCIATION_IDLE {
                         return Ok(());
                     }
+                    self.prune();
                     None
                 }
             };
@@ -172,9 +171,16 @@ impl<J: Judge> Relay<J> {
         }
     }
 
+    /// Gives back what is not used any more, and is deaf to who is no longer allowed.
+    fn prune(&mut self) {
+        for fallen in self.destinations.prune(Instant::now()) {
+            fallen.what.iter().for_each(|addr| self.correspondents.forget(*addr));
+        }
+    }
+
     /// Hands an answer to the client: as a datagram of the carrier where that takes it, else on the stream, where it is lost if the client
     /// does not keep up.
-    fn inwards(&mut self, payload: &[u8], from: std::net::SocketAddr) {
+    fn inwards(&mut self, payload: &[u8], from: SocketAddr) {
         let now = Instant::now();
         if !self.correspondents.admits(from, now) {
             return;
@@ -190,10 +196,7 @@ impl<J: Judge> Relay<J> {
 
 /// Sends to the first of the checked addresses that there is a way to.
 fn deliver(sockets: &mut Sockets, heard: &mut Correspondents, cleared: &Cleared, payload: &[u8], now: Instant) {
-    if cleared.permit.check().is_err() {
-        return;
-    }
-    for addr in &cleared.addrs {
+    for addr in &cleared.what {
         if sockets.send(payload, *addr).is_ok() {
             return heard.sent(*addr, now);
         }

@@ -17,6 +17,12 @@ use crate::{
 /// What the policy said about a destination: what it may be sent to, or why not.
 pub(super) type Verdict<C> = Result<C, ReachError>;
 
+/// What a destination may be sent to.
+pub(super) trait Clearance {
+    /// Whether rules and rights are still those under which it was given.
+    fn stands(&self) -> bool;
+}
+
 /// The destinations of one association, with what the policy said about each.
 pub(super) struct Destinations<C> {
     known: HashMap<Target, Destination<C>>,
@@ -39,13 +45,14 @@ pub(super) struct Step<'a, C> {
     pub(super) send: Option<&'a C>,
 }
 
-impl<C> Destinations<C> {
+impl<C: Clearance> Destinations<C> {
     pub(super) fn new(now: Instant) -> Self {
         let fresh = Allowance::new(UDP_NEW_DESTINATIONS_PER_SECOND, UDP_NEW_DESTINATIONS_BURST, now);
         Self { known: HashMap::new(), judgements: 0, fresh }
     }
 
-    /// Takes a datagram in. A verdict counts for [`UDP_VERDICT_LIFE`]; while the next is awaited, for a little longer.
+    /// Takes a datagram in. A verdict counts for [`UDP_VERDICT_LIFE`], unless what it gave was taken away; while the next is awaited, for a
+    /// little longer.
     pub(super) fn offer(&mut self, target: &Target, payload: &Bytes, now: Instant) -> Step<'_, C> {
         if !self.known.contains_key(target) && !self.make_room(target, now) {
             return Step { ask: false, send: None };
@@ -53,7 +60,9 @@ impl<C> Destinations<C> {
         let may_ask = self.judgements < MAX_UDP_JUDGEMENTS;
         let Some(destination) = self.known.get_mut(target) else { return Step { ask: false, send: None } };
         destination.used = now;
-        let age = destination.verdict.as_ref().map(|(_, judged)| now.saturating_duration_since(*judged));
+        let stands = |verdict: &Verdict<C>| verdict.as_ref().map_or(true, Clearance::stands);
+        let standing = destination.verdict.as_ref().filter(|(verdict, _)| stands(verdict));
+        let age = standing.map(|(_, judged)| now.saturating_duration_since(*judged));
         let ask = may_ask && !destination.asked && age.is_none_or(|age| age >= UDP_VERDICT_LIFE);
         if ask {
             destination.asked = true;
@@ -74,6 +83,17 @@ impl<C> Destinations<C> {
         destination.asked = false;
         destination.verdict = Some((verdict, now));
         std::mem::take(&mut destination.waiting)
+    }
+
+    /// Lets go of destinations that are idle or no longer allowed; answers with the latter.
+    pub(super) fn prune(&mut self, now: Instant) -> Vec<C> {
+        let gone = self.known.extract_if(|_, destination| {
+            let fell = matches!(&destination.verdict, Some((Ok(cleared), _)) if !cleared.stands());
+            let idle = now.saturating_duration_since(destination.used) >= UDP_REPLY_LIFE;
+            !destination.asked && (fell || idle)
+        });
+        let cleared = gone.filter_map(|(_, destination)| destination.verdict?.0.ok());
+        cleared.filter(|cleared| !cleared.stands()).collect()
     }
 
     /// Enters a destination, for the one that was idle longest if need be; not too many in a short time.
@@ -106,6 +126,11 @@ impl Correspondents {
         self.0.insert(to, now);
     }
 
+    /// Nothing more from there is an answer.
+    pub(super) fn forget(&mut self, addr: SocketAddr) {
+        self.0.remove(&addr);
+    }
+
     /// Whether a datagram from there is an answer.
     pub(super) fn admits(&self, from: SocketAddr, now: Instant) -> bool {
         self.0.get(&from).is_some_and(|at| now.saturating_duration_since(*at) < UDP_REPLY_LIFE)
@@ -117,6 +142,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    thread_local!(static FALLEN: std::cell::Cell<Option<u16>> = const { std::cell::Cell::new(None) });
+
+    impl Clearance for u16 {
+        fn stands(&self) -> bool {
+            FALLEN.get() != Some(*self)
+        }
+    }
 
     fn target(port: u16) -> Target {
         Target::from(SocketAddr::from(([10, 0, 0, 1], port)))
@@ -155,6 +188,24 @@ mod tests {
         assert_eq!(offer(&mut destinations, 1, later + UDP_VERDICT_GRACE), (false, None), "but not for ever");
         assert_eq!(destinations.settle(&target(1), Err(ReachError::Denied), later).len(), 1);
         assert_eq!(offer(&mut destinations, 1, later), (false, None));
+    }
+
+    #[test]
+    fn what_is_taken_away_ends_at_once_and_what_is_idle_is_forgotten() {
+        // SOCKS-17
+        let now = Instant::now();
+        let mut destinations = Destinations::new(now);
+        for port in [1, 2] {
+            offer(&mut destinations, port, now);
+            destinations.settle(&target(port), Ok(port), now);
+        }
+        FALLEN.set(Some(1));
+        assert_eq!(offer(&mut destinations, 2, now), (false, Some(2)));
+        assert_eq!(offer(&mut destinations, 1, now), (true, None), "the policy is asked again");
+        assert_eq!(destinations.settle(&target(1), Ok(1), now).len(), 1);
+        assert_eq!(destinations.prune(now), [1]);
+        assert_eq!(destinations.prune(now + UDP_REPLY_LIFE), [0; 0], "idle, not fallen");
+        assert!(destinations.known.is_empty());
     }
 
     #[test]

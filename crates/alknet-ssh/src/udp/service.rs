@@ -3,7 +3,8 @@
 use std::{pin::pin, sync::Arc};
 
 use alknet_core::{
-    Caller, Connection, Credential, IdentityProvider, Peer, ProtocolHandler, ServeError, SessionKind, Sessions, Stream,
+    Authorizer, Caller, Connection, Credential, IdentityProvider, Peer, ProtocolHandler, ServeError, SessionKind,
+    Sessions, Stream,
 };
 use tokio::{
     sync::mpsc,
@@ -13,34 +14,44 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    accounts::Accounts,
     association::{self, Parts},
+    clearance::Asker,
     demux::{Demux, number_of},
     frame_stream::FrameReader,
-    judge::Judge,
 };
 use crate::{
     limits::{MAX_UDP_ASSOCIATIONS, UDP_CONNECTION_IDLE, UDP_OPEN_TIMEOUT, UDP_QUEUE_DATAGRAMS},
+    policy::ForwardPolicy,
     socks::ReachError,
 };
 
 /// Serves the far end of UDP ASSOCIATE: each stream is an association, whose datagrams leave from sockets of this node.
-pub struct UdpService<J>(Arc<Inner<J>>);
+pub struct UdpService(Arc<Inner>);
 
-struct Inner<J> {
-    judge: Arc<J>,
+struct Inner {
+    policy: Arc<ForwardPolicy>,
+    authorizer: Authorizer,
     identities: Arc<dyn IdentityProvider>,
     sessions: Sessions,
+    accounts: Accounts,
     stopping: CancellationToken,
 }
 
-impl<J: Judge> UdpService<J> {
-    /// Sends where `judge` lets its callers send.
-    pub fn new(judge: Arc<J>, identities: Arc<dyn IdentityProvider>, sessions: Sessions) -> Self {
-        Self(Arc::new(Inner { judge, identities, sessions, stopping: CancellationToken::new() }))
+impl UdpService {
+    /// Sends where `policy` lets its callers send.
+    pub fn new(
+        policy: Arc<ForwardPolicy>,
+        identities: Arc<dyn IdentityProvider>,
+        authorizer: Authorizer,
+        sessions: Sessions,
+    ) -> Self {
+        let (accounts, stopping) = (Accounts::default(), CancellationToken::new());
+        Self(Arc::new(Inner { policy, authorizer, identities, sessions, accounts, stopping }))
     }
 }
 
-impl<J: Judge> ProtocolHandler for UdpService<J> {
+impl ProtocolHandler for UdpService {
     async fn serve(&self, connection: Connection) -> Result<(), ServeError> {
         let demux = Arc::new(Demux::default());
         let mut associations = JoinSet::new();
@@ -84,7 +95,7 @@ fn settle(ended: Result<Result<(), ServeError>, JoinError>) -> Result<(), ServeE
     }
 }
 
-impl<J: Judge> Inner<J> {
+impl Inner {
     /// One stream, from the request for an association to its end.
     async fn associate(
         self: Arc<Self>,
@@ -98,17 +109,17 @@ impl<J: Judge> Inner<J> {
         let mut reader = FrameReader::new(recv);
         let asked = timeout(UDP_OPEN_TIMEOUT, association::asked(&mut reader));
         asked.await.map_err(|_| ServeError::misbehaved("no request for an association in time"))??;
-        if caller.identity.is_none() {
+        let Some(id) = caller.id() else {
             return Ok(association::refuse(send, ReachError::Denied).await?);
-        }
-        let _account = match self.judge.admit(&caller) {
-            Ok(account) => account,
-            Err(why) => return Ok(association::refuse(send, why).await?),
+        };
+        let Some(_account) = self.accounts.enter(id) else {
+            return Ok(association::refuse(send, ReachError::Full).await?);
         };
         let session = self.sessions.register(&caller, SessionKind::Handle);
         let (intake, incoming) = mpsc::channel(UDP_QUEUE_DATAGRAMS);
         let _entry = demux.enter(number, intake);
-        let parts = Parts { caller, judge: self.judge.clone(), connection, number, incoming };
+        let asker = Asker { policy: self.policy.clone(), authorizer: self.authorizer.clone(), caller };
+        let parts = Parts { asker, connection, number, incoming };
         tokio::select! {
             ended = association::serve(parts, reader, send) => ended,
             () = session.token().cancelled() => Ok(()),

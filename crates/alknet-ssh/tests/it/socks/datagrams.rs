@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     fixture::{Here, PATIENCE, Running, name, read_exactly, request},
-    udp_service::Datagrams,
+    udp_service::{Datagrams, rules},
 };
 
 /// A client of the proxy with a relay.
@@ -99,7 +99,8 @@ async fn datagrams_go_there_and_back_whatever_carries_them() {
                 assert_eq!(client.ask(&to, payload).await, (echo, payload.to_vec()), "{carrier:?} {to}");
             }
         }
-        assert_eq!(node.judge.asked.load(std::sync::atomic::Ordering::Acquire), 2, "once for each destination");
+        let asked = node.audit.events().iter().filter(|event| event.action == "ssh/forward.dynamic").count();
+        assert_eq!(asked, 2, "the gate is asked once for each destination");
     }
 }
 
@@ -151,6 +152,20 @@ async fn what_the_policy_refuses_is_told_once_and_not_sent() {
     let echo = echo().await;
     client.ask(&echo.into(), b"y").await;
     assert_eq!(*client._proxy.refused.lock().unwrap(), [(refused, ReachError::Denied)]);
+}
+
+/// SOCKS-17
+#[tokio::test]
+async fn what_changed_rules_forbid_ends_at_once() {
+    let (node, echo) = (Datagrams::over(Carrier::Quic), echo().await);
+    let client = Associated::through(&node).await;
+    client.ask(&echo.into(), b"allowed").await;
+    node.policy.set_rules(rules(&["deny alice dynamic *"]));
+    client.send(&echo.into(), b"forbidden").await;
+    wait_for("the refusal", || !client._proxy.refused.lock().unwrap().is_empty()).await;
+    node.policy.set_rules(rules(&["allow alice dynamic *:1-65535"]));
+    let other = name("localhost", echo.port());
+    assert_eq!(client.ask(&other, b"allowed again").await.1, b"allowed again");
 }
 
 /// SOCKS-12

@@ -1,61 +1,38 @@
 //! A node that serves nothing but datagrams, on connections in memory.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::sync::{Arc, Mutex};
 
 use alknet_core::{
-    AccessRule, Alpn, AuditLog, Authorizer, BoxFuture, Caller, Carrier, Connection, Credential, Demand, DialError,
-    DialTarget, Dialer, Effect, Identity, Peer, ProtocolHandler, ServeError, Sessions,
+    Alpn, Authorizer, BoxFuture, Carrier, Connection, Credential, DialError, DialTarget, Dialer, Identity, Peer,
+    ProtocolHandler, ServeError, Sessions,
 };
-use alknet_ssh::{Cleared, Judge, ReachError, Target, UDP, UdpService, UdpTunnels};
+use alknet_ssh::{ForwardPolicy, ForwardRule, UDP, UdpService, UdpTunnels};
 use alknet_testkit::{
     identities::{KeptAudit, TestIdentities, peer_with_key, stranger},
     memory,
 };
-use tokio::{net::lookup_host, task::JoinHandle};
+use tokio::task::JoinHandle;
+
+/// Alice may send anywhere but to port 9.
+const RULES: &[&str] = &["deny * dynamic *:9", "allow alice dynamic *:1-65535"];
+
+pub fn rules(texts: &[&str]) -> Vec<ForwardRule> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
 
 /// What one connection's service came to.
 pub type Ending = JoinHandle<Result<(), ServeError>>;
 
 /// The node, and whoever dials it.
 pub struct Datagrams {
-    service: Arc<UdpService<TestJudge>>,
-    pub judge: Arc<TestJudge>,
+    service: Arc<UdpService>,
+    pub policy: Arc<ForwardPolicy>,
+    pub audit: Arc<KeptAudit>,
     pub sessions: Sessions,
     pub carrier: Carrier,
     pub client: Peer,
     pub connections: Mutex<Vec<Connection>>,
     pub endings: Mutex<Vec<Ending>>,
-}
-
-/// Lets everything through but port 9.
-pub struct TestJudge {
-    authorizer: Authorizer,
-    pub asked: AtomicUsize,
-}
-
-impl Judge for TestJudge {
-    type Account = ();
-    fn admit(&self, _caller: &Caller) -> Result<(), ReachError> {
-        Ok(())
-    }
-    async fn judge(&self, caller: &Caller, target: &Target) -> Result<Cleared, ReachError> {
-        self.asked.fetch_add(1, Ordering::AcqRel);
-        if target.port == 9 {
-            return Err(ReachError::Denied);
-        }
-        let rule = AccessRule::scoped(["ssh:forward".parse().unwrap()]);
-        let demand = Demand { action: "ssh/forward.dynamic", rule: &rule, resource: None, effect: Effect::Mutation };
-        let permit = self.authorizer.authorize(caller, &demand).map_err(|_| ReachError::Denied)?;
-        let host = target.host.to_string();
-        let addrs = lookup_host((host.as_str(), target.port)).await.map_err(|_| ReachError::Unreachable)?;
-        Ok(Cleared { addrs: addrs.filter(SocketAddr::is_ipv4).collect(), permit })
-    }
 }
 
 impl Datagrams {
@@ -67,12 +44,12 @@ impl Datagrams {
         let identities = Arc::new(TestIdentities::default());
         let known = Credential::of_peer(&peer_with_key(3)).unwrap();
         identities.know(&known, Identity::owner("alice"));
-        let audit: Arc<dyn AuditLog> = Arc::new(KeptAudit::default());
-        let judge = Arc::new(TestJudge { authorizer: Authorizer::new(audit), asked: AtomicUsize::default() });
-        let sessions = Sessions::default();
-        let service = Arc::new(UdpService::new(judge.clone(), identities, sessions.clone()));
+        let audit = Arc::new(KeptAudit::default());
+        let policy = Arc::new(ForwardPolicy::new(rules(RULES), "/nowhere".as_ref()));
+        let (authorizer, sessions) = (Authorizer::new(audit.clone()), Sessions::default());
+        let service = Arc::new(UdpService::new(policy.clone(), identities, authorizer, sessions.clone()));
         let (connections, endings) = Default::default();
-        Arc::new(Self { service, judge, sessions, carrier, client, connections, endings })
+        Arc::new(Self { service, policy, audit, sessions, carrier, client, connections, endings })
     }
 
     /// A new connection to the node, which serves it.
