@@ -8,7 +8,7 @@ use alknet_core::{
 };
 use alknet_http::HttpHandler;
 use alknet_net::{AbuseGate, CarrierPolicy, NetDialer, NodeCredentials};
-use alknet_ssh::{LiveSessions, SSH, SSH_ALIAS, SshServer, Subsystems};
+use alknet_ssh::{LiveSessions, SSH, SSH_ALIAS, SshServer, Subsystems, UDP, UdpService};
 use alknet_store::{Clock, Store};
 
 use crate::{
@@ -105,6 +105,7 @@ pub async fn assemble(
     let bytes = BytesHandler::new(tickets, authenticator, sessions.clone());
     let bytes = Arc::new(PerStream(Arc::new(bytes)));
     let ssh_config = settings::ssh(current.config(), identity, data)?;
+    let udp = UdpService::new(ssh_config.forward.clone(), identities.clone(), authorizer.clone(), sessions.clone());
     let (ssh_identities, subsystems) = (identities.clone(), Subsystems::default());
     let ssh =
         SshServer::new(ssh_config, ssh_identities, authorizer.clone(), sessions.clone(), ssh_sessions, subsystems);
@@ -117,6 +118,7 @@ pub async fn assemble(
         .service(BYTES, Service::node().on_control_socket(), bytes)?
         .service(SSH, Service::node().with_login(), ssh.clone())?
         .alias(SSH_ALIAS, &SSH)?
+        .service(UDP, Service::node(), Arc::new(udp))?
         .service(H2, Service::web(Carriers::Tcp), http.clone())?
         .service(HTTP_1_1, Service::web(Carriers::Tcp), http.clone())?
         .build();

@@ -77,6 +77,11 @@ impl Tunnel {
         self
     }
 
+    /// The node that it leads to.
+    pub const fn target(&self) -> &DialTarget {
+        &self.target
+    }
+
     /// Replaces a connection after that many channels.
     pub fn with_max_channels(self, max_channels: usize) -> Self {
         Self { max_channels, ..self }

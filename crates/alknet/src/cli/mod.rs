@@ -23,6 +23,7 @@ mod reference;
 mod serve;
 mod service_tree;
 mod services;
+mod socks;
 mod ssh;
 mod ssh_config;
 mod ssh_replay;
@@ -121,6 +122,7 @@ enum Verb {
     Connect(connect::Connect),
     Agent(agent::Agent),
     Forward(forward::Forward),
+    Socks(socks::Socks),
     Ssh(ssh::Ssh),
     SshConfig(ssh_config::SshConfig),
     Config(config::Config),
@@ -156,6 +158,7 @@ impl Cli {
             Verb::Connect(verb) => verb.run(&place).await,
             Verb::Agent(verb) => verb.run(&place).await,
             Verb::Forward(verb) => verb.run(&place).await,
+            Verb::Socks(verb) => verb.run(&place).await,
             Verb::Ssh(verb) => verb.run(&place).await,
             Verb::SshConfig(verb) => verb.run(&place).await,
             Verb::Config(verb) => verb.run(&place).await,
