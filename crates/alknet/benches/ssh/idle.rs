@@ -15,7 +15,7 @@ use crate::{
     sshd::Sshd,
 };
 
-const SESSIONS: usize = 500;
+const SESSIONS: usize = 1000;
 /// Logins at a time: fewer than either server lets wait.
 const AT_A_TIME: usize = 8;
 
@@ -25,7 +25,7 @@ pub fn run(key: &Key, node: &Node<'_>, sshd: &Sshd<'_>) {
     let after = resident_kib(node.pid());
     let each = (after - before) / SESSIONS as f64;
     let name = format!("idle SSH session, {SESSIONS} of them");
-    println!("{}", Figure { name: &name, unit: "KiB", runs: &[each], bar: Bar::AtMost(300.0) });
+    println!("{}", Figure { name: &name, unit: "KiB", runs: &[each], bar: Bar::AtMost(200.0) });
     println!("        the node's process: {:.1} MiB before, {:.1} MiB with them", before / 1024.0, after / 1024.0);
     end(sessions);
 

@@ -1,6 +1,6 @@
 //! The node beside OpenSSH's server, both driven by the stock client: `cargo xtask bench ssh`.
 //!
-//! Names of parts (`start`, `login`, `bulk`, `idle`, `wan`) as arguments run these only. Needs `ssh`, `ssh-keygen` and
+//! Names of parts (`start`, `login`, `bulk`, `tunnel`, `idle`, `wan`) as arguments run these only. Needs `ssh`, `ssh-keygen` and
 //! `/usr/sbin/sshd`, which is started on a port of its own with a configuration of its own.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -11,13 +11,14 @@ mod login;
 mod node;
 mod sshd;
 mod start;
+mod tunnel;
 mod wan;
 
 use client::Key;
 use node::Node;
 use sshd::Sshd;
 
-const PARTS: [&str; 5] = ["start", "login", "bulk", "idle", "wan"];
+const PARTS: [&str; 6] = ["start", "login", "bulk", "tunnel", "idle", "wan"];
 
 fn main() {
     // Cargo adds arguments of its own, which begin with dashes.
@@ -36,6 +37,9 @@ fn main() {
     }
     if wants("bulk") {
         bulk::run(folder.path(), &key, &Node::start(folder.path(), &key), &Sshd::start(folder.path(), &key));
+    }
+    if wants("tunnel") {
+        tunnel::run(folder.path(), &key, &Node::start(folder.path(), &key), &Sshd::start(folder.path(), &key));
     }
     if wants("idle") {
         // Of its own each, so that nothing but the sessions is counted.

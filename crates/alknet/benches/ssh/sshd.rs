@@ -39,7 +39,7 @@ impl<'a> Sshd<'a> {
         let config = format!(
             "Port {port}\nListenAddress {addr}\nHostKey {home_text}/host\nAuthorizedKeysFile {home_text}/authorized\n\
              PidFile none\nUsePAM no\nUseDNS no\nStrictModes no\nPermitRootLogin yes\nPrintMotd no\n\
-             PasswordAuthentication no\nMaxStartups 600\nLogLevel ERROR\n"
+             PasswordAuthentication no\nMaxStartups 1200\nLogLevel ERROR\n"
         );
         fs::write(home.join("config"), config).unwrap();
         let mut sshd = sites.servers.command(PROGRAM);
@@ -84,6 +84,6 @@ impl Drop for Sshd<'_> {
 }
 
 /// A port that was free a moment ago: sshd cannot choose one itself and say which.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
