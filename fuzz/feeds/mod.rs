@@ -4,4 +4,5 @@ pub mod call;
 pub mod core;
 pub mod net;
 pub mod ssh;
+pub mod ssh_session;
 pub mod vault;

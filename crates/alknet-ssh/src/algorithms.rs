@@ -45,3 +45,13 @@ pub(crate) fn ours() -> Preferred {
         compression: Cow::Borrowed(&[compression::NONE]),
     }
 }
+
+/// Nothing at all, for fuzzing: not even a key exchange.
+pub(crate) fn none() -> Preferred {
+    Preferred {
+        kex: Cow::Borrowed(&[kex::NONE]),
+        cipher: Cow::Borrowed(&[cipher::NONE]),
+        mac: Cow::Borrowed(&[mac::NONE]),
+        ..ours()
+    }
+}

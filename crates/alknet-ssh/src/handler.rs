@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    LiveSessions, SshConfig, Subsystems,
+    LiveSessions, SshConfig, Subsystems, algorithms,
     config::library_config,
     live::{Meter, Metered},
     login::LoginGate,
@@ -84,6 +84,15 @@ impl SshServer {
         self.0.0.gate.set_users(config.users.clone());
         self.0.0.gate.revocations.set_path(config.revoked_keys.clone());
         self.0.0.setup.store(Arc::new(Setup::new(config)));
+    }
+}
+
+impl SshServer {
+    /// For fuzzing only.
+    pub(crate) fn speak_in_clear(&self) {
+        let config = self.0.0.setup.load().config.clone();
+        let library = server::Config { preferred: algorithms::none(), ..library_config(&config) };
+        self.0.0.setup.store(Arc::new(Setup { config, library: Arc::new(library) }));
     }
 }
 

@@ -4,6 +4,8 @@
 mod feeds;
 #[path = "../../../../fuzz/feeds/replay.rs"]
 mod replay;
+#[path = "../../../../fuzz/feeds/ssh_session.rs"]
+mod session;
 
 #[test]
 fn authorized_keys() {
@@ -13,4 +15,9 @@ fn authorized_keys() {
 #[test]
 fn agent_frame() {
     replay::replay("agent_frame", feeds::agent_frame);
+}
+
+#[test]
+fn ssh_session() {
+    replay::replay("ssh_session", session::ssh_session);
 }
