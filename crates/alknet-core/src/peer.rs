@@ -11,6 +11,8 @@ pub struct Peer {
     pub key: Option<NodeKey>,
     /// Where it speaks from.
     pub addr: PeerAddr,
+    /// The address of this machine that it speaks to, where the carrier knows it.
+    pub local: Option<SocketAddr>,
     /// The server name it asked for (SNI): hostile input.
     pub server_name: Option<String>,
 }

@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn connection(alpn: Alpn, addr: PeerAddr) -> Connection {
-        Connection::new(alpn, Peer { key: None::<NodeKey>, addr, server_name: None }, Nothing)
+        Connection::new(alpn, Peer { key: None::<NodeKey>, addr, local: None, server_name: None }, Nothing)
     }
 
     fn stranger() -> PeerAddr {

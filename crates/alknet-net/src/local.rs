@@ -92,7 +92,7 @@ async fn open(mut io: UnixStream, serving: &Serving) -> io::Result<Connection> {
         return Err(refused(format!("no local service {alpn}")));
     }
     let pid = credentials.pid().unwrap_or(0);
-    let peer = Peer { key: None, addr: PeerAddr::LocalOwner { pid }, server_name: None };
+    let peer = Peer { key: None, addr: PeerAddr::LocalOwner { pid }, local: None, server_name: None };
     Ok(Connection::new(alpn, peer, SingleLink::new(Carrier::Local, Role::Accepted, io)))
 }
 
@@ -113,7 +113,7 @@ pub(crate) async fn read_alpn(io: &mut (impl AsyncRead + Unpin)) -> io::Result<A
 pub async fn connect_local(path: &Path, alpn: &Alpn) -> io::Result<Connection> {
     let first = open_stream(path, alpn).await?;
     let pid = std::process::id().try_into().unwrap_or(0);
-    let peer = Peer { key: None, addr: PeerAddr::LocalOwner { pid }, server_name: None };
+    let peer = Peer { key: None, addr: PeerAddr::LocalOwner { pid }, local: None, server_name: None };
     let link = LocalLink {
         path: path.to_owned(),
         alpn: alpn.clone(),

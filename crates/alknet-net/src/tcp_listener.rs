@@ -152,7 +152,8 @@ impl TcpAcceptor {
         let alpn = session.alpn_protocol().map_or(Ok(Alpn::from_static(b"http/1.1")), Alpn::new);
         let alpn = alpn.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let key = session.peer_certificates().and_then(<[_]>::first).and_then(|spki| node_key_in(spki));
-        let peer = Peer { key, addr: PeerAddr::Ip(addr), server_name: session.server_name().map(str::to_owned) };
+        let (addr, local) = (PeerAddr::Ip(addr), local_addr(tls.get_ref().0));
+        let peer = Peer { key, addr, local, server_name: session.server_name().map(str::to_owned) };
         let link = SingleLink::new(Carrier::Tls, Role::Accepted, tls);
         Ok(Some(Opened { connection: Connection::new(alpn, peer, link), _silent: None }))
     }
@@ -180,8 +181,13 @@ fn broke_the_rules(error: &io::Error) -> bool {
 }
 
 fn plain(alpn: &Alpn, io: TcpStream, addr: SocketAddr) -> Connection {
-    let peer = Peer { key: None, addr: PeerAddr::Ip(addr), server_name: None };
+    let peer = Peer { key: None, addr: PeerAddr::Ip(addr), local: local_addr(&io), server_name: None };
     Connection::new(alpn.clone(), peer, SingleLink::new(Carrier::Plain, Role::Accepted, PromptTcp::new(io)))
+}
+
+/// The address that the client connected to.
+fn local_addr(io: &TcpStream) -> Option<SocketAddr> {
+    io.local_addr().ok().map(canonical)
 }
 
 /// IPv4 clients of a dual-stack socket, as the IPv4 clients that they are.

@@ -67,6 +67,7 @@ pub(crate) fn build(
     account: &Account,
     client: &ClientEnv,
     addr: PeerAddr,
+    local: Option<SocketAddr>,
     terminal: Option<&Terminal<'_>>,
 ) -> Vec<(OsString, OsString)> {
     let mut env: Vec<(OsString, OsString)> = client.0.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -79,7 +80,7 @@ pub(crate) fn build(
     set("USER", account.name.clone().into());
     set("LOGNAME", account.name.clone().into());
     set("SHELL", account.shell.clone().into());
-    let (client_text, connection_text) = connection(addr);
+    let (client_text, connection_text) = connection(addr, local);
     set("SSH_CLIENT", client_text.into());
     set("SSH_CONNECTION", connection_text.into());
     if let Some(terminal) = terminal {
@@ -96,15 +97,18 @@ fn search_path(user: &str) -> &'static str {
     }
 }
 
-/// `SSH_CLIENT` and `SSH_CONNECTION` (ssh(1), ENVIRONMENT). A handler never learns the local address of a carrier; OpenSSH writes the same
-/// words where it does not know one.
-fn connection(addr: PeerAddr) -> (String, String) {
+/// `SSH_CLIENT` and `SSH_CONNECTION` (ssh(1), ENVIRONMENT). Where the carrier does not know its local address, the words are those that
+/// OpenSSH writes then.
+fn connection(addr: PeerAddr, local: Option<SocketAddr>) -> (String, String) {
     let client = match addr {
         PeerAddr::Ip(addr) => SocketAddr::new(addr.ip().to_canonical(), addr.port()),
         PeerAddr::LocalOwner { .. } => SocketAddr::from(([127, 0, 0, 1], 0)),
     };
     let (ip, port) = (client.ip(), client.port());
-    (format!("{ip} {port} 65535"), format!("{ip} {port} UNKNOWN 65535"))
+    match local.map(|local| (local.ip().to_canonical(), local.port())) {
+        Some((here, at)) => (format!("{ip} {port} {at}"), format!("{ip} {port} {here} {at}")),
+        None => (format!("{ip} {port} 65535"), format!("{ip} {port} UNKNOWN 65535")),
+    }
 }
 
 #[cfg(test)]
@@ -157,6 +161,8 @@ mod tests {
     #[test]
     fn a_mapped_address_is_shown_as_ipv4() {
         let addr = PeerAddr::Ip("[::ffff:192.0.2.7]:5000".parse().unwrap());
-        assert_eq!(connection(addr).1, "192.0.2.7 5000 UNKNOWN 65535");
+        assert_eq!(connection(addr, None).1, "192.0.2.7 5000 UNKNOWN 65535");
+        let local = "[::ffff:192.0.2.1]:22".parse().ok();
+        assert_eq!(connection(addr, local), ("192.0.2.7 5000 22".into(), "192.0.2.7 5000 192.0.2.1 22".into()));
     }
 }

@@ -121,6 +121,7 @@ impl StreamHandler for Door {
             config: setup.config.clone(),
             gate: self.gate.clone(),
             addr: peer.addr,
+            local: peer.local,
             life: life.clone(),
             stopping: self.stopping.clone(),
             pressure: pressure.clone(),

@@ -3,6 +3,7 @@
 use std::{
     ffi::{CString, OsStr, OsString},
     io,
+    net::SocketAddr,
     os::{
         fd::{BorrowedFd, OwnedFd},
         unix::{
@@ -47,6 +48,8 @@ pub(crate) struct Launch {
     pub(crate) users: Arc<Users>,
     pub(crate) env: ClientEnv,
     pub(crate) addr: PeerAddr,
+    /// What the client connected to.
+    pub(crate) local: Option<SocketAddr>,
     pub(crate) terminal: Option<(Arc<Pty>, OwnedFd)>,
 }
 
@@ -259,7 +262,7 @@ fn command(launch: &Launch, account: &Account) -> Command {
         }
     };
     let shown = launch.terminal.as_ref().map(|(pty, _)| Terminal { name: pty.term(), path: pty.path() });
-    let mut env = environment::build(account, &launch.env, launch.addr, shown.as_ref());
+    let mut env = environment::build(account, &launch.env, launch.addr, launch.local, shown.as_ref());
     if let Some(original) = &launch.original_command {
         env.push(("SSH_ORIGINAL_COMMAND".into(), OsString::from_vec(original.clone())));
     }

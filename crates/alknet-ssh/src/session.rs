@@ -1,6 +1,6 @@
 //! The SSH library's callbacks, wrapped once: each decides at once and hands the work to the channel's task.
 
-use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use alknet_core::{PeerAddr, SessionGuard};
 use russh::{
@@ -29,6 +29,7 @@ pub(crate) struct ClientSession {
     config: Arc<SshConfig>,
     login: Login,
     addr: PeerAddr,
+    local: Option<SocketAddr>,
     life: CancellationToken,
     stopping: CancellationToken,
     proven: Option<oneshot::Sender<SessionGuard>>,
@@ -52,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) config: Arc<SshConfig>,
     pub(crate) gate: Arc<LoginGate>,
     pub(crate) addr: PeerAddr,
+    pub(crate) local: Option<SocketAddr>,
     pub(crate) life: CancellationToken,
     pub(crate) stopping: CancellationToken,
     pub(crate) pressure: Arc<Pressure>,
@@ -62,11 +64,12 @@ impl ClientSession {
     /// Makes the session; the guard comes out of the receiver once a key is proven.
     pub(crate) fn new(parts: Parts) -> (Self, oneshot::Receiver<SessionGuard>) {
         let (proven, guard) = oneshot::channel();
-        let Parts { config, gate, addr, life, stopping, pressure, subsystems } = parts;
+        let Parts { config, gate, addr, local, life, stopping, pressure, subsystems } = parts;
         let session = Self {
             config,
             login: Login::new(gate, addr),
             addr,
+            local,
             life,
             stopping,
             proven: Some(proven),
@@ -109,6 +112,7 @@ impl ClientSession {
             users: self.login.users(),
             env,
             addr: self.addr,
+            local: self.local,
             terminal: channel.pty.clone().zip(channel.slave.take()),
         };
         channel.start.take().is_some_and(|start| start.send(Work::Process { launch, permit }).is_ok())

@@ -18,7 +18,7 @@ pub fn test_alpn() -> Alpn {
 
 /// A peer on loopback that proved nothing.
 pub fn stranger() -> Peer {
-    Peer { key: None, addr: PeerAddr::Ip(([127, 0, 0, 1], 9).into()), server_name: None }
+    Peer { key: None, addr: PeerAddr::Ip(([127, 0, 0, 1], 9).into()), local: None, server_name: None }
 }
 
 /// A peer on loopback that proved the key made from `seed`.

@@ -118,7 +118,7 @@ pub(super) async fn over_tcp(goal: &Goal, node: &NodeCredentials) -> Result<Conn
     let alpn = session.alpn_protocol().and_then(|alpn| Alpn::new(alpn).ok()).ok_or(AttemptError::NotOffered)?;
     let key = session.peer_certificates().and_then(<[_]>::first).and_then(|spki| node_key_in(spki));
     check(goal, &alpn, key)?;
-    let peer = Peer { key, addr: PeerAddr::Ip(goal.addr), server_name: None };
+    let peer = Peer { key, addr: PeerAddr::Ip(goal.addr), local: None, server_name: None };
     Ok(Connection::new(alpn, peer, SingleLink::new(Carrier::Tls, Role::Dialled, stream)))
 }
 

@@ -73,7 +73,7 @@ async fn connect(
     if tls.get_ref().1.alpn_protocol().is_some_and(|chosen| chosen != alpn.as_bytes()) {
         return Err(std::io::Error::other("the server chose a service that was not asked for"));
     }
-    let peer = Peer { key: None, addr: PeerAddr::Ip(addr), server_name: None };
+    let peer = Peer { key: None, addr: PeerAddr::Ip(addr), local: None, server_name: None };
     Ok(Connection::new(alpn.clone(), peer, SingleLink::new(Carrier::Tls, Role::Dialled, tls)))
 }
 

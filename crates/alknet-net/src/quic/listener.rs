@@ -28,6 +28,7 @@ impl QuicAcceptor {
     /// The accept loop; ends when the endpoint is closed. While the endpoint drains it refuses newcomers by name: a
     /// client that hears nothing would wait for its timeout before it tries elsewhere.
     pub(crate) async fn run(self: Arc<Self>, endpoint: quinn::Endpoint) {
+        let port = endpoint.local_addr().map_or(0, |local| local.port());
         while let Some(incoming) = endpoint.accept().await {
             if self.serving.is_stopping() {
                 incoming.refuse();
@@ -43,14 +44,14 @@ impl QuicAcceptor {
             }
             let this = Arc::clone(&self);
             let visit = self.gate.enter(addr, validated);
-            self.serving.spawn(async move { this.handle(incoming, addr, visit).await });
+            self.serving.spawn(async move { this.handle(incoming, addr, port, visit).await });
         }
         if !self.serving.is_stopping() {
             tracing::error!("the UDP socket is lost: QUIC is not served any more, TCP is");
         }
     }
 
-    async fn handle(&self, incoming: quinn::Incoming, addr: SocketAddr, visit: Visit) {
+    async fn handle(&self, incoming: quinn::Incoming, addr: SocketAddr, port: u16, visit: Visit) {
         let handshake = async { incoming.accept()?.await };
         let outcome = tokio::select! {
             outcome = timeout(visit.handshake_timeout(), handshake) => outcome,
@@ -60,7 +61,7 @@ impl QuicAcceptor {
             }
         };
         match outcome {
-            Ok(Ok(connection)) => self.serve(connection, visit).await,
+            Ok(Ok(connection)) => self.serve(connection, port, visit).await,
             Ok(Err(error)) => {
                 tracing::debug!(%addr, error = %printable(&error), "handshake failed");
                 if broke_the_rules(&error) {
@@ -74,10 +75,12 @@ impl QuicAcceptor {
         }
     }
 
-    async fn serve(&self, connection: quinn::Connection, visit: Visit) {
-        let Some((alpn, peer)) = facts(&connection) else {
+    /// Hands a connection over. `port` is the one that this node listens on.
+    async fn serve(&self, connection: quinn::Connection, port: u16, visit: Visit) {
+        let Some((alpn, mut peer)) = facts(&connection) else {
             return;
         };
+        peer.local = connection.local_ip().map(|ip| canonical(SocketAddr::new(ip, port)));
         if self.serving.knows(&peer) {
             transport::raise(&connection);
         }
@@ -92,7 +95,7 @@ pub(crate) fn facts(connection: &quinn::Connection) -> Option<(Alpn, Peer)> {
     let chain = connection.peer_identity().and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
     let key = chain.and_then(|chain| chain.first().and_then(|spki| node_key_in(spki)));
     let addr = PeerAddr::Ip(canonical(connection.remote_address()));
-    Some((alpn, Peer { key, addr, server_name: data.server_name }))
+    Some((alpn, Peer { key, addr, local: None, server_name: data.server_name }))
 }
 
 /// Whether a handshake failed as it does with no client that speaks QUIC (RFC 9000, 20.1). What TLS refuses (codes above 0xff) may

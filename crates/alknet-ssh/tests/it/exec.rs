@@ -64,6 +64,9 @@ fn the_environment_is_clean() {
     let expected = ["HOME", "LC_ALL", "LOGNAME", "PATH", "SHELL", "SSH_CLIENT", "SSH_CONNECTION", "USER"];
     assert_eq!(names, expected);
     assert!(env.contains(&format!("HOME={}\n", node.dir.path().display())) && env.contains("USER=nodeuser\n"));
+    let here = format!("127.0.0.1 {}\n", node.port);
+    let connection = env.lines().find_map(|line| line.strip_prefix("SSH_CONNECTION=127.0.0.1 ")).unwrap();
+    assert!(format!("{connection}\n").ends_with(&format!(" {here}")), "{connection}");
     assert_eq!(node.text(&[], "pwd").trim(), node.dir.path().to_str().unwrap());
 }
 

@@ -81,8 +81,9 @@ impl RecvHalf for Receiving {
 
 /// Makes a connection of an accepted or dialled socket.
 pub fn plain_connection(socket: TcpStream, addr: SocketAddr) -> Connection {
+    let local = socket.local_addr().ok();
     let stream = plain_stream(socket);
-    let peer = Peer { key: None, addr: PeerAddr::Ip(addr), server_name: None };
+    let peer = Peer { key: None, addr: PeerAddr::Ip(addr), local, server_name: None };
     Connection::new(alknet_ssh::SSH, peer, PlainLink(Mutex::new(Some(stream))))
 }
 
