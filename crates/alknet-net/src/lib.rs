@@ -25,6 +25,7 @@ pub use dial::{CarrierPolicy, LostCarrier, NetDialer, WebDialError, dial_web};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use gate::{InvalidPublicUrl, PublicUrl};
 pub use local::{LocalBindError, connect_local};
+pub use quic::Patience;
 pub use socket::{BindError, UdpBufferWarning};
 pub use tls::{
     FaceError, NodeCredentials, SelfSignedPem, WebCertificate, WebCertificateError, generate_self_signed, provider,

@@ -24,8 +24,17 @@ pub const TCP_BACKLOG: i32 = 1024;
 /// How often another port is tried when the kernel's choice for TCP is taken on UDP.
 pub const PORT_CLASH_RETRIES: usize = 16;
 
-/// A QUIC connection on which nothing arrives for so long is over, in milliseconds.
+/// A QUIC connection on which nothing arrives for so long is over, in milliseconds: what a dialling end usually grants.
 pub const IDLE_TIMEOUT_MS: u32 = 30_000;
+/// The same for connections that are to survive an outage, and what an accepting end grants to those that it knows. Probes become rare
+/// during an outage, so the first that gets through may come as late again as the outage was long.
+pub const PATIENT_IDLE_TIMEOUT_MS: u32 = 180_000;
+/// How often it is looked whether a peer that is not known has sent anything; one that has not since the last time is let go.
+pub const STRANGER_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a dialled QUIC connection's way is looked at.
+pub const ROAMING_INTERVAL: Duration = Duration::from_secs(2);
+/// Silence after which a dialled QUIC connection is tried from a new port at each look: keep-alives are overdue by then.
+pub const SILENCE_BEFORE_REBIND: Duration = Duration::from_secs(13);
 /// How often the dialling end speaks on an idle QUIC connection.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Unread data of one QUIC stream, in bytes. The connection's window bounds it further.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use alknet_core::{Alpn, Carrier, Connection, DialError, DialTarget, Dialer, KeyPurpose, KeySigner, NodeKey, Ticket};
-use alknet_net::{CarrierPolicy, LostCarrier, NetDialer, NodeCredentials};
+use alknet_net::{CarrierPolicy, LostCarrier, NetDialer, NodeCredentials, Patience};
 use alknet_vault::{Epoch, Mnemonic, Vault, WordCount};
 use serde::{Deserialize, Serialize};
 
@@ -37,12 +37,21 @@ pub struct Dialling<'a> {
 impl<'a> Dialling<'a> {
     /// Presents this node's key if it can be opened.
     pub fn new(place: &'a Place, ask: Ask, policy: CarrierPolicy) -> Result<Self, Failure> {
+        Self::with_patience(place, ask, policy, Patience::Usual)
+    }
+
+    /// The same for connections that are worth waiting for when the network is gone for a while.
+    pub fn patient(place: &'a Place, ask: Ask, policy: CarrierPolicy) -> Result<Self, Failure> {
+        Self::with_patience(place, ask, policy, Patience::Outages)
+    }
+
+    fn with_patience(place: &'a Place, ask: Ask, policy: CarrierPolicy, patience: Patience) -> Result<Self, Failure> {
         let identity = own_key(place, ask)?;
         let signer: Arc<dyn KeySigner> = match &identity {
             Some(identity) => Arc::new(identity.clone()),
             None => Arc::new(Passerby::new()?),
         };
-        let dialer = NetDialer::new(NodeCredentials::new(signer)?, policy);
+        let dialer = NetDialer::new(NodeCredentials::new(signer)?, policy).with_patience(patience);
         dialer.remember(recall(place));
         Ok(Self { place, dialer: Arc::new(dialer), identity })
     }

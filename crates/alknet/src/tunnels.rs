@@ -52,7 +52,7 @@ impl From<CarrierChoice> for CarrierPolicy {
 impl Reach {
     /// Dials on behalf of a command.
     pub fn dialling<'a>(&self, place: &'a Place) -> Result<Dialling<'a>, Failure> {
-        Dialling::new(place, Ask::May, self.carrier.into())
+        Dialling::patient(place, Ask::May, self.carrier.into())
     }
 
     /// Reaches the node that a text names, `[USER@]NODE`; nobody is logged in yet.

@@ -14,7 +14,8 @@ use rustls::{AlertDescription, ClientConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::quic::{QuicLink, facts, transport};
+use super::roaming;
+use crate::quic::{Patience, QuicLink, facts, transport};
 use crate::single_link::{Role, SingleLink};
 use crate::tcp_listener::configure;
 use crate::tls::{NodeCredentials, PinnedServer, node_key_in, provider};
@@ -86,12 +87,13 @@ pub(super) async fn over_quic(
     endpoint: &quinn::Endpoint,
     goal: &Goal,
     node: &NodeCredentials,
+    patience: Patience,
 ) -> Result<Connection, AttemptError> {
     let tls = pinned_tls(goal, node)?;
     let failed = |error: &dyn std::fmt::Display| AttemptError::Failed(error.to_string());
     let crypto = QuicClientConfig::try_from(tls.config.clone()).map_err(|error| failed(&error))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport::dialling()));
+    config.transport_config(Arc::new(transport::dialling(patience)));
     let connecting =
         endpoint.connect_with(config, goal.addr, &server_name(goal).to_str()).map_err(|error| failed(&error))?;
     let connection = connecting.await.map_err(|error| {
@@ -101,7 +103,9 @@ pub(super) async fn over_quic(
     })?;
     let (alpn, peer) = facts(&connection).ok_or(AttemptError::NotOffered)?;
     check(goal, &alpn, peer.key)?;
-    Ok(Connection::new(alpn, peer, QuicLink::new(connection)))
+    let link = QuicLink::new(connection);
+    tokio::spawn(roaming::follow(endpoint.clone(), link.weak(), goal.addr));
+    Ok(Connection::new(alpn, peer, link))
 }
 
 /// Dials over TLS on TCP.

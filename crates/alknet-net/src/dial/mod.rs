@@ -3,6 +3,7 @@
 mod attempt;
 mod memory;
 mod race;
+mod roaming;
 mod web;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -26,7 +27,8 @@ use crate::limits::{
     ADDRESS_STAGGER, ATTEMPT_TIMEOUT, FAREWELL_TIMEOUT, MAX_DIALLED_ADDRESSES, QUIC_HEAD_START, RESOLVE_TIMEOUT,
     TCP_HEAD_START,
 };
-use crate::socket::bind_udp;
+use crate::quic::Patience;
+use crate::socket::{UdpBufferWarning, bind_udp};
 use crate::tls::NodeCredentials;
 
 /// Which carriers a dialler uses.
@@ -49,6 +51,7 @@ pub struct NetDialer {
     policy: CarrierPolicy,
     memory: CarrierMemory,
     quic: Mutex<Option<QuicSocket>>,
+    patience: Patience,
 }
 
 /// The one UDP socket that every QUIC connection of a dialler shares.
@@ -61,7 +64,13 @@ struct QuicSocket {
 impl NetDialer {
     /// Presents `node`'s key to whom it dials.
     pub fn new(node: NodeCredentials, policy: CarrierPolicy) -> Self {
-        Self { node: ArcSwap::from_pointee(node), policy, memory: CarrierMemory::default(), quic: Mutex::new(None) }
+        let node = ArcSwap::from_pointee(node);
+        Self { node, policy, memory: CarrierMemory::default(), quic: Mutex::new(None), patience: Patience::Usual }
+    }
+
+    /// Waits longer for peers that have become silent.
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// Presents another key from now on.
@@ -114,7 +123,7 @@ impl NetDialer {
         let node = self.node.load_full();
         let attempt = async {
             match carrier {
-                Carrier::Quic => over_quic(&self.quic_socket()?.endpoint, goal, &node).await,
+                Carrier::Quic => over_quic(&self.quic_socket()?.endpoint, goal, &node, self.patience).await,
                 _ => over_tcp(goal, &node).await,
             }
         };
@@ -209,10 +218,14 @@ async fn resolve(host: &HostPort) -> Result<Vec<SocketAddr>, String> {
     }
 }
 
-fn make_quic_socket() -> std::io::Result<QuicSocket> {
+/// A UDP socket on a port of the system's choice, for both families where the machine has both.
+fn any_udp() -> std::io::Result<(UdpSocket, Option<UdpBufferWarning>)> {
     let any = |ip: IpAddr| SocketAddr::new(ip, 0);
-    let (udp, warning) =
-        bind_udp(any(Ipv6Addr::UNSPECIFIED.into())).or_else(|_| bind_udp(any(Ipv4Addr::UNSPECIFIED.into())))?;
+    bind_udp(any(Ipv6Addr::UNSPECIFIED.into())).or_else(|_| bind_udp(any(Ipv4Addr::UNSPECIFIED.into())))
+}
+
+fn make_quic_socket() -> std::io::Result<QuicSocket> {
+    let (udp, warning) = any_udp()?;
     let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, udp, Arc::new(quinn::TokioRuntime))?;
     Ok(QuicSocket { endpoint, small_buffers: warning.is_some_and(|warning| warning.is_severe()) })
 }

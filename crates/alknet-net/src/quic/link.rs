@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use alknet_core::{
@@ -17,12 +18,16 @@ use crate::limits::MAX_CLOSE_REASON_BYTES;
 
 /// A QUIC connection after its handshake.
 pub(crate) struct QuicLink {
-    connection: quinn::Connection,
+    connection: Arc<quinn::Connection>,
 }
 
 impl QuicLink {
     pub(crate) fn new(connection: quinn::Connection) -> Self {
-        Self { connection }
+        Self { connection: Arc::new(connection) }
+    }
+    /// The connection for as long as somebody has the link: a handle of quinn's own would keep it from closing.
+    pub(crate) fn weak(&self) -> Weak<quinn::Connection> {
+        Arc::downgrade(&self.connection)
     }
 }
 

@@ -81,10 +81,21 @@ impl QuicAcceptor {
             return;
         };
         peer.local = connection.local_ip().map(|ip| canonical(SocketAddr::new(ip, port)));
-        if self.serving.knows(&peer) {
+        let known = self.serving.knows(&peer);
+        if known {
             transport::raise(&connection);
         }
-        self.serving.serve(Connection::new(alpn, peer, QuicLink::new(connection)), Some(visit)).await;
+        let watched = connection.clone();
+        let watch = async {
+            if !known {
+                transport::let_go_when_idle(watched).await;
+            }
+        };
+        let serving = self.serving.serve(Connection::new(alpn, peer, QuicLink::new(connection)), Some(visit));
+        tokio::select! {
+            () = serving => {}
+            () = async { watch.await; std::future::pending().await } => {}
+        }
     }
 }
 

@@ -9,3 +9,4 @@ pub(crate) mod transport;
 pub(crate) use lazy_session::LazyServerConfig;
 pub(crate) use link::QuicLink;
 pub(crate) use listener::{QuicAcceptor, facts};
+pub use transport::Patience;

@@ -9,7 +9,7 @@ use crate::limits;
 
 /// The transport parameters of accepted connections.
 pub(crate) fn accepting() -> TransportConfig {
-    let mut config = common();
+    let mut config = common(limits::PATIENT_IDLE_TIMEOUT_MS);
     config
         .receive_window(VarInt::from_u32(limits::STRANGER_RECEIVE_WINDOW_BYTES))
         .send_window(limits::STRANGER_SEND_WINDOW_BYTES)
@@ -20,8 +20,11 @@ pub(crate) fn accepting() -> TransportConfig {
 
 /// The transport parameters of dialled connections: the peer is pinned, so it is known from the start. The dialling end
 /// keeps the connection and the mappings of the routers in between alive.
-pub(crate) fn dialling() -> TransportConfig {
-    let mut config = common();
+pub(crate) fn dialling(patience: Patience) -> TransportConfig {
+    let mut config = common(match patience {
+        Patience::Usual => limits::IDLE_TIMEOUT_MS,
+        Patience::Outages => limits::PATIENT_IDLE_TIMEOUT_MS,
+    });
     config
         .receive_window(VarInt::from_u32(limits::KNOWN_RECEIVE_WINDOW_BYTES))
         .send_window(limits::KNOWN_SEND_WINDOW_BYTES)
@@ -31,9 +34,19 @@ pub(crate) fn dialling() -> TransportConfig {
     config
 }
 
-fn common() -> TransportConfig {
+/// How long a dialled connection waits for a peer that is silent. The shorter of the two ends' times holds (RFC 9000, 10.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Patience {
+    /// Half a minute: whoever dialled can dial again.
+    #[default]
+    Usual,
+    /// Three minutes: what hangs on the connection is worth an outage.
+    Outages,
+}
+
+fn common(idle_timeout_ms: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
-    let idle = VarInt::from_u32(limits::IDLE_TIMEOUT_MS);
+    let idle = VarInt::from_u32(idle_timeout_ms);
     config
         .max_idle_timeout(Some(IdleTimeout::from(idle)))
         // Fixed once the handshake is done; until the peer is known, the connection's window is what bounds memory.
@@ -51,6 +64,23 @@ pub(crate) fn raise(connection: &quinn::Connection) {
     connection.set_send_window(limits::KNOWN_SEND_WINDOW_BYTES);
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(limits::KNOWN_BIDI_STREAMS));
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(limits::KNOWN_UNI_STREAMS));
+}
+
+/// Lets a stranger go that has become silent: what is granted to connections in general is meant for those who are known.
+pub(crate) async fn let_go_when_idle(connection: quinn::Connection) {
+    let mut arrived = None;
+    loop {
+        tokio::select! {
+            _ = connection.closed() => return,
+            () = tokio::time::sleep(limits::STRANGER_IDLE_TIMEOUT) => {}
+        }
+        let now = connection.stats().udp_rx.datagrams;
+        if arrived == Some(now) {
+            connection.close(VarInt::from_u32(0), b"idle");
+            return;
+        }
+        arrived = Some(now);
+    }
 }
 
 /// The listener's configuration around the choice of faces.

@@ -45,7 +45,7 @@ impl Connect {
     pub async fn run(self, place: &Place) -> Result<(), Failure> {
         let alpn: Alpn = self.alpn.parse()?;
         let trust = Trust::from_flag(self.trust_on_first_use);
-        let dialling = Dialling::new(place, Ask::Never, self.carrier.into())?;
+        let dialling = Dialling::patient(place, Ask::Never, self.carrier.into())?;
         let connection = dial(place, &dialling, &self.node, &alpn, trust).await?;
         let stream = connection.open_stream().await?;
         let (mut recv, mut send) = (stream.recv, stream.send);
