@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     greeting::Greeting,
     inbox::{Drain, Drained, Inbox, inbox},
-    limits::{PATIENT_AFTER_CHANNELS_LEFT, SESSION_PARTING},
     parting::{close_first, part},
     pressure::{OpenChannel, Pressure},
     process::{Exit, Launch, LaunchError, Pipes, Process, SignalTarget},
@@ -29,16 +28,18 @@ const CANNOT_RUN: u32 = 126;
 
 /// What the task gets to do, once the client has asked and the gate has agreed.
 pub(crate) enum Work {
-    Process { launch: Launch, permit: Permit },
+    Process { launch: Box<Launch>, permit: Permit },
     Subsystem { serving: Served, near: DuplexStream },
 }
 
 /// What the task needs from its connection.
+#[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) life: CancellationToken,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) stall_timeout: Duration,
     pub(crate) hangup_grace: Duration,
+    pub(crate) max_forwards: usize,
 }
 
 /// How the process's side of a channel ended.
@@ -77,7 +78,7 @@ pub(crate) async fn serve(
             return drop(open);
         }
     };
-    let started = tokio::task::spawn_blocking(move || start_process(launch, &permit, signals)).await;
+    let started = tokio::task::spawn_blocking(move || start_process(*launch, &permit, signals)).await;
     let Started { mut process, mut ends, recorder, greeting } = match started.map_err(io::Error::other) {
         Ok(Ok(started)) => started,
         Ok(Err(error)) => return refuse(&writer, &error.to_string(), &around.pressure).await,
@@ -239,9 +240,8 @@ async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, exit: Exit, dra
         }
         Exit::Signal(number) => send_exit_signal(handle, writer.id(), number).await,
     }
-    // Who has said all, and is told all, closes by itself, a round trip later.
-    if drain.has_ended() && pressure.left_behind() >= PATIENT_AFTER_CHANNELS_LEFT {
-        part(writer, drain, SESSION_PARTING, pressure).await;
+    if drain.has_ended() {
+        part(writer, drain, pressure).await;
     } else {
         close_first(writer, pressure).await;
     }

@@ -81,8 +81,10 @@ pub struct SshLimits {
     pub login_grace: Duration,
     /// Connections that have not proven a key yet; one more displaces the oldest of them.
     pub max_unauthenticated: usize,
-    /// Channels open at a time on one connection.
+    /// Sessions open at a time on one connection.
     pub max_channels: usize,
+    /// Forwarded connections at a time on one connection.
+    pub max_forwards: usize,
     /// How long a channel whose process takes no input may hold up the others of its connection.
     pub stall_timeout: Duration,
     /// Between SIGHUP and SIGKILL to the processes of a session that ends.
@@ -97,6 +99,7 @@ impl Default for SshLimits {
             login_grace: limits::LOGIN_GRACE,
             max_unauthenticated: limits::MAX_UNAUTHENTICATED,
             max_channels: limits::MAX_CHANNELS,
+            max_forwards: limits::MAX_FORWARDS,
             stall_timeout: limits::STALL_TIMEOUT,
             hangup_grace: limits::HANGUP_GRACE,
             keepalive_interval: limits::KEEPALIVE_INTERVAL,

@@ -69,6 +69,7 @@ pub(crate) fn build(
     addr: PeerAddr,
     local: Option<SocketAddr>,
     terminal: Option<&Terminal<'_>>,
+    agent: Option<&Path>,
 ) -> Vec<(OsString, OsString)> {
     let mut env: Vec<(OsString, OsString)> = client.0.iter().map(|(name, value)| (name.into(), value.into())).collect();
     let mut set = |name: &str, value: OsString| {
@@ -86,6 +87,9 @@ pub(crate) fn build(
     if let Some(terminal) = terminal {
         set("TERM", terminal.name.into());
         set("SSH_TTY", terminal.path.into());
+    }
+    if let Some(agent) = agent {
+        set("SSH_AUTH_SOCK", agent.into());
     }
     env
 }

@@ -21,10 +21,8 @@ pub const MAX_LISTENERS: usize = 64;
 pub const MAX_CHANNELS_LEFT: usize = 16 * 1024;
 /// With so many the client is given time to close first.
 pub const PATIENT_AFTER_CHANNELS_LEFT: usize = 1024;
-/// That time, for a session whose input has ended.
-pub const SESSION_PARTING: Duration = Duration::from_secs(2);
-/// Time for the client to close a forwarded connection that has ended in both directions.
-pub const FORWARD_PARTING: Duration = Duration::from_secs(10);
+/// That time, for a channel on which both sides have said all.
+pub const PARTING: Duration = Duration::from_secs(2);
 /// Time for what a client sent before it closed a forwarded connection to reach its target.
 pub const FORWARD_LINGER: Duration = Duration::from_secs(30);
 /// Before another try when the system has no descriptors for a connection to a forwarded port.

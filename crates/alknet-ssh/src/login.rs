@@ -10,9 +10,11 @@ use arc_swap::ArcSwap;
 use russh::keys::{Algorithm, Certificate, PublicKey};
 
 use crate::{
+    ForwardPolicy,
     account::Users,
     certificate::{self, Admitted, Attempt, CertificateRefusal},
     fingerprint::{fingerprint, signs_acceptably},
+    forward::Asking,
     key_options::KeyOptions,
     limits::MAX_LOGGED_CHARS,
     line_options::LineOptions,
@@ -146,6 +148,12 @@ impl Login {
     /// What the proven key may be used for; all that its holder may before one is proven.
     pub(crate) fn options(&self) -> &KeyOptions {
         &self.options
+    }
+
+    /// This client as the policy on forwards is asked, once a key was proven.
+    pub(crate) fn asking(&self, policy: Arc<ForwardPolicy>) -> Option<Asking> {
+        let (authorizer, options) = (self.gate.authorizer.clone(), self.options.clone());
+        self.caller.clone().map(|caller| Asking { policy, authorizer, caller, options })
     }
 
     /// Which peers' processes run as which users.

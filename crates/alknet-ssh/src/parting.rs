@@ -1,13 +1,12 @@
 //! How a channel ends: the client closes first where that is possible, because of a channel that this side closes first the SSH library
 //! keeps a part for as long as the connection lasts (docs/upstream/russh-closed-channel-leak.md).
 
-use std::time::Duration;
-
 use russh::{ChannelId, ChannelMsg, ChannelWriteHalf};
 use tokio::time::timeout;
 
 use crate::{
     inbox::{Drain, Drained},
+    limits::{PARTING, PATIENT_AFTER_CHANNELS_LEFT},
     pressure::Pressure,
 };
 
@@ -21,12 +20,14 @@ where
     let _ = channel.close().await;
 }
 
-/// Gives the other side time to close a channel on which all has been said, and closes it otherwise.
-pub(crate) async fn part<S>(channel: &ChannelWriteHalf<S>, drain: &mut Drain, patience: Duration, pressure: &Pressure)
+/// Ends a channel on which both sides have said all. Once many channels were left behind the other side gets time to close first: clients
+/// with many channels do that at once, and those that wait for this side have few.
+pub(crate) async fn part<S>(channel: &ChannelWriteHalf<S>, drain: &mut Drain, pressure: &Pressure)
 where
     S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
 {
-    if timeout(patience, drain.run()).await != Ok(Drained::Closed) {
+    let patient = pressure.left_behind() >= PATIENT_AFTER_CHANNELS_LEFT;
+    if !patient || timeout(PARTING, drain.run()).await != Ok(Drained::Closed) {
         close_first(channel, pressure).await;
     }
 }

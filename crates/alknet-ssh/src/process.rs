@@ -30,6 +30,7 @@ use crate::{
     SshConfig,
     account::{Account, AccountError, Users},
     environment::{self, ClientEnv, Terminal},
+    forward::AgentSocket,
     limits::MAX_RECORDED_COMMAND_CHARS,
     login::Right,
     pty::Pty,
@@ -51,6 +52,8 @@ pub(crate) struct Launch {
     /// What the client connected to.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) terminal: Option<(Arc<Pty>, OwnedFd)>,
+    /// The way to the client's agent.
+    pub(crate) agent: Option<AgentSocket>,
 }
 
 impl Launch {
@@ -148,6 +151,8 @@ pub(crate) struct Process {
     child: Option<Child>,
     pidfd: AsyncFd<OwnedFd>,
     target: SignalTarget,
+    /// There for as long as the process is.
+    _agent: Option<AgentSocket>,
 }
 
 impl Process {
@@ -178,6 +183,9 @@ impl Process {
                 None
             }
         };
+        if let (Some(agent), Some(ids)) = (&launch.agent, &account.ids) {
+            agent.give_to(ids.uid.as_raw())?;
+        }
         own_session(&mut command, pty.is_some(), account)?;
         let mut child = command.spawn()?;
         // The command holds the slave: closed here, so that the terminal ends with its last process.
@@ -192,7 +200,7 @@ impl Process {
         };
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(watch);
         match pidfd {
-            Ok(pidfd) => Ok((Self { child: Some(child), pidfd, target }, pipes)),
+            Ok(pidfd) => Ok((Self { child: Some(child), pidfd, target, _agent: launch.agent }, pipes)),
             Err(error) => {
                 end_at_once(&target, child);
                 Err(error)
@@ -262,7 +270,8 @@ fn command(launch: &Launch, account: &Account) -> Command {
         }
     };
     let shown = launch.terminal.as_ref().map(|(pty, _)| Terminal { name: pty.term(), path: pty.path() });
-    let mut env = environment::build(account, &launch.env, launch.addr, launch.local, shown.as_ref());
+    let agent = launch.agent.as_ref().map(AgentSocket::path);
+    let mut env = environment::build(account, &launch.env, launch.addr, launch.local, shown.as_ref(), agent.as_deref());
     if let Some(original) = &launch.original_command {
         env.push(("SSH_ORIGINAL_COMMAND".into(), OsString::from_vec(original.clone())));
     }

@@ -6,7 +6,7 @@ use alknet_core::{PeerAddr, SessionGuard};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Error, Sig,
     keys::Certificate,
-    server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey},
+    server::{Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey},
 };
 use rustix::{process::Signal, termios::Winsize};
 use tokio::{io::duplex, sync::oneshot, task::JoinHandle};
@@ -16,6 +16,7 @@ use crate::{
     SshConfig, Subsystems,
     channel::{self, Surroundings, Work},
     environment::ClientEnv,
+    forward::{self, AgentSocket, Asking, Home, Listeners, Target},
     greeting::as_sent,
     limits::{MAX_TERM_BYTES, SUBSYSTEM_BUFFER_BYTES},
     login::{Login, LoginGate, Right},
@@ -34,6 +35,7 @@ pub(crate) struct ClientSession {
     stopping: CancellationToken,
     proven: Option<oneshot::Sender<SessionGuard>>,
     channels: HashMap<ChannelId, OpenedChannel>,
+    listeners: Listeners,
     pressure: Arc<Pressure>,
     subsystems: Arc<Subsystems>,
 }
@@ -43,6 +45,8 @@ struct OpenedChannel {
     env: ClientEnv,
     pty: Option<Arc<Pty>>,
     slave: Option<OwnedFd>,
+    /// Whether its processes may use the client's agent.
+    agent: bool,
     start: Option<oneshot::Sender<Work>>,
     signals: SignalTarget,
     task: JoinHandle<()>,
@@ -74,6 +78,7 @@ impl ClientSession {
             stopping,
             proven: Some(proven),
             channels: HashMap::new(),
+            listeners: Listeners::default(),
             pressure,
             subsystems,
         };
@@ -81,22 +86,72 @@ impl ClientSession {
     }
 
     /// Takes a place for another channel.
-    fn enter(&mut self) -> Option<OpenChannel> {
-        // The library never says that a channel is gone when this side closed it first.
-        self.channels.retain(|_, channel| !channel.task.is_finished());
+    fn enter(&mut self, kind: ChannelKind) -> Option<OpenChannel> {
         if self.stopping.is_cancelled() {
             return None;
         }
-        self.pressure.open_channel(ChannelKind::Session, self.config.limits.max_channels)
+        let limits = &self.config.limits;
+        let max = match kind {
+            ChannelKind::Session => limits.max_channels,
+            ChannelKind::Forward => limits.max_forwards,
+        };
+        self.pressure.open_channel(kind, max)
+    }
+
+    /// What a channel's task needs from here.
+    fn surroundings(&self) -> Surroundings {
+        let limits = &self.config.limits;
+        Surroundings {
+            life: self.life.clone(),
+            pressure: self.pressure.clone(),
+            stall_timeout: limits.stall_timeout,
+            hangup_grace: limits.hangup_grace,
+            max_forwards: limits.max_forwards,
+        }
+    }
+
+    /// Connects the client to something, in a task of its own.
+    async fn forward(&mut self, target: Target, channel: Channel<Msg>, reply: ChannelOpenHandle, handle: Handle) {
+        let Some(open) = self.enter(ChannelKind::Forward) else {
+            return reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        };
+        // Nobody opens a channel before a key was proven.
+        let Some(asking) = self.asking() else { return };
+        tokio::spawn(forward::open(target, asking, channel, reply, self.home(handle), open));
+    }
+
+    fn asking(&self) -> Option<Asking> {
+        self.login.asking(self.config.forward.clone())
+    }
+
+    /// Who asks for a listener, unless there are to be none any more.
+    fn asking_for_more(&self) -> Option<Asking> {
+        self.asking().filter(|_| !self.stopping.is_cancelled())
+    }
+
+    fn home(&self, handle: Handle) -> Home {
+        Home { handle, around: self.surroundings() }
+    }
+
+    /// Opens the socket that leads to the client's agent, if it was asked for.
+    fn open_agent(&self, id: ChannelId, session: &Session) -> Option<AgentSocket> {
+        self.channels.get(&id).filter(|channel| channel.agent)?;
+        AgentSocket::open(self.home(session.handle()))
+            .inspect_err(|error| tracing::warn!(%error, "no agent for an ssh session"))
+            .ok()
     }
 
     /// Starts a process on a channel; answers whether it was allowed to.
-    fn start(&mut self, id: ChannelId, right: Right, command: Option<Vec<u8>>) -> bool {
-        let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.start.is_some()) else { return false };
+    fn start(&mut self, id: ChannelId, right: Right, command: Option<Vec<u8>>, session: &Session) -> bool {
+        if self.channels.get(&id).is_none_or(|channel| channel.start.is_none()) {
+            return false;
+        }
         if command.as_ref().is_some_and(|line| line.contains(&0)) {
             return false;
         }
         let Some(permit) = self.login.authorize(right) else { return false };
+        let agent = self.open_agent(id, session);
+        let Some(channel) = self.channels.get_mut(&id) else { return false };
         let options = self.login.options();
         let (command, original_command) = match &options.command {
             Some(forced) => (Some(forced.clone()), command),
@@ -104,7 +159,7 @@ impl ClientSession {
         };
         let mut env = std::mem::take(&mut channel.env);
         env.prefer(&self.config.env_allow, &options.environment);
-        let launch = Launch {
+        let launch = Box::new(Launch {
             right,
             command,
             original_command,
@@ -114,16 +169,17 @@ impl ClientSession {
             addr: self.addr,
             local: self.local,
             terminal: channel.pty.clone().zip(channel.slave.take()),
-        };
+            agent,
+        });
         channel.start.take().is_some_and(|start| start.send(Work::Process { launch, permit }).is_ok())
     }
 
     /// Joins a channel to a subsystem; answers whether there is one that the client may have.
-    fn start_subsystem(&mut self, id: ChannelId, name: &str) -> bool {
+    fn start_subsystem(&mut self, id: ChannelId, name: &str, session: &Session) -> bool {
         let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.start.is_some()) else { return false };
         if self.login.options().command.is_some() {
             // What the key's line has run speaks the subsystem's protocol, or not.
-            return self.start(id, Right::Exec, Some(name.as_bytes().to_vec()));
+            return self.start(id, Right::Exec, Some(name.as_bytes().to_vec()), session);
         }
         let Some(subsystem) = self.subsystems.get(name) else { return false };
         let Some((caller, permit)) = self.login.authorize_subsystem(name, subsystem.scope()) else { return false };
@@ -223,23 +279,72 @@ impl Handler for ClientSession {
         reply: ChannelOpenHandle,
         session: &mut Session,
     ) -> Result<(), Error> {
-        let Some(open) = self.enter() else {
+        // The library never says that a channel is gone when this side closed it first.
+        self.channels.retain(|_, channel| !channel.task.is_finished());
+        let Some(open) = self.enter(ChannelKind::Session) else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
         let (id, (start, work)) = (channel.id(), oneshot::channel());
         let signals = SignalTarget::default();
-        let around = Surroundings {
-            life: self.life.clone(),
-            pressure: self.pressure.clone(),
-            stall_timeout: self.config.limits.stall_timeout,
-            hangup_grace: self.config.limits.hangup_grace,
-        };
+        let around = self.surroundings();
         reply.accept().await;
         let task = tokio::spawn(channel::serve(channel, session.handle(), work, signals.clone(), around, open));
         let (env, start) = (ClientEnv::default(), Some(start));
-        self.channels.insert(id, OpenedChannel { env, pty: None, slave: None, start, signals, task });
+        self.channels.insert(id, OpenedChannel { env, pty: None, slave: None, agent: false, start, signals, task });
         Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _from: &str,
+        _from_port: u32,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        self.forward(Target::Tcp(host.to_owned(), port), channel, reply, session.handle()).await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        self.forward(Target::Unix(path.to_owned()), channel, reply, session.handle()).await;
+        Ok(())
+    }
+
+    async fn tcpip_forward(&mut self, host: &str, port: &mut u32, session: &mut Session) -> Result<bool, Error> {
+        let Some(asking) = self.asking_for_more() else { return Ok(false) };
+        let home = self.home(session.handle());
+        let listening = self.listeners.listen_tcp(&asking, host, *port, home).await;
+        Ok(listening.inspect(|opened| *port = *opened).is_ok())
+    }
+
+    async fn cancel_tcpip_forward(&mut self, host: &str, port: u32, _session: &mut Session) -> Result<bool, Error> {
+        Ok(self.listeners.cancel_tcp(host, port))
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, Error> {
+        let Some(asking) = self.asking_for_more() else { return Ok(false) };
+        let home = self.home(session.handle());
+        Ok(self.listeners.listen_unix(&asking, path, home).await.is_ok())
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Result<bool, Error> {
+        Ok(self.listeners.cancel_unix(path))
+    }
+
+    async fn agent_request(&mut self, id: ChannelId, _session: &mut Session) -> Result<bool, Error> {
+        let allowed = self.login.options().agent_forwarding;
+        let channel = self.channels.get_mut(&id).filter(|channel| allowed && channel.start.is_some());
+        Ok(channel.map(|channel| channel.agent = true).is_some())
     }
 
     fn adjust_window(&mut self, _id: ChannelId, _current: u32) -> u32 {
@@ -294,17 +399,17 @@ impl Handler for ClientSession {
     }
 
     async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
-        let started = self.start(id, Right::Exec, Some(command.to_vec()));
+        let started = self.start(id, Right::Exec, Some(command.to_vec()), session);
         answer(session, id, started)
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        let started = self.start(id, Right::Shell, None);
+        let started = self.start(id, Right::Shell, None, session);
         answer(session, id, started)
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
-        let started = self.start_subsystem(id, name);
+        let started = self.start_subsystem(id, name, session);
         answer(session, id, started)
     }
 

@@ -111,6 +111,13 @@ impl KeptAudit {
     }
 }
 
+impl KeptAudit {
+    /// Forgets the events so far.
+    pub fn clear(&self) {
+        *self.0.lock().expect("because no test panics in here") = Vec::new();
+    }
+}
+
 impl AuditLog for KeptAudit {
     fn record(&self, event: AuditEvent) {
         self.0.lock().expect("because no test panics in here").push(event);

@@ -6,11 +6,12 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     channel::Surroundings,
     inbox::{Drained, inbox},
-    limits::{FORWARD_LINGER, FORWARD_PARTING},
+    limits::FORWARD_LINGER,
     parting::{close_first, part},
     relay::{Input, Output, Sent, feed, send_output},
 };
@@ -42,12 +43,14 @@ enum Ended {
     Through,
     /// The channel.
     Channel(Drained),
-    /// The connection, or the right to have one.
+    /// The SSH connection.
     Life,
+    /// The permission.
+    Permission,
 }
 
-/// Carries bytes both ways until both directions have ended. Either may end before the other.
-pub(crate) async fn carry<S>(channel: Channel<S>, socket: Socket, around: &Surroundings)
+/// Carries bytes both ways until both directions have ended, or `ended` is cancelled. Either direction may end before the other.
+pub(crate) async fn carry<S>(channel: Channel<S>, socket: Socket, around: &Surroundings, ended: &CancellationToken)
 where
     S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
 {
@@ -69,12 +72,13 @@ where
         () = both => Ended::Through,
         why = drain.run() => Ended::Channel(why),
         () = around.life.cancelled() => Ended::Life,
+        () = ended.cancelled() => Ended::Permission,
     };
     match ended {
         Ended::Through => {
             // Whatever still comes is not wanted any more.
             drop(outward);
-            part(&writer, &mut drain, FORWARD_PARTING, &around.pressure).await;
+            part(&writer, &mut drain, &around.pressure).await;
         }
         Ended::Channel(Drained::Closed) => {
             drop((drain, from));
@@ -87,6 +91,7 @@ where
             drop(drain);
             close_first(&writer, &around.pressure).await;
         }
+        Ended::Permission => close_first(&writer, &around.pressure).await,
         Ended::Life => {}
     }
 }

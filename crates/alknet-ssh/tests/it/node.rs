@@ -10,14 +10,14 @@ use std::{
 use alknet_core::{
     AuditKind, AuditOutcome, Authorizer, Credential, Fingerprint, Identity, ProtocolHandler, Sessions, Standing,
 };
-use alknet_ssh::{HostKey, LiveSessions, SshConfig, SshServer, Subsystems, parse_public_key};
+use alknet_ssh::{ForwardPolicy, HostKey, LiveSessions, SshConfig, SshServer, Subsystems, parse_public_key};
 use alknet_testkit::identities::{KeptAudit, TestIdentities};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::tcp_link::plain_connection;
 
 /// Longer than anything here takes.
-const PATIENCE_SECONDS: &str = "60";
+const PATIENCE_SECONDS: &str = "280";
 
 pub struct Node {
     pub port: u16,
@@ -47,6 +47,8 @@ impl Node {
     pub fn with_subsystems(change: impl FnOnce(&mut SshConfig), subsystems: Subsystems) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = SshConfig::new(HostKey::from_seed([7; 32].into()), "nodeuser", "/bin/sh", dir.path());
+        let rule = "allow alice * *".parse().unwrap();
+        config.forward = Arc::new(ForwardPolicy::new(vec![rule], &dir.path().join("data")));
         change(&mut config);
         let identities = Arc::new(TestIdentities::default());
         let (audit, sessions) = (Arc::new(KeptAudit::default()), Sessions::default());
