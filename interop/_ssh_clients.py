@@ -29,7 +29,7 @@ class Far:
     """The node as a client sees it, and what belongs to the checks."""
 
     def __init__(self, world, node):
-        self.world, self.node, self.port, self.user = world, node, node.port, "me"
+        self.world, self.node, self.port, self.user = world, node, node.port, "alknet"
         self.host_key = node.json("call", "node/identify", "{}")["ssh_host_key"]
         self.key, self.stranger = self.new_key("mine", "me"), self.new_key("stranger")
         self.other_host_key = Path(f"{self.stranger}.pub").read_text().strip()

@@ -16,6 +16,11 @@ ssh-keygen -q -t ed25519 -N '' -f "$KEY"
 own "$(json 'it["pid"]' alknet status --json)"
 PORT=$(json 'it["listen"][0]["addr"].rsplit(":", 1)[1]' alknet status --json)
 alknet peer add me --key "$KEY.pub" --role owner >/dev/null || exit 1
+# A key that only its certificate lets in; the kit makes bad certificates with the same authority.
+ssh-keygen -q -t ed25519 -N '' -f "$HOME/.ssh/ca"
+ssh-keygen -q -t ed25519 -N '' -f "$HOME/.ssh/certified"
+ssh-keygen -q -s "$HOME/.ssh/ca" -I kit -n me -V +1h "$HOME/.ssh/certified.pub"
+alknet peer add me --key "cert-authority $(cat "$HOME/.ssh/ca.pub")" --role owner >/dev/null || exit 1
 
 # The kit prints its own PASS and FAIL lines; its name for the way stands in the last one.
 kit() {
@@ -26,7 +31,8 @@ kit() {
             "FAIL "*) FAILED=$((FAILED + 1)); line="FAIL $1: ${line#FAIL }" ;;
         esac
         echo "$line"
-    done < <("$PYTHON" "$KIT/ssh_openssh.py" 127.0.0.1 "$PORT" me "$KEY" --no-forward --no-sftp "${@:2}" 2>&1)
+    done < <("$PYTHON" "$KIT/ssh_openssh.py" 127.0.0.1 "$PORT" me "$KEY" --no-sftp \
+        --certkey "$HOME/.ssh/certified" "${@:2}" 2>&1)
 }
 kit bare
 kit tls --alpn alknet/ssh --via tls

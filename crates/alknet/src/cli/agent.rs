@@ -13,7 +13,7 @@ use std::{
 use alknet_core::{KeyPurpose, KeySigner};
 use alknet_ssh::{AgentKey, AskPermission};
 use clap::Args;
-use rustix::process::{Pid, Signal, kill_process, setsid};
+use rustix::process::{DumpableBehavior, Pid, Signal, kill_process, set_dumpable_behavior, setsid};
 use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -109,6 +109,8 @@ impl Agent {
         if self.detached {
             setsid()?;
         }
+        // What the user's other programs could read, they could take away.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         let identity = NodeIdentity::open(&place.data, &place.passphrase)?;
         let person = if self.confirm.is_some() { Person::find()? } else { Person::Nobody };
         // Beside a command only what goes wrong is said.
@@ -125,13 +127,10 @@ impl Agent {
         let stop = CancellationToken::new();
         let serving = tokio::spawn(agent.serve(listener, stop.clone()));
         let ended = if self.command.is_empty() {
-            self.announce(place, &socket).map(|()| None)
+            self.until_told_to_end(place, &socket).await.map(|()| None)
         } else {
             run_beside(&self.command, &socket).await.map(Some)
         };
-        if let Ok(None) = ended {
-            told_to_end().await?;
-        }
         stop.cancel();
         let _its_panic_was_reported = serving.await;
         drop(socket);
@@ -166,6 +165,20 @@ impl Agent {
             return Err(Failure::failed("the background process did not say where it listens"));
         };
         output::line(for_a_shell(socket, pid))
+    }
+
+    /// Says where it listens, and waits for a signal.
+    async fn until_told_to_end(&self, place: &Place, socket: &AgentSocket) -> Result<(), Failure> {
+        // Heard from before anybody knows whom to tell.
+        let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        self.announce(place, socket)?;
+        tokio::select! {
+            _ = hangup.recv() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
     }
 
     fn announce(&self, place: &Place, socket: &AgentSocket) -> Result<(), Failure> {
@@ -226,17 +239,6 @@ async fn run_beside(words: &[OsString], socket: &AgentSocket) -> Result<ExitStat
 /// As a shell says it: the status, or 128 and the signal.
 fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1)
-}
-
-async fn told_to_end() -> Result<(), Failure> {
-    let (mut hangup, mut terminate) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = hangup.recv() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -240,3 +240,27 @@ fn it_stays_when_it_is_told_to() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(&agent.socket).exists());
 }
+
+/// AGENT-15: the kernel gives what is the process's own in /proc to root. Of root's own processes it says so too, so there it runs as
+/// somebody else.
+#[test]
+fn its_memory_is_for_nobody_elses_eyes() {
+    let folder = Folder::with_identity();
+    let mut words = vec![env!("CARGO_BIN_EXE_alknet"), "agent", "--foreground", "--json"];
+    if rustix::process::geteuid().is_root() {
+        let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(folder.data().parent().unwrap()).status();
+        assert!(owned.unwrap().success());
+        words.splice(0..0, ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    }
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).current_dir("/");
+    command.env("ALKNET_DATA", folder.data()).env("HOME", folder.home()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let agent = Background::of(&serde_json::from_str(&ready).unwrap());
+    let memory = fs::metadata(format!("/proc/{}/mem", agent.pid)).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&memory), 0);
+    drop(agent);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
