@@ -8,7 +8,7 @@ use alknet_core::{
 };
 use alknet_http::HttpHandler;
 use alknet_net::{AbuseGate, CarrierPolicy, NetDialer, NodeCredentials};
-use alknet_ssh::{LiveSessions, SSH, SSH_ALIAS, SshServer, Subsystems, UDP, UdpService};
+use alknet_ssh::{ForwardPolicy, LiveSessions, SSH, SSH_ALIAS, SshServer, Subsystems, UDP, UdpService};
 use alknet_store::{Clock, Store};
 
 use crate::{
@@ -48,6 +48,8 @@ pub struct Node {
     pub verifier: CredentialVerifier,
     /// Who misbehaves: exemptions can be changed.
     pub gate: AbuseGate,
+    /// What may be forwarded: its rules can be changed.
+    pub forward: Arc<ForwardPolicy>,
 }
 
 /// Puts a node together.
@@ -71,6 +73,7 @@ pub async fn assemble(
     let gate = settings::gate(current.config(), &store).await?;
     let authorizer = Authorizer::new(store.audit_log()).watched_by(Arc::new(gate.clone()));
 
+    let forward = Arc::new(settings::forward(current.config(), data));
     let (tickets, ssh_sessions) = (ByteTickets::default(), LiveSessions::default());
 
     let heads = Heads::of(data)?;
@@ -88,6 +91,7 @@ pub async fn assemble(
         data: data.clone(),
         heads: heads.clone(),
         gate: gate.clone(),
+        forward: forward.clone(),
         control: Some(control.clone()),
         clock,
     })?;
@@ -104,8 +108,8 @@ pub async fn assemble(
     let call = Arc::new(CallHandler::new(registry, authenticator.clone()));
     let bytes = BytesHandler::new(tickets, authenticator, sessions.clone());
     let bytes = Arc::new(PerStream(Arc::new(bytes)));
-    let ssh_config = settings::ssh(current.config(), identity, data)?;
-    let udp = UdpService::new(ssh_config.forward.clone(), identities.clone(), authorizer.clone(), sessions.clone());
+    let ssh_config = settings::ssh(current.config(), identity, data, forward.clone())?;
+    let udp = UdpService::new(forward.clone(), identities.clone(), authorizer.clone(), sessions.clone());
     let (ssh_identities, subsystems) = (identities.clone(), Subsystems::default());
     let ssh =
         SshServer::new(ssh_config, ssh_identities, authorizer.clone(), sessions.clone(), ssh_sessions, subsystems);
@@ -123,5 +127,5 @@ pub async fn assemble(
         .service(HTTP_1_1, Service::web(Carriers::Tcp), http.clone())?
         .build();
 
-    Ok(Node { router, store, identities, sessions, ssh, http, routes, heads, verifier, gate })
+    Ok(Node { router, store, identities, sessions, ssh, http, routes, heads, verifier, gate, forward })
 }

@@ -1,5 +1,7 @@
 //! The same operations as a running node's, on the data folder itself, while none runs.
 
+use std::sync::Arc;
+
 use alknet_call::{ByteTickets, Client, LocalClient};
 use alknet_core::{Authorizer, Caller, Credential, IdentityProvider, Maintenance, NodeKey, PeerAddr, Sessions};
 use alknet_ssh::LiveSessions;
@@ -38,6 +40,7 @@ impl InProcess {
         let store = Store::open(&place.data.database(), loaded.config().roles()?, sessions.clone())?;
         store.bind_node_key(&Maintenance::of("command"), node).await?;
         let gate = settings::gate(loaded.config(), &store).await?;
+        let forward = Arc::new(settings::forward(loaded.config(), &place.data));
         let registry = operations::registry(&Foundation {
             node,
             identity,
@@ -51,6 +54,7 @@ impl InProcess {
             data: place.data.clone(),
             heads: Heads::of(&place.data)?,
             gate,
+            forward,
             clock: Clock::system(),
         })?;
         // Whoever can take the lock runs under the folder's own uid, as whoever can open the control socket.

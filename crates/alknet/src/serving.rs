@@ -91,6 +91,7 @@ impl RunningNode {
         let credentials = NodeCredentials::new(Arc::new(identity.clone()))?;
         let (router, identities, sessions) = (node.router.clone(), node.identities.clone(), node.sessions.clone());
         let endpoint = Endpoint::bind(endpoint_config, router, identities, sessions, &credentials, certificate).await?;
+        node.forward.set_own_port(endpoint.local_addr().port());
         endpoint.listen_locally(&data.control_socket())?;
         let saver = tokio::spawn(node.gate.clone().keep_saving());
         let ticket = Ticket::new(identity.node_key(), addresses(config.current().config(), &endpoint));
@@ -203,12 +204,15 @@ impl RunningNode {
         let changes: Vec<Change> = diff(&self.config.current(), &loaded);
         let roles = loaded.config().roles().map_err(|error| error.to_string())?;
         self.node.store.check_roles(&roles).map_err(|error| error.to_string())?;
-        let ssh = settings::ssh(loaded.config(), &self.identity, &self.data).map_err(|failure| failure.to_string())?;
+        let forward = self.node.forward.clone();
+        let ssh = settings::ssh(loaded.config(), &self.identity, &self.data, forward)
+            .map_err(|failure| failure.to_string())?;
         let http = settings::http(loaded.config()).map_err(|failure| failure.to_string())?;
         let certificate =
             settings::web_certificate(loaded.config(), &self.data).map_err(|failure| failure.to_string())?;
         self.node.store.set_roles(roles);
         self.node.store.set_audit_rows(loaded.config().audit.rows());
+        self.node.forward.set_rules(loaded.config().ssh.forward.clone());
         self.node.ssh.set_config(ssh);
         self.node.http.set_config(http);
         self.node.gate.set_exempt(loaded.config().gate.exempt.clone());

@@ -4,7 +4,7 @@ use std::{env, fs, io::Read, path::PathBuf, sync::Arc};
 
 use alknet_http::{AllowedHosts, Decoy, DecoyFolder, HttpConfig};
 use alknet_net::{AbuseGate, WebCertificate, generate_self_signed};
-use alknet_ssh::{RecordingPolicy, SshConfig, SystemUser};
+use alknet_ssh::{ForwardPolicy, RecordingPolicy, SshConfig, SystemUser};
 use alknet_store::Store;
 
 use crate::{
@@ -14,8 +14,21 @@ use crate::{
     identity::NodeIdentity,
 };
 
+/// What may be forwarded.
+pub fn forward(config: &Config, data: &DataFolder) -> ForwardPolicy {
+    let policy = ForwardPolicy::new(config.ssh.forward.clone(), data.root());
+    // A node that serves says later which one it took.
+    policy.set_own_port(config.node.listen.port());
+    policy
+}
+
 /// What the SSH server is told.
-pub fn ssh(config: &Config, identity: &NodeIdentity, data: &DataFolder) -> Result<SshConfig, Failure> {
+pub fn ssh(
+    config: &Config,
+    identity: &NodeIdentity,
+    data: &DataFolder,
+    forward: Arc<ForwardPolicy>,
+) -> Result<SshConfig, Failure> {
     let user = own_user();
     let shell = config.ssh.shell().unwrap_or(user.shell);
     let mut ssh = SshConfig::new(identity.ssh_host_key(), user.name, shell, user.home);
@@ -24,6 +37,7 @@ pub fn ssh(config: &Config, identity: &NodeIdentity, data: &DataFolder) -> Resul
     ssh.motd = config.ssh.motd();
     ssh.recording = Some(recording(config, data)).filter(|policy| !policy.who.is_empty());
     ssh.env_allow = config.ssh.env_allow.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+    ssh.forward = forward;
     ssh.limits.login_grace = config.ssh.login_grace;
     Ok(ssh)
 }

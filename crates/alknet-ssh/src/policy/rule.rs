@@ -96,6 +96,14 @@ pub enum InvalidRule {
 }
 
 impl ForwardRule {
+    /// The roles that it names.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.who.iter().filter_map(|who| match who {
+            Who::Role(name) => Some(name.as_str()),
+            Who::Anyone | Who::Peer(_) => None,
+        })
+    }
+
     /// Follows the symbolic links in its path, as they are now.
     pub(super) fn follow_links(&mut self) {
         if let Place::Socket(pattern) = &mut self.place {

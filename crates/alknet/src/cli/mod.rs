@@ -18,6 +18,7 @@ mod init;
 mod key;
 mod output;
 mod peer;
+mod policy;
 #[cfg(test)]
 mod reference;
 mod serve;
@@ -128,6 +129,7 @@ enum Verb {
     Config(config::Config),
     Audit(audit::Audit),
     Gate(gate::Gate),
+    Policy(policy::Policy),
     Backup(backup::Backup),
     Vault(vault::Vault),
     Completions(completions::Completions),
@@ -164,6 +166,7 @@ impl Cli {
             Verb::Config(verb) => verb.run(&place).await,
             Verb::Audit(verb) => verb.run(&place).await,
             Verb::Gate(verb) => verb.run(&place).await,
+            Verb::Policy(verb) => verb.run(&place).await,
             Verb::Backup(verb) => verb.run(&place).await,
             Verb::Vault(verb) => verb.run(&place).await,
             Verb::Completions(verb) => verb.run(),

@@ -21,6 +21,10 @@ pub struct ListenAddr(HostPort);
 pub struct InvalidListenAddr;
 
 impl ListenAddr {
+    /// The port as it is written.
+    pub const fn port(&self) -> u16 {
+        self.0.port()
+    }
     /// The address as a socket wants it; a host name is looked up (this blocks) and its first address taken.
     pub fn resolve(&self) -> io::Result<SocketAddr> {
         let mut found = (self.0.host(), self.0.port()).to_socket_addrs()?;

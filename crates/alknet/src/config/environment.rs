@@ -66,5 +66,8 @@ fn items(text: &str) -> Vec<Value> {
     if text.trim().is_empty() {
         return Vec::new();
     }
-    text.split(',').map(|item| Value::String(item.trim().to_owned())).collect()
+    // Items that have commas themselves are separated by semicolons.
+    let separator = if text.contains(';') { ';' } else { ',' };
+    let items = text.split(separator).map(str::trim);
+    items.filter(|item| separator == ',' || !item.is_empty()).map(|item| Value::String(item.to_owned())).collect()
 }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use alknet_call::Balance;
-use alknet_core::{HostPort, PeerName, limits::MAX_TICKET_ADDRESSES};
+use alknet_core::{HostPort, OWNER_ROLE, PeerName, limits::MAX_TICKET_ADDRESSES};
 use alknet_net::{AddressRange, PublicUrl};
-use alknet_ssh::{Recorded, RecordingLimits};
-use alknet_store::{Role, RoleError, Roles};
+use alknet_ssh::{ForwardRule, Recorded, RecordingLimits, limits::MAX_RULES};
+use alknet_store::{GUEST_ROLE, Role, RoleError, Roles};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
@@ -174,6 +174,9 @@ pub struct SshConfig {
     record_total_mib: u64,
     #[serde(deserialize_with = "record_age")]
     record_age: Duration,
+    /// What may be forwarded, in order.
+    #[serde(deserialize_with = "forward_rules")]
+    pub forward: Vec<ForwardRule>,
     /// How long logging in may take.
     #[serde(deserialize_with = "login_grace")]
     pub login_grace: Duration,
@@ -285,6 +288,15 @@ impl Config {
     fn mapped(&self) -> BTreeSet<String> {
         self.ssh.users.keys().map(ToString::to_string).collect()
     }
+    /// Rules that name roles which are not there: they would be about nobody.
+    fn forwards_for_nobody(&self) -> Vec<(String, String)> {
+        let known = |role: &str| [OWNER_ROLE, GUEST_ROLE].contains(&role) || self.roles.contains_key(role);
+        let unknown = |(at, rule): (usize, &ForwardRule)| {
+            let role = rule.roles().find(|role| !known(role))?.to_owned();
+            Some(("ssh.forward".to_owned(), format!("rule {}: there is no role `{role}`", at + 1)))
+        };
+        self.ssh.forward.iter().enumerate().filter_map(unknown).collect()
+    }
     /// What does not fit together, as the key to change and the reason.
     pub(super) fn contradictions(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
@@ -309,6 +321,7 @@ impl Config {
             let error = Roles::with_mapped(alone, self.mapped()).err()?;
             Some((format!("{ROLES}.{name}.scopes"), error.to_string()))
         }));
+        found.extend(self.forwards_for_nobody());
         found
     }
 }
@@ -366,6 +379,19 @@ fn span_within<'de, D: Deserializer<'de>>(
 
 fn drain_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     span_within(from, Duration::ZERO, MAX_DRAIN)
+}
+
+/// The rules of the forwarding policy; the error names the one that is wrong by its number.
+fn forward_rules<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ForwardRule>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    if texts.len() > MAX_RULES {
+        return Err(D::Error::custom(format!("at most {MAX_RULES} rules")));
+    }
+    let one = |(at, text): (usize, String)| {
+        let quoted = || super::error::quoted(&text);
+        text.parse().map_err(|error| D::Error::custom(format!("rule {}, {}: {error}", at + 1, quoted())))
+    };
+    texts.into_iter().enumerate().map(one).collect()
 }
 
 fn login_grace<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {

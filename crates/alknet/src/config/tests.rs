@@ -248,3 +248,21 @@ fn the_corpus_of_the_fuzz_target_is_answered() {
         }
     }
 }
+
+#[test]
+fn rules_with_commas_stand_in_the_environment_with_semicolons() {
+    // POL-03
+    let env =
+        |text: &str| load(&Sources { env: vec![("ALKNET_SSH_FORWARD".into(), text.into())], ..Sources::default() });
+    let rules = |text: &str| -> Vec<String> {
+        env(text).unwrap().config().ssh.forward.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(rules("allow a,b local h:22,80;"), ["allow a,b local h:22,80"]);
+    assert_eq!(rules("deny * * h:1; allow * local *:2"), ["deny * * h:1", "allow * local *:2"]);
+    assert_eq!(rules("deny * * h:1"), ["deny * * h:1"]);
+    assert!(env("allow a local h:22,80").unwrap_err().to_string().contains("rule 2, `80`"));
+    assert_eq!(
+        load(&Sources::default()).unwrap().config().ssh.forward.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["deny * * <data>", "allow role:owner * *", "deny * * *"]
+    );
+}

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod keys;
 pub mod node;
 pub mod peers;
+pub mod policy;
 pub mod queues;
 #[cfg(test)]
 mod specification;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use alknet_call::{ByteTickets, CallError, RegisterError, Registry};
 use alknet_core::{AccessRule, Authorizer, NodeKey, Sessions};
 use alknet_net::AbuseGate;
-use alknet_ssh::LiveSessions;
+use alknet_ssh::{ForwardPolicy, LiveSessions};
 use alknet_store::{Clock, Store, StoreError};
 
 use crate::{
@@ -59,6 +60,8 @@ pub struct Foundation {
     pub heads: Heads,
     /// Who misbehaves.
     pub gate: AbuseGate,
+    /// What may be forwarded.
+    pub forward: Arc<ForwardPolicy>,
     /// The time.
     pub clock: Clock,
 }
@@ -75,6 +78,7 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     keys::register(&mut registry, foundation)?;
     tokens::register(&mut registry, foundation)?;
     config::register(&mut registry, foundation)?;
+    policy::register(&mut registry, foundation)?;
     audit::register(&mut registry, foundation)?;
     gate::register(&mut registry, foundation)?;
     calls::register(&mut registry, foundation)?;

@@ -220,7 +220,8 @@ fn free_name(
     Err(CallError::internal("the numbers ran out"))
 }
 
-fn name(text: &str) -> Result<alknet_core::PeerName, CallError> {
+/// Reads a peer's name.
+pub fn name(text: &str) -> Result<alknet_core::PeerName, CallError> {
     text.parse().map_err(|error| invalid("/name", error))
 }
 
@@ -258,7 +259,8 @@ fn view(peer: PeerRecord) -> PeerView {
     }
 }
 
-fn refusal(error: PeerError) -> CallError {
+/// What a caller learns of it.
+pub fn refusal(error: PeerError) -> CallError {
     match error {
         PeerError::Unknown(_) => CallError::not_found(error.to_string()),
         PeerError::Permit(_) | PeerError::OwnersOnly(_) => CallError::new(ErrorCode::Forbidden, error.to_string()),

@@ -29,6 +29,7 @@ fn everything(data: &DataFolder) -> Arc<Registry> {
         data: data.clone(),
         heads: Heads::of(data).unwrap(),
         gate: AbuseGate::default(),
+        forward: Arc::default(),
         control: Some(NodeControl::new().0),
         clock: Clock::system(),
     };
