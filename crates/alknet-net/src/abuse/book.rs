@@ -124,19 +124,19 @@ mod tests {
     }
 
     #[test]
-    fn a_million_prefixes_take_a_bounded_place_and_free_nobody_from_a_penalty() {
+    fn countless_prefixes_take_a_bounded_place_and_free_nobody_from_a_penalty() {
         // GATE-12
         let mut book = Book::new(MAX_SCORED_SOURCES, PENALTY_POINTS);
         let known: Vec<_> = (0..100).map(|number| hostile(number + (1 << 30))).collect();
         for source in &known {
             assert_eq!(offend(&mut book, source, 10, NOW), Change::Penalised);
         }
-        for number in 0..1_000_000 {
+        for number in 0..100_000 {
             book.offend(&hostile(number), Offence::BadFrame, "tls", NOW);
         }
         assert_eq!((book.scores.len(), book.order.len()), (MAX_SCORED_SOURCES, MAX_SCORED_SOURCES));
         assert!(known.iter().all(|source| book.is_penalised(source, NOW)));
-        assert!(book.score(&hostile(0)).is_none() && book.score(&hostile(999_999)).is_some());
+        assert!(book.score(&hostile(0)).is_none() && book.score(&hostile(99_999)).is_some());
     }
 
     #[test]

@@ -11,7 +11,11 @@ mod lines;
 mod places;
 mod report;
 mod score;
+#[cfg(test)]
+mod simulation;
 mod source;
+#[cfg(test)]
+mod tests;
 mod visit;
 
 pub use gate::AbuseGate;

@@ -1,6 +1,7 @@
 //! A handler through a real endpoint, on every carrier.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod abuse;
 mod client;
 mod corpus;
 mod dial;
