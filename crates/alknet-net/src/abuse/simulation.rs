@@ -52,7 +52,7 @@ impl World {
     fn arrive(&mut self, from: SocketAddr, what: What) -> u64 {
         let now = self.now();
         let mut visit = self.gate.enter(from, true);
-        visit.shook_hands(&Peer { key: None, addr: PeerAddr::Ip(from), server_name: None }, false, true);
+        visit.shook_hands(&Peer { key: None, addr: PeerAddr::Ip(from), local: None, server_name: None }, false, true);
         let patience = if what == What::Stalls { 10_000 } else { LOGIN_MS };
         if !self.gate.state().books.penalties(from.ip(), now).is_empty() {
             let held = self.gate.state().places.count_of(&source::Source::of(from.ip()));
@@ -154,7 +154,7 @@ fn whoever_proves_a_key_is_never_displaced_afterwards() {
     let gate = AbuseGate::default();
     let owner = SocketAddr::from((host(0), 1));
     let mut visit = gate.enter(owner, true);
-    visit.shook_hands(&Peer { key: None, addr: PeerAddr::Ip(owner), server_name: None }, false, true);
+    visit.shook_hands(&Peer { key: None, addr: PeerAddr::Ip(owner), local: None, server_name: None }, false, true);
     let identity = Some(Arc::new(Identity::owner("me")));
     let caller = Caller { identity, credential: None, addr: PeerAddr::Ip(owner) };
     alknet_core::AuthenticationWatch::proved(&gate, &caller, "ssh");

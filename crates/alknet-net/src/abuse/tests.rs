@@ -61,7 +61,7 @@ fn hex(text: &str) -> [u8; 32] {
     data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap().try_into().unwrap()
 }
 fn peer(from: &str, key: Option<NodeKey>) -> Peer {
-    Peer { key, addr: ip(from), server_name: None }
+    Peer { key, addr: ip(from), local: None, server_name: None }
 }
 fn stranger(from: &str, credential: Option<String>) -> Caller {
     Caller { identity: None, credential, addr: ip(from) }
