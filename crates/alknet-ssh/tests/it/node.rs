@@ -170,8 +170,11 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.end();
-        let _ = self.0.wait();
+        // The stock client misses a signal that comes just before it waits for events.
+        while self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.end();
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
     }
 }
 
