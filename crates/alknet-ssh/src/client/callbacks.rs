@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use russh::{
@@ -26,8 +27,8 @@ use crate::{
 };
 
 /// What a connection's parts share.
-#[derive(Default)]
 pub(super) struct Shared {
+    pub(super) stall_timeout: Duration,
     pub(super) pressure: Arc<Pressure>,
     /// Cancelled to end the connection at once.
     pub(super) life: CancellationToken,
@@ -46,6 +47,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Shared {
+    pub(super) fn new(stall_timeout: Duration) -> Self {
+        Self {
+            stall_timeout,
+            pressure: Arc::default(),
+            life: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            listeners: Arc::default(),
+            agent: Mutex::default(),
+            banner: Mutex::default(),
+            reason: Mutex::default(),
+        }
+    }
     /// Lets processes of the node use the agent at this socket.
     pub(super) fn offer_agent(&self, socket: PathBuf) {
         *lock(&self.agent) = Some(socket);

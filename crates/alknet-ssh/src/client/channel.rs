@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::callbacks::Shared;
 use crate::{
     inbox::stalled,
-    limits::STALL_TIMEOUT,
     pressure::{Held, OpenChannel, Pressure},
     relay::STDERR,
 };
@@ -77,7 +77,7 @@ impl ClientChannel {
             _open: open,
             _closed: closed.clone().drop_guard(),
         };
-        tokio::spawn(drain.run(released.clone(), shared.life.clone()));
+        tokio::spawn(drain.run(released.clone(), shared.life.clone(), shared.stall_timeout));
         let sending = Arc::new(Sending { half, closed, _released: released.drop_guard() });
         Self { sending, arriving: Arriving { queue, taken } }
     }
@@ -146,9 +146,9 @@ struct Drain {
 }
 
 impl Drain {
-    async fn run(mut self, released: CancellationToken, life: CancellationToken) {
+    async fn run(mut self, released: CancellationToken, life: CancellationToken, stall_timeout: Duration) {
         let (taken, backlog, pressure) = (self.taken.clone(), self.backlog.clone(), self.pressure.clone());
-        let mut stalled = pin!(stalled(&taken, &backlog, &pressure, STALL_TIMEOUT));
+        let mut stalled = pin!(stalled(&taken, &backlog, &pressure, stall_timeout));
         loop {
             let message = tokio::select! {
                 message = self.queue.wait() => message,

@@ -24,7 +24,7 @@ use super::{
     remote_listener::{ListenError, RemoteListener},
 };
 use crate::{
-    limits::{CLIENT_HANDSHAKE_TIMEOUT, CLIENT_LOGIN_TIMEOUT},
+    limits::{CLIENT_HANDSHAKE_TIMEOUT, CLIENT_LOGIN_TIMEOUT, STALL_TIMEOUT},
     pressure::ChannelKind,
     wire::Wire,
 };
@@ -120,7 +120,16 @@ impl SshClient {
     /// That layer has proven which node answers, so the host key inside is taken as it is: **never call this on a stream whose other end has
     /// not proven its key**.
     pub async fn connect(stream: Stream, login: &ClientLogin) -> Result<Self, ConnectError> {
-        let shared = Arc::new(Shared::default());
+        Self::connect_with(stream, login, STALL_TIMEOUT).await
+    }
+
+    /// The same; a channel from which nothing is taken while others wait is closed after `stall_timeout`.
+    pub async fn connect_with(
+        stream: Stream,
+        login: &ClientLogin,
+        stall_timeout: Duration,
+    ) -> Result<Self, ConnectError> {
+        let shared = Arc::new(Shared::new(stall_timeout));
         let wire = Wire::new(stream, shared.life.clone(), shared.pressure.clone());
         let wire = KillSwitch::new(wire, &shared.life);
         // Whoever gives up on the way leaves nothing behind.

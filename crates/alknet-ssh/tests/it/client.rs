@@ -195,3 +195,27 @@ fn the_end_of_the_connection_is_noticed_everywhere() {
         assert_eq!(client.exec("true").await.err(), Some(ProcessError::Open(OpenError::Ended)));
     });
 }
+
+/// CLI-16: other channels go on within what is held, and then the one that holds them up is closed.
+#[test]
+fn a_channel_from_which_nothing_is_taken_is_closed_when_others_wait() {
+    let node = Node::start();
+    node.runtime.block_on(async {
+        let socket = TcpStream::connect(("127.0.0.1", node.port)).await.unwrap();
+        let login = login(&node, KeyPurpose::Node);
+        let client = SshClient::connect_with(plain_stream(socket), &login, Duration::from_secs(2)).await.unwrap();
+        let flood = client.exec("cat /dev/zero").await.unwrap();
+        let waiting = async {
+            // Once the flood has filled what is held, answers stand behind it.
+            loop {
+                let run = outcome(client.exec("echo hi").await.unwrap()).await;
+                assert_eq!(run.output, b"hi\n");
+                if timeout(Duration::ZERO, flood.input.closed()).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("the others were held up for good");
+        assert!(!client.is_closed());
+    });
+}

@@ -12,6 +12,7 @@ mod forward;
 mod forward_flow;
 mod greeting;
 mod hostile;
+mod hostile_node;
 mod key_options;
 mod live;
 mod login;

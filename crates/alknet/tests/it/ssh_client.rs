@@ -85,3 +85,14 @@ fn a_process_ends_with_its_client() {
     assert_eq!(child.wait().unwrap().code(), Some(255));
     wait_until("the process is gone", || !process.exists());
 }
+
+/// CLI-02.
+#[test]
+fn an_unpinned_node_gets_no_login() {
+    let pair = Pair::start();
+    let address = format!("127.0.0.1:{}", pair.node.port);
+    let other = Folder::with_identity();
+    let refused = other.refused(&["ssh", &address, "true"], 3);
+    assert!(refused.contains("which nobody vouched for") && refused.contains("--trust-on-first-use"), "{refused}");
+    assert!(pair.server.json(&["audit", "--denied"]).as_array().unwrap().is_empty(), "it was not even tried");
+}
