@@ -38,6 +38,7 @@ pub fn ssh(
     ssh.recording = Some(recording(config, data)).filter(|policy| !policy.who.is_empty());
     ssh.env_allow = config.ssh.env_allow.iter().map(|pattern| pattern.as_str().to_owned()).collect();
     ssh.forward = forward;
+    ssh.revoked_keys = config.ssh.revoked_keys();
     ssh.limits.login_grace = config.ssh.login_grace;
     Ok(ssh)
 }

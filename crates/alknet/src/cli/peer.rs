@@ -12,7 +12,9 @@ use super::{Place, init, output};
 use crate::{
     failure::{Failure, Kind},
     node_client::NodeClient,
-    operations::peers::{AddPeer, ImportPeers, Imported, PeerName, PeerView, Peers, Removed},
+    operations::peers::{
+        AddPeer, ImportPeers, Imported, KeyOptionsView, PeerName, PeerView, Peers, RemovePeer, Removed,
+    },
 };
 
 /// Largest key or authorized_keys file read, in bytes.
@@ -27,6 +29,8 @@ const MAX_KEY_FILE_BYTES: u64 = 1024 * 1024;
 ///   alknet peer add me --key ~/.ssh/id_ed25519.pub --role owner
 ///   alknet peer add box --ticket aeg…
 ///   alknet peer import --role observer ~/.ssh/authorized_keys
+///   alknet peer add bob --role observer --key 'restrict,from="10.0.0.0/8" ssh-ed25519 AAAA…'
+///   alknet peer add ops --role owner --key 'cert-authority,principals="ops" ssh-ed25519 AAAA…'
 ///   alknet peer list --json
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -41,7 +45,8 @@ enum Action {
     Add {
         /// Its name: a-z 0-9 . -
         name: String,
-        /// A public key: a file in OpenSSH's format, such a line itself, a node id, or `ed25519:<hex>`
+        /// A public key: a file in OpenSSH's format, such a line itself with its options, a node id, or `ed25519:<hex>`.
+        /// A key with options is one for SSH only; with `cert-authority` it signs SSH certificates for the peer
         #[arg(long, value_name = "FILE|LINE|ID", required_unless_present = "ticket")]
         key: Option<String>,
         /// The ticket that the node's `alknet up` printed: its key and where to find it
@@ -58,14 +63,17 @@ enum Action {
         /// Its name
         name: String,
     },
-    /// Remove a peer; its live sessions end at once
+    /// Remove a peer, or one of its keys; its live sessions end at once
     Remove {
         /// Its name
         name: String,
+        /// Remove only this key of it, or key that signs certificates for it
+        #[arg(long, value_name = "FILE|LINE|ID")]
+        key: Option<String>,
     },
     /// Add every key of an `authorized_keys` file as a peer of its own, named after the key's comment
     Import {
-        /// The file, or - for standard input. Lines with options are refused, each by the option's name
+        /// The file, or - for standard input. A line with an option that cannot be honoured is refused by the option's name
         file: String,
         /// What they may do here
         #[arg(long)]
@@ -87,7 +95,10 @@ impl Peer {
                 if place.json {
                     return output::json(&peer);
                 }
-                output::line(format!("{} is known as {} ({})", peer.keys.join(", "), peer.name, peer.role))
+                let known = format!("{} is known as {} ({})", peer.keys.join(", "), peer.name, peer.role);
+                let vouched =
+                    peer.authorities.iter().map(|key| format!("{} signs certificates for {}", key.key, peer.name));
+                (!peer.keys.is_empty()).then_some(known).into_iter().chain(vouched).try_for_each(output::line)
             }
             Action::List => {
                 let Peers { peers } = node.call("peers/list", &serde_json::json!({})).await?;
@@ -109,16 +120,27 @@ impl Peer {
                 if let Some(id) = &peer.node_id {
                     output::line(format!("node id    {id}"))?;
                 }
-                peer.keys.iter().try_for_each(|key| output::line(format!("key        {key}")))?;
+                let options = |key: &String| peer.restricted.iter().find(|it| it.key == *key).map(|it| &it.options);
+                for key in &peer.keys {
+                    let options = options(key).map(|options| format!(" {options}")).unwrap_or_default();
+                    output::line(format!("key        {key}{options}"))?;
+                }
+                for KeyOptionsView { key, options } in &peer.authorities {
+                    output::line(format!("authority  {key} {options}").trim_end())?;
+                }
                 peer.addresses.iter().try_for_each(|address| output::line(format!("address    {address}")))?;
                 output::line(format!("since      {}", output::utc(peer.created_at)))
             }
-            Action::Remove { name } => {
-                let removed: Removed = node.call("peers/remove", &PeerName { name: name.clone() }).await?;
+            Action::Remove { name, key } => {
+                let key = key.map(|key| key_text(&key)).transpose()?;
+                let removed: Removed = node.call("peers/remove", &RemovePeer { name: name.clone(), key }).await?;
                 if place.json {
                     return output::json(&removed);
                 }
-                output::line(format!("{name} is no peer any more"))
+                output::line(match removed.key {
+                    Some(key) => format!("{name} has the key {key} no more"),
+                    None => format!("{name} is no peer any more"),
+                })
             }
             Action::Import { file, role } => {
                 let authorized_keys = read_text(&file)?;

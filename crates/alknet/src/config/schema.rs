@@ -164,6 +164,8 @@ pub struct SshConfig {
     pub users: BTreeMap<PeerName, String>,
     banner: String,
     #[serde(deserialize_with = "parsed_unless_empty")]
+    revoked_keys: Option<AbsolutePath>,
+    #[serde(deserialize_with = "parsed_unless_empty")]
     motd: Option<AbsolutePath>,
     /// Whose terminal sessions are recorded.
     #[serde(deserialize_with = "recorded")]
@@ -183,6 +185,10 @@ pub struct SshConfig {
 }
 
 impl SshConfig {
+    /// The file of SSH keys that are not accepted any more.
+    pub fn revoked_keys(&self) -> Option<PathBuf> {
+        self.revoked_keys.as_ref().map(|file| file.0.clone())
+    }
     /// The shell for sessions; without one, the user's login shell.
     pub fn shell(&self) -> Option<PathBuf> {
         self.shell.as_ref().map(|shell| shell.0.clone())

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use alknet_call::{CallError, ErrorCode, Nothing, Operation, RegisterError, RegistryBuilder};
 use alknet_core::{Fingerprint, HostPort, NodeKey, Ticket};
-use alknet_ssh::{parse_authorized_keys, parse_public_key};
-use alknet_store::{NewPeer, PeerError, PeerRecord, Peers as PeerStore};
+use alknet_ssh::{PublicKeyLine, parse_authorized_keys, parse_public_key};
+use alknet_store::{NewPeer, PeerError, PeerKey, PeerRecord, Peers as PeerStore};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,8 @@ pub const OWN_NAME: &str = "node";
 pub struct AddPeer {
     /// Its name: a-z 0-9 . -
     pub name: String,
-    /// A public key: a line in OpenSSH's format, a node id, or a fingerprint.
+    /// A public key: a line as in `authorized_keys`, with its options, a node id, or a fingerprint. With the option
+    /// `cert-authority` it is a key that signs SSH certificates for the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The ticket of a node: its key and addresses.
@@ -29,11 +30,30 @@ pub struct AddPeer {
     pub role: String,
 }
 
-/// Input of `peers/show` and `peers/remove`.
+/// Input of `peers/show`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PeerName {
     /// The peer's name.
     pub name: String,
+}
+
+/// Input of `peers/remove`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RemovePeer {
+    /// The peer's name.
+    pub name: String,
+    /// Only this key of it, or key that signs for it; written as in `peers/add`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// A key with what SSH allows with it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct KeyOptionsView {
+    /// Its fingerprint.
+    pub key: String,
+    /// The options, as in an `authorized_keys` line.
+    pub options: String,
 }
 
 /// One peer.
@@ -45,6 +65,12 @@ pub struct PeerView {
     pub role: String,
     /// The fingerprints of its keys.
     pub keys: Vec<String>,
+    /// Those of the keys that are for SSH only, with their options.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restricted: Vec<KeyOptionsView>,
+    /// The keys that sign SSH certificates for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorities: Vec<KeyOptionsView>,
     /// Its node id, when one of the keys is a node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_id: Option<String>,
@@ -64,8 +90,11 @@ pub struct Peers {
 /// Output of `peers/remove`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {
-    /// Who is no peer any more.
+    /// Who is no peer any more, or who has the key no more.
     pub name: String,
+    /// The key, when it was only that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Input of `peers/import`.
@@ -129,15 +158,12 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
     let store = peers;
     registry.register(
         Operation::mutation("peers/remove")
-            .title("Remove a peer")
+            .title("Remove a peer, or one of its keys")
             .description("Its live sessions end at once.")
             .access(scoped("peers:write"))
-            .handler(move |context, input: PeerName| {
+            .handler(move |context, input: RemovePeer| {
                 let store = store.clone();
-                async move {
-                    store.remove(&context.permit, &name(&input.name)?).await.map_err(refusal)?;
-                    Ok(Removed { name: input.name })
-                }
+                async move { remove(&store, &context.permit, input).await }
             }),
     )?;
     Ok(())
@@ -153,19 +179,20 @@ async fn add(
     if name.as_str() == OWN_NAME {
         return Err(CallError::invalid_input("/name", "`node` means this node; choose another name"));
     }
-    let (fingerprint, addresses) = match (&input.key, &input.ticket) {
-        (Some(key), None) => (fingerprint(key)?, Vec::new()),
+    let (key, addresses) = match (&input.key, &input.ticket) {
+        (Some(key), None) => (given_key(key)?, Vec::new()),
         (None, Some(ticket)) => {
             let ticket: Ticket =
                 ticket.parse().map_err(|error: alknet_core::InvalidTicket| invalid("/ticket", error))?;
-            (ticket.key().into(), ticket.addresses().to_vec())
+            (GivenKey::Own(Fingerprint::from(ticket.key()).into()), ticket.addresses().to_vec())
         }
         _ => return Err(CallError::invalid_input("", "give either a key or a ticket")),
     };
-    if fingerprint == *own {
+    if matches!(&key, GivenKey::Own(key) if key.fingerprint == *own) {
         return Err(CallError::invalid_input("", "this is the key of this node itself"));
     }
-    let peer = NewPeer { name, role: input.role, keys: vec![fingerprint.into()], authorities: Vec::new(), addresses };
+    let (keys, authorities) = key.sorted();
+    let peer = NewPeer { name, role: input.role, keys, authorities, addresses };
     match store.add(permit, peer.clone()).await {
         // The name is there with the same role: the key is another one of that peer.
         Err(PeerError::NameTaken(name))
@@ -186,16 +213,44 @@ async fn import(store: &PeerStore, permit: &alknet_core::Permit, input: ImportPe
     let mut new = Vec::new();
     for line in lines {
         let name = free_name(&line.comment, &mut taken, |name| store.role_of(name).is_some())?;
-        new.push(NewPeer {
-            name,
-            role: input.role.clone(),
-            keys: vec![line.fingerprint.into()],
-            authorities: Vec::new(),
-            addresses: Vec::new(),
-        });
+        let (keys, authorities) = GivenKey::from(line).sorted();
+        new.push(NewPeer { name, role: input.role.clone(), keys, authorities, addresses: Vec::new() });
     }
     let peers = store.add_all(permit, new).await.map_err(refusal)?;
     Ok(Imported { peers: peers.into_iter().map(view).collect() })
+}
+
+async fn remove(store: &PeerStore, permit: &alknet_core::Permit, input: RemovePeer) -> Result<Removed, CallError> {
+    let name = name(&input.name)?;
+    let key = input.key.as_deref().map(fingerprint).transpose()?;
+    match key.clone() {
+        Some(key) => store.remove_keys(permit, &name, vec![key]).await.map_err(refusal)?,
+        None => store.remove(permit, &name).await.map_err(refusal)?,
+    };
+    Ok(Removed { name: input.name, key: key.map(|key| key.to_string()) })
+}
+
+/// A key as it was given: one that the peer has, or one that signs certificates for it.
+enum GivenKey {
+    Own(PeerKey),
+    Authority(PeerKey),
+}
+
+impl From<PublicKeyLine> for GivenKey {
+    fn from(line: PublicKeyLine) -> Self {
+        let key = PeerKey { fingerprint: line.fingerprint, options: line.options };
+        if line.authority { Self::Authority(key) } else { Self::Own(key) }
+    }
+}
+
+impl GivenKey {
+    /// The peer's keys, and those of its authorities.
+    fn sorted(self) -> (Vec<PeerKey>, Vec<PeerKey>) {
+        match self {
+            Self::Own(key) => (vec![key], Vec::new()),
+            Self::Authority(key) => (Vec::new(), vec![key]),
+        }
+    }
 }
 
 /// A peer name made of a key's comment (`alice@laptop` is `alice-laptop`), numbered if it is taken.
@@ -225,21 +280,27 @@ pub fn name(text: &str) -> Result<alknet_core::PeerName, CallError> {
     text.parse().map_err(|error| invalid("/name", error))
 }
 
-/// Reads a key however it is written.
+/// Reads which key is meant, however it is written.
 pub fn fingerprint(text: &str) -> Result<Fingerprint, CallError> {
+    match given_key(text)? {
+        GivenKey::Own(key) | GivenKey::Authority(key) => Ok(key.fingerprint),
+    }
+}
+
+/// Reads a key however it is written, with the options of its line.
+fn given_key(text: &str) -> Result<GivenKey, CallError> {
     let text = text.trim();
     if let Ok(key) = text.parse::<NodeKey>() {
-        return Ok(key.into());
+        return Ok(GivenKey::Own(Fingerprint::from(key).into()));
     }
     if let Ok(fingerprint) = text.parse::<Fingerprint>() {
-        return Ok(fingerprint);
+        return Ok(GivenKey::Own(fingerprint.into()));
     }
     if !text.contains(char::is_whitespace) {
         let forms = "a line of OpenSSH's, a node id, or `ed25519:` and 64 hex digits";
         return Err(invalid("/key", format_args!("this is no public key: it is written as {forms}")));
     }
-    let line = parse_public_key(text).map_err(|error| invalid("/key", error))?;
-    Ok(line.fingerprint)
+    parse_public_key(text).map(GivenKey::from).map_err(|error| invalid("/key", error))
 }
 
 fn invalid(pointer: &str, error: impl std::fmt::Display) -> CallError {
@@ -253,10 +314,16 @@ fn view(peer: PeerRecord) -> PeerView {
         name: peer.name.to_string(),
         role: peer.role,
         keys: peer.keys.iter().map(|key| key.fingerprint.to_string()).collect(),
+        restricted: peer.keys.iter().filter(|key| key.options.is_some()).map(options_view).collect(),
+        authorities: peer.authorities.iter().map(options_view).collect(),
         node_id: node_key.map(|key| key.to_string()),
         addresses: peer.addresses.iter().map(HostPort::to_string).collect(),
         created_at: peer.created_at,
     }
+}
+
+fn options_view(key: &PeerKey) -> KeyOptionsView {
+    KeyOptionsView { key: key.fingerprint.to_string(), options: key.options.clone().unwrap_or_default() }
 }
 
 /// What a caller learns of it.
