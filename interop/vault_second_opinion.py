@@ -122,6 +122,7 @@ def table(seed, epoch):
     """Public keys of the path table, by the names that the vectors use."""
     own = ["node", "ssh-host", "ssh-user", "git", "messaging", "acme"]
     keys = {name: public(ed25519(seed, f"m/74'/0'/{number}'/{epoch}'")) for number, name in enumerate(own)}
+    keys["ssh-authority"] = public(ed25519(seed, f"m/74'/0'/7'/{epoch}'"))
     keys["root"] = public(ed25519(seed, "m/74'/0'/6'/0'"))
     keys["device-1"] = public(ed25519(seed, f"m/74'/1'/1'/{epoch}'"))
     keys["ethereum"] = ethereum(seed)

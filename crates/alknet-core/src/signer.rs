@@ -11,6 +11,8 @@ pub enum KeyPurpose {
     SshUser,
     /// The owner's signature on git objects.
     Git,
+    /// Certificates of SSH host keys.
+    SshAuthority,
 }
 
 /// Signs for a purpose; the secret never leaves the implementation.

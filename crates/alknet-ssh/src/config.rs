@@ -10,13 +10,15 @@ use std::{
 
 use russh::{Limits, MethodKind, MethodSet, SshId, server};
 
-use crate::{ForwardPolicy, HostKey, RecordingPolicy, algorithms, limits};
+use crate::{ForwardPolicy, HostCertificate, HostKey, RecordingPolicy, algorithms, limits};
 
 /// How the server presents itself and whom its processes run as.
 #[derive(Debug, Clone)]
 pub struct SshConfig {
     /// The host key.
     pub host_key: HostKey,
+    /// What vouches for it to clients that trust the node's authority.
+    pub host_certificate: Option<HostCertificate>,
     /// Name of the user that the node runs as; accepted as a login name, and `USER` of the owners' processes.
     pub system_user: String,
     /// Login shell of that user.
@@ -54,6 +56,7 @@ impl SshConfig {
     ) -> Self {
         Self {
             host_key,
+            host_certificate: None,
             system_user: system_user.into(),
             shell: shell.into(),
             home: home.into(),
@@ -107,7 +110,7 @@ impl Default for SshLimits {
     }
 }
 
-/// The library's settings; those that are left out belong to what this server does not do.
+/// The library's settings.
 pub(crate) fn library_config(config: &SshConfig) -> server::Config {
     server::Config {
         server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Alknet_", env!("CARGO_PKG_VERSION")))),
@@ -115,6 +118,7 @@ pub(crate) fn library_config(config: &SshConfig) -> server::Config {
         auth_rejection_time: limits::REJECTION_TIME,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![config.host_key.private()],
+        certificates: config.host_certificate.iter().map(HostCertificate::certificate).collect(),
         limits: Limits::new(limits::REKEY_BYTES, limits::REKEY_BYTES, limits::REKEY_AGE),
         window_size: limits::WINDOW_BYTES,
         maximum_packet_size: limits::MAX_PACKET_BYTES,
@@ -127,6 +131,5 @@ pub(crate) fn library_config(config: &SshConfig) -> server::Config {
         keepalive_max: limits::MAX_UNANSWERED_KEEPALIVES,
         // Sockets are the carriers' business: they set it on theirs.
         nodelay: true,
-        ..server::Config::default()
     }
 }

@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    LiveSessions, SshConfig, Subsystems, algorithms,
+    HostCertificate, LiveSessions, SshConfig, Subsystems, algorithms,
     config::library_config,
     live::{Meter, Metered},
     login::LoginGate,
@@ -88,6 +88,13 @@ impl SshServer {
 }
 
 impl SshServer {
+    /// Shows new clients this certificate of the host key.
+    pub fn set_host_certificate(&self, certificate: HostCertificate) {
+        let mut config = SshConfig::clone(&self.0.0.setup.load().config);
+        config.host_certificate = Some(certificate);
+        self.0.0.setup.store(Arc::new(Setup::new(config)));
+    }
+
     /// For fuzzing only.
     pub(crate) fn speak_in_clear(&self) {
         let config = self.0.0.setup.load().config.clone();

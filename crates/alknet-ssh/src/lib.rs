@@ -31,6 +31,7 @@ mod forward;
 pub mod fuzzing;
 mod greeting;
 mod handler;
+mod host_certificate;
 mod host_key;
 mod inbox;
 mod key_options;
@@ -70,6 +71,7 @@ pub use client::{
 };
 pub use config::{SshConfig, SshLimits};
 pub use handler::{PEER_CONTROLLED_LOG_TARGETS, SSH, SSH_ALIAS, SshServer};
+pub use host_certificate::{HostCertificate, HostCertificateError, known_hosts_line};
 pub use host_key::HostKey;
 pub use line_options::KeyOptionError;
 pub use live::{KILL_SCOPE, LiveSession, LiveSessions, SESSIONS_SCOPE};

@@ -209,6 +209,10 @@ pub const MAX_KEY_FILE_BYTES: usize = 1024 * 1024;
 pub const MAX_REVOCATION_FILE_BYTES: usize = 16 * 1024 * 1024;
 /// How often the file of revoked keys is looked at, besides at each login.
 pub const REVOCATION_TICK: Duration = Duration::from_secs(2);
+/// How long a certificate of the host key holds. It is made anew long before.
+pub const HOST_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long before it is made such a certificate begins to hold, for clocks that are behind.
+pub const HOST_CERTIFICATE_BACKDATE: Duration = Duration::from_secs(60 * 60);
 /// Longest comment kept from a key line, in characters.
 pub const MAX_COMMENT_CHARS: usize = 128;
 /// Smallest RSA key, in bits.

@@ -202,6 +202,8 @@ pub enum KeyPurpose {
     Messaging,
     /// The seed of the ACME account.
     Acme,
+    /// The authority that signs SSH host certificates.
+    SshAuthority,
     /// The root, the same in every epoch: signs identity statements and nothing else.
     Root,
     /// The identity of a device or worker.
@@ -219,6 +221,7 @@ impl KeyPurpose {
             Self::Git => own(3),
             Self::Messaging => own(4),
             Self::Acme => own(5),
+            Self::SshAuthority => own(7),
             Self::Root => DerivationPath::of_table(&[ALKNET, 0, 6, 0]),
             Self::Device(device) => DerivationPath::of_table(&[ALKNET, 1, device.0, epoch.0]),
         }

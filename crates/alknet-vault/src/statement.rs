@@ -170,7 +170,9 @@ fn label(purpose: KeyPurpose) -> Option<&'static str> {
         KeyPurpose::SshUser => Some("ssh-user"),
         KeyPurpose::Git => Some("git"),
         KeyPurpose::Messaging => Some("messaging"),
-        KeyPurpose::Node | KeyPurpose::Root | KeyPurpose::Acme | KeyPurpose::Device(_) => None,
+        KeyPurpose::Node | KeyPurpose::Root | KeyPurpose::Acme | KeyPurpose::SshAuthority | KeyPurpose::Device(_) => {
+            None
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use alknet_core::{KeyPurpose, KeySigner, NodeKey};
-use alknet_ssh::HostKey;
+use alknet_ssh::{HostCertificate, HostKey};
 use alknet_vault::{Epoch, KeyFile, Keystore, Mnemonic, Revealed, Unlock, UnlockKind, Vault, WordCount};
 use zeroize::Zeroizing;
 
 use crate::{
+    clock::unix_seconds,
     data_folder::DataFolder,
     failure::{Failure, Kind},
     passphrase::PassphraseSource,
@@ -43,6 +44,13 @@ impl NodeIdentity {
     /// The SSH host key. Its secret leaves the vault, because the SSH library signs with a key of its own.
     pub fn ssh_host_key(&self) -> HostKey {
         HostKey::from_seed(self.vault.ssh_host_seed())
+    }
+
+    /// A certificate that the host key is this node's under these names, made now.
+    pub fn ssh_host_certificate(&self, names: &[String]) -> Result<HostCertificate, Failure> {
+        let mut nonce = [0; 32];
+        getrandom::fill(&mut nonce).map_err(|error| Failure::failed(format!("no random bytes: {error}")))?;
+        Ok(HostCertificate::issue(&self.ssh_host_key(), names, unix_seconds(), nonce, self)?)
     }
 
     /// Whether the folder holds an identity.
@@ -168,5 +176,6 @@ fn vault_purpose(purpose: KeyPurpose) -> alknet_vault::KeyPurpose {
         KeyPurpose::Node => alknet_vault::KeyPurpose::Node,
         KeyPurpose::SshUser => alknet_vault::KeyPurpose::SshUser,
         KeyPurpose::Git => alknet_vault::KeyPurpose::Git,
+        KeyPurpose::SshAuthority => alknet_vault::KeyPurpose::SshAuthority,
     }
 }

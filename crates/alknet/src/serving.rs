@@ -94,7 +94,8 @@ impl RunningNode {
         node.forward.set_own_port(endpoint.local_addr().port());
         endpoint.listen_locally(&data.control_socket())?;
         let saver = tokio::spawn(node.gate.clone().keep_saving());
-        let ticket = Ticket::new(identity.node_key(), addresses(config.current().config(), &endpoint));
+        let ticket =
+            Ticket::new(identity.node_key(), settings::own_addresses(config.current().config(), endpoint.local_addr()));
         control.set_serving(Serving {
             listens: endpoint.listens().to_vec(),
             router: node.router.clone(),
@@ -166,6 +167,11 @@ impl RunningNode {
     }
 
     async fn tidy_up(&self) {
+        let names = settings::host_names(self.config.current().config(), &self.identity);
+        match self.identity.ssh_host_certificate(&names) {
+            Ok(certificate) => self.node.ssh.set_host_certificate(certificate),
+            Err(error) => tracing::error!(%error, "the certificate of the SSH host key was not renewed"),
+        }
         let (task, store) = (Maintenance::of("janitor"), &self.node.store);
         self.node.gate.tidy();
         let done = [
@@ -220,34 +226,9 @@ impl RunningNode {
         self.node.verifier.set_max_lifetime(loaded.config().tokens.max_lifetime);
         self.endpoint.set_web_certificate(certificate);
         self.log.set(&loaded.config().log);
-        let reachable = addresses(loaded.config(), &self.endpoint);
+        let reachable = settings::own_addresses(loaded.config(), self.endpoint.local_addr());
         self.control.set_ticket(&Ticket::new(self.ticket.key(), reachable));
         self.config.swap(loaded);
         Ok(changes)
-    }
-}
-
-/// The addresses for the ticket: what is configured, else what this machine has, the wider first.
-fn addresses(config: &Config, endpoint: &Endpoint) -> Vec<HostPort> {
-    if !config.node.advertise.is_empty() {
-        return config.node.advertise.clone();
-    }
-    let bound = endpoint.local_addr();
-    let mut found: Vec<IpAddr> = if bound.ip().is_unspecified() {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        interfaces.into_iter().map(|interface| interface.ip()).filter(|ip| reachable(*ip, bound.is_ipv4())).collect()
-    } else {
-        vec![bound.ip()]
-    };
-    found.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
-    found.dedup();
-    found.into_iter().filter_map(|ip| HostPort::new(&ip.to_string(), bound.port()).ok()).collect()
-}
-
-/// Link-local addresses mean nothing without their interface; a socket for IPv4 has no others.
-fn reachable(ip: IpAddr, only_v4: bool) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !ip.is_link_local(),
-        IpAddr::V6(ip) => !only_v4 && !ip.is_unicast_link_local(),
     }
 }

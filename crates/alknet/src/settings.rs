@@ -1,7 +1,14 @@
 //! From the configuration's words to what each subsystem takes.
 
-use std::{env, fs, io::Read, path::PathBuf, sync::Arc};
+use std::{
+    env, fs,
+    io::Read,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
+use alknet_core::HostPort;
 use alknet_http::{AllowedHosts, Decoy, DecoyFolder, HttpConfig};
 use alknet_net::{AbuseGate, WebCertificate, generate_self_signed};
 use alknet_ssh::{ForwardPolicy, RecordingPolicy, SshConfig, SystemUser};
@@ -32,6 +39,7 @@ pub fn ssh(
     let user = own_user();
     let shell = config.ssh.shell().unwrap_or(user.shell);
     let mut ssh = SshConfig::new(identity.ssh_host_key(), user.name, shell, user.home);
+    ssh.host_certificate = Some(identity.ssh_host_certificate(&host_names(config, identity))?);
     ssh.users = config.ssh.users.iter().map(|(peer, user)| (peer.to_string(), user.clone())).collect();
     ssh.banner = config.ssh.banner().map(banner).transpose()?;
     ssh.motd = config.ssh.motd();
@@ -41,6 +49,41 @@ pub fn ssh(
     ssh.revoked_keys = config.ssh.revoked_keys();
     ssh.limits.login_grace = config.ssh.login_grace;
     Ok(ssh)
+}
+
+/// The names and addresses under which SSH clients reach this node.
+pub fn host_names(config: &Config, identity: &NodeIdentity) -> Vec<String> {
+    let bound = config.node.listen.resolve().map(|addr| own_addresses(config, addr)).unwrap_or_default();
+    let addresses = bound.iter().map(|address| address.host().to_owned());
+    let mut names = certificate_names(config);
+    let more: Vec<_> =
+        addresses.chain([identity.node_key().to_string()]).filter(|name| !names.contains(name)).collect();
+    names.extend(more);
+    names
+}
+
+/// The addresses for the ticket: what is configured, else what this machine has, the wider first.
+pub fn own_addresses(config: &Config, bound: SocketAddr) -> Vec<HostPort> {
+    if !config.node.advertise.is_empty() {
+        return config.node.advertise.clone();
+    }
+    let mut found: Vec<IpAddr> = if bound.ip().is_unspecified() {
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        interfaces.into_iter().map(|interface| interface.ip()).filter(|ip| reachable(*ip, bound.is_ipv4())).collect()
+    } else {
+        vec![bound.ip()]
+    };
+    found.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    found.dedup();
+    found.into_iter().filter_map(|ip| HostPort::new(&ip.to_string(), bound.port()).ok()).collect()
+}
+
+/// Link-local addresses mean nothing without their interface; a socket for IPv4 has no others.
+fn reachable(ip: IpAddr, only_v4: bool) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_link_local(),
+        IpAddr::V6(ip) => !only_v4 && !ip.is_unicast_link_local(),
+    }
 }
 
 /// The gate, with what the database remembers of it.

@@ -54,6 +54,7 @@ impl<'a> SignedData<'a> {
         match (self, purpose) {
             (Self::Login { key: named, .. }, _) if !is_of(named, key) => Err(Unsuitable::OtherKey),
             (Self::Other(data), _) if data.starts_with(OWN_PROTOCOLS) => Err(Unsuitable::OwnProtocol),
+            (_, KeyPurpose::SshAuthority) => Err(Unsuitable::OtherKey),
             (Self::Login { .. }, KeyPurpose::Git) => Err(Unsuitable::GitKey),
             (Self::Statement { .. } | Self::Other(_), KeyPurpose::Node) => Err(Unsuitable::NodeKey),
             (Self::Login { .. }, KeyPurpose::Node | KeyPurpose::SshUser)

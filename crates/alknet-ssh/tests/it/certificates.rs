@@ -1,11 +1,13 @@
-//! User certificates made by `ssh-keygen`, with the stock client.
+//! User certificates made by `ssh-keygen`, and the host's own, with the stock client.
 
 use std::{
     process::Output,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use alknet_core::{AuditOutcome, Identity};
+use alknet_core::{AuditOutcome, Identity, KeyPurpose, KeySigner};
+use alknet_ssh::{HostCertificate, HostKey, known_hosts_line};
+use alknet_testkit::identities::TestKeys;
 
 use crate::node::{Node, wait_for};
 
@@ -215,4 +217,33 @@ fn sessions_end_with_the_rights_of_the_peer() {
     wait_for("the session", || node.sessions.list().len() == 1);
     assert_eq!(node.remove("me", "alice"), 1);
     wait_for("the client to be cut off", || master.0.try_wait().unwrap().is_some());
+}
+
+/// KEY-40, KEY-41: with nothing but the authority's line, and without knowing of certificates.
+#[test]
+fn the_host_proves_itself_by_its_certificate() {
+    let host = HostKey::from_seed([7; 32].into());
+    let keys = TestKeys::new(3);
+    let certificate = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        HostCertificate::issue(&host, &names, now(), [1; 32], &keys).unwrap()
+    };
+    let node = Node::with(|config| config.host_certificate = Some(certificate(&["node.test", "127.0.0.1"])));
+    let strictly = |known: &str| {
+        std::fs::write(node.path("known"), known).unwrap();
+        let known = format!("UserKnownHostsFile={}", node.path("known").display());
+        // What comes first holds; the helper's own come later.
+        node.run(&["-o", "StrictHostKeyChecking=yes", "-o", &known, "-o", "GlobalKnownHostsFile=none"], "echo in")
+            .stdout
+    };
+    let port = node.port;
+    let ours = known_hosts_line(keys.public_key(KeyPurpose::SshAuthority));
+    let other = known_hosts_line(TestKeys::new(4).public_key(KeyPurpose::SshAuthority));
+    assert_eq!(strictly(&ours), b"in\n");
+    assert_eq!(strictly(&format!("[127.0.0.1]:{port} {}\n", host.public_openssh())), b"in\n", "a plain entry will do");
+    assert_eq!(strictly(&other), b"", "another authority");
+    node.server.set_host_certificate(certificate(&["node.test"]));
+    assert_eq!(strictly(&ours), b"", "another name");
+    node.server.set_host_certificate(certificate(&["127.0.0.1"]));
+    assert_eq!(strictly(&ours), b"in\n", "renewed");
 }

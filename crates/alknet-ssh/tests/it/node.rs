@@ -119,8 +119,9 @@ impl Node {
     pub fn ssh_as(&self, user: &str, key: &Path, options: &[&str], command: &str) -> Command {
         let mut ssh = Command::new("timeout");
         ssh.args([PATIENCE_SECONDS, "ssh", "-F", "none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
+        ssh.args(["-i"]).arg(key).args(options);
         ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
-        ssh.args(["-o", "LogLevel=ERROR", "-i"]).arg(key).args(options);
+        ssh.args(["-o", "LogLevel=ERROR"]);
         ssh.args(["-p", &self.port.to_string(), &format!("{user}@127.0.0.1")]);
         if !command.is_empty() {
             ssh.arg(command);

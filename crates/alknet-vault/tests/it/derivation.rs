@@ -143,6 +143,7 @@ fn the_path_table() {
         (KeyPurpose::Messaging, "m/74'/0'/4'/3'"),
         (KeyPurpose::Acme, "m/74'/0'/5'/3'"),
         (KeyPurpose::Root, "m/74'/0'/6'/0'"),
+        (KeyPurpose::SshAuthority, "m/74'/0'/7'/3'"),
         (KeyPurpose::Device(DeviceNumber::new(9).unwrap()), "m/74'/1'/9'/3'"),
     ] {
         assert_eq!(purpose.path(epoch).to_string(), path);

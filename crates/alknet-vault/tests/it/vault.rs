@@ -27,13 +27,14 @@ fn vault(case: &Case) -> Vault {
     Vault::new(&mnemonic, &case.passphrase, Epoch::new(case.epoch).unwrap()).unwrap()
 }
 
-const PURPOSES: [(KeyPurpose, &str); 7] = [
+const PURPOSES: [(KeyPurpose, &str); 8] = [
     (KeyPurpose::Node, "node"),
     (KeyPurpose::SshHost, "ssh-host"),
     (KeyPurpose::SshUser, "ssh-user"),
     (KeyPurpose::Git, "git"),
     (KeyPurpose::Messaging, "messaging"),
     (KeyPurpose::Acme, "acme"),
+    (KeyPurpose::SshAuthority, "ssh-authority"),
     (KeyPurpose::Root, "root"),
 ];
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal, Read};
 
-use alknet_core::NodeKey;
+use alknet_core::{KeyPurpose, KeySigner, NodeKey};
+use alknet_ssh::known_hosts_line;
 use alknet_vault::{Epoch, Mnemonic};
 use clap::{Args, Subcommand};
 use data_encoding::HEXLOWER;
@@ -74,14 +75,15 @@ fn show(place: &Place) -> Result<(), Failure> {
     let public = |purpose| vault.as_ref().map(|identity| HEXLOWER.encode(&identity.vault().public_key(purpose)));
     let ethereum = vault.as_ref().map(|identity| HEXLOWER.encode(&identity.vault().ethereum_public_key()));
     let (ssh_host, root) = (public(alknet_vault::KeyPurpose::SshHost), public(alknet_vault::KeyPurpose::Root));
+    let ssh_ca = vault.as_ref().map(|identity| known_hosts_line(identity.public_key(KeyPurpose::SshAuthority)));
     if place.json {
         return output::json(&json!({
             "node_id": key.to_string(), "key": key.to_hex(), "epoch": epoch,
-            "root": root, "ssh_host": ssh_host, "ethereum": ethereum,
+            "root": root, "ssh_host": ssh_host, "ssh_ca": ssh_ca, "ethereum": ethereum,
         }));
     }
     output::line(format!("node id    {key}\nkey        {}\nepoch      {epoch}", key.to_hex()))?;
-    for (name, value) in [("root", root), ("ssh host", ssh_host), ("ethereum", ethereum)] {
+    for (name, value) in [("root", root), ("ssh host", ssh_host), ("ssh ca", ssh_ca), ("ethereum", ethereum)] {
         if let Some(value) = value {
             output::line(format!("{name:<10} {value}"))?;
         }
