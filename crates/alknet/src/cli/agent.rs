@@ -97,6 +97,7 @@ const fn name_of(key: KeyPurpose) -> &'static str {
         KeyPurpose::SshUser => "user",
         KeyPurpose::Node => "node",
         KeyPurpose::Git => "git",
+        KeyPurpose::SshAuthority => "authority",
     }
 }
 
