@@ -94,8 +94,12 @@ pub const MAX_TERM_BYTES: usize = 64;
 pub const MAX_MOTD_BYTES: u64 = 64 * 1024;
 /// Most bytes of one recording of a session.
 pub const MAX_RECORDING_BYTES: u64 = 64 * 1024 * 1024;
-/// Most bytes of all recordings that have ended.
+/// Most bytes of all recordings.
 pub const MAX_RECORDINGS_BYTES: u64 = 1024 * 1024 * 1024;
+/// Most recordings.
+pub const MAX_RECORDINGS: usize = 10_000;
+/// Longest command in a list of recordings, in characters.
+pub const MAX_LISTED_COMMAND_CHARS: usize = 256;
 /// Age at which a recording is thrown away.
 pub const MAX_RECORDING_AGE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Longest text of one event in a recording, in bytes; in JSON it is at most six times as long.

@@ -62,6 +62,9 @@ pub struct Echo;
 
 impl ProtocolHandler for Echo {
     async fn serve(&self, connection: Connection) -> Result<(), ServeError> {
+        // Who came over the network came to an address of this machine.
+        let from_network = matches!(connection.peer().addr, alknet_core::PeerAddr::Ip(_));
+        assert_eq!(connection.peer().local.is_some_and(|local| local.port() > 0), from_network);
         let mut streams = tokio::task::JoinSet::new();
         while let Some(mut stream) = connection.accept_stream().await? {
             let key = connection.peer().key.map_or("nobody".to_owned(), |key| key.to_hex());

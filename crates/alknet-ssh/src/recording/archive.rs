@@ -17,7 +17,8 @@ use tokio::sync::watch;
 
 use super::{Head, Recorder, RecordingPolicy};
 use crate::limits::{
-    MAX_RECORDING_AGE, MAX_RECORDING_BYTES, MAX_RECORDING_HEAD_BYTES, MAX_RECORDINGS_BYTES, RECORDING_PAGE_BYTES,
+    MAX_LISTED_COMMAND_CHARS, MAX_RECORDING_AGE, MAX_RECORDING_BYTES, MAX_RECORDING_HEAD_BYTES, MAX_RECORDINGS,
+    MAX_RECORDINGS_BYTES, RECORDING_PAGE_BYTES,
 };
 
 /// The scope for listing and reading recordings.
@@ -30,7 +31,7 @@ const SUFFIX: &str = ".cast";
 pub struct RecordingLimits {
     /// Bytes of one recording; it ends there, the session goes on.
     pub each_bytes: u64,
-    /// Bytes of all that have ended; the oldest go first.
+    /// Bytes of all; the oldest that have ended go first.
     pub all_bytes: u64,
     /// Age at which a recording goes, counted from its end.
     pub age: Duration,
@@ -59,7 +60,7 @@ pub struct RecordedSession {
     pub user: String,
     /// From where.
     pub address: String,
-    /// The command, unless it was a login shell.
+    /// The command, or its beginning, unless it was a login shell.
     pub command: Option<String>,
     /// When it began, in seconds since 1970.
     pub began_at: u64,
@@ -105,13 +106,18 @@ impl Recordings {
         Self { folder }
     }
 
-    /// All recordings, the oldest first. Needs [`RECORDINGS_SCOPE`]. Blocks.
-    pub fn list(&self, permit: &Permit) -> Result<Vec<RecordedSession>, RecordingError> {
+    /// At most `limit` recordings, the newest first, beginning with the one after `before`. Needs [`RECORDINGS_SCOPE`]. Blocks.
+    pub fn list(
+        &self,
+        permit: &Permit,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RecordedSession>, RecordingError> {
         permit.require(RECORDINGS_SCOPE)?;
-        let ids = self.ids().map_err(|source| self.unreadable(source))?;
-        let mut found: Vec<_> = ids.into_iter().filter_map(|id| self.describe(id)).collect();
-        found.sort_by(|one, other| (one.began_at, &one.id).cmp(&(other.began_at, &other.id)));
-        Ok(found)
+        let mut ids = self.ids().map_err(|source| self.unreadable(source))?;
+        ids.sort_by(|one, other| age_order(other).cmp(&age_order(one)));
+        let wanted = ids.into_iter().filter(|id| before.is_none_or(|before| age_order(id) < age_order(before)));
+        Ok(wanted.filter_map(|id| self.describe(id)).take(limit).collect())
     }
 
     /// Lines of a recording from the byte `offset` on, which is 0 or where a page before ended. Needs [`RECORDINGS_SCOPE`]. Blocks.
@@ -160,7 +166,7 @@ impl Recordings {
             identity: head.alknet.identity,
             user: head.alknet.user,
             address: head.alknet.address,
-            command: head.command,
+            command: head.command.map(|command| command.chars().take(MAX_LISTED_COMMAND_CHARS).collect()),
             began_at: head.timestamp,
             written_at: metadata.modified().map_or(0, unix_seconds),
             bytes: metadata.len(),
@@ -232,27 +238,33 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Removes what has ended and is too old, then the oldest of what is too much.
+/// Removes what is too old, then the oldest of what is too much; but nothing that is still being written.
 fn prune(folder: &Path, limits: &RecordingLimits, now: SystemTime) -> io::Result<()> {
-    let mut ended = Vec::new();
+    let mut found = Vec::new();
     for id in Recordings::at(folder.to_owned()).ids()? {
         let path = folder.join(format!("{id}{SUFFIX}"));
-        let Ok(file) = open(&path) else { continue };
-        let metadata = file.metadata()?;
-        if metadata.is_file() && !is_live(&file) {
-            ended.push((metadata.modified()?, metadata.len(), path));
+        if let Ok(metadata) = fs::symlink_metadata(&path) {
+            found.push((metadata.modified()?, metadata.len(), path));
         }
     }
-    ended.sort();
-    let mut all: u64 = ended.iter().map(|(_, bytes, _)| bytes).sum();
-    for (written, bytes, path) in ended {
+    found.sort();
+    let (mut all, mut number) = (found.iter().map(|(_, bytes, _)| bytes).sum::<u64>(), found.len());
+    for (written, bytes, path) in found {
         let old = now.duration_since(written).is_ok_and(|age| age > limits.age);
-        if old || all > limits.all_bytes {
+        let too_much = all > limits.all_bytes || number > MAX_RECORDINGS;
+        if (old || too_much) && !open(&path).is_ok_and(|file| is_live(&file)) {
             fs::remove_file(path)?;
             all -= bytes;
+            number -= 1;
         }
     }
     Ok(())
+}
+
+/// What puts names into the order in which the recordings began.
+fn age_order(id: &str) -> (u64, &str) {
+    let digits = id.bytes().take_while(u8::is_ascii_digit).count();
+    (id[..digits].parse().unwrap_or(u64::MAX), &id[digits..])
 }
 
 /// A recording is called by the second of its beginning and its peer: nothing that leads out of the folder.
@@ -281,7 +293,7 @@ mod tests {
     #[test]
     fn the_old_go_and_then_the_oldest_of_too_much_but_never_a_live_one() {
         let dir = tempfile::tempdir().unwrap();
-        let limits = RecordingLimits { each_bytes: 0, all_bytes: 250, age: Duration::from_secs(1000) };
+        let limits = RecordingLimits { each_bytes: 0, all_bytes: 1250, age: Duration::from_secs(1000) };
         let old = file(dir.path(), "1-a", 10, 2000);
         let live = file(dir.path(), "2-a", 1000, 3000);
         let (oldest, newer, newest) =
@@ -297,6 +309,14 @@ mod tests {
         prune(dir.path(), &limits, SystemTime::now()).unwrap();
         assert!(!live.exists());
         prune(&dir.path().join("nowhere"), &limits, SystemTime::now()).unwrap();
+    }
+
+    /// SES-46.
+    #[test]
+    fn names_are_in_the_order_of_time() {
+        let mut ids = ["10-a", "9-b", "9-a-2", "9-a", "123-a"];
+        ids.sort_by(|one, other| age_order(one).cmp(&age_order(other)));
+        assert_eq!(ids, ["9-a", "9-a-2", "9-b", "10-a", "123-a"]);
     }
 
     /// SES-46.

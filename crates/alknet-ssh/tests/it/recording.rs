@@ -27,9 +27,9 @@ fn recordings(node: &Node) -> (Recordings, Permit) {
 
 fn only(node: &Node) -> RecordedSession {
     let (recordings, permit) = recordings(node);
-    let one = || recordings.list(&permit).unwrap().into_iter().next();
+    let one = || recordings.list(&permit, None, 10).unwrap().into_iter().next();
     wait_for("the recording", || one().is_some_and(|recording| !recording.live));
-    assert_eq!(recordings.list(&permit).unwrap().len(), 1);
+    assert_eq!(recordings.list(&permit, None, 10).unwrap().len(), 1);
     one().unwrap()
 }
 
@@ -97,7 +97,7 @@ fn only_terminals_of_whom_the_policy_names_are_recorded() {
     assert_eq!(node_of_alice.text(&[], "echo plain"), "plain\n");
     for node in [node, node_of_alice] {
         let (recordings, permit) = recordings(&node);
-        assert!(recordings.list(&permit).unwrap().is_empty());
+        assert!(recordings.list(&permit, None, 10).unwrap().is_empty());
     }
 }
 
@@ -108,7 +108,7 @@ fn a_recording_is_on_disk_while_its_session_goes_on() {
     let mut ssh = node.ssh(&["-tt"], "echo before; exec sleep 600");
     let _client = Client(ssh.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let (recordings, permit) = recordings(&node);
-    let live = || recordings.list(&permit).unwrap().into_iter().find(|recording| recording.live);
+    let live = || recordings.list(&permit, None, 10).unwrap().into_iter().find(|recording| recording.live);
     wait_for("the recording", || live().is_some());
     let path = file(&node, &live().unwrap());
     wait_for("what was shown", || std::fs::read_to_string(&path).unwrap().contains("before"));
@@ -170,7 +170,7 @@ fn recordings_are_read_by_whom_they_are_granted_to() {
     node.run(&["-tt"], "echo x");
     let (recordings, reading) = recordings(&node);
     let other = permit(&node, "ssh:sessions");
-    assert!(recordings.list(&other).is_err() && recordings.read(&other, &only(&node).id, 0).is_err());
+    assert!(recordings.list(&other, None, 10).is_err() && recordings.read(&other, &only(&node).id, 0).is_err());
     for id in ["nobody", "../me", "1-x"] {
         assert!(recordings.read(&reading, id, 0).unwrap_err().to_string().contains("no recording"), "{id}");
     }

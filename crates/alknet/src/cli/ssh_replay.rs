@@ -6,13 +6,12 @@ use std::{
 };
 
 use clap::Args;
-use serde_json::json;
 
 use super::{Place, output};
 use crate::{
     failure::Failure,
     node_client::NodeClient,
-    operations::ssh::{ReadRecording, RecordingPage, RecordingView, SshRecordings},
+    operations::ssh::{ListRecordings, MAX_LISTED, ReadRecording, RecordingPage, RecordingView, SshRecordings},
 };
 
 /// What gives a terminal back its looks: colours off, the cursor shown, the other screen left, no mouse, plain paste.
@@ -32,7 +31,7 @@ pub struct Replay {
     /// What it is called in the list
     #[arg(required_unless_present = "list")]
     id: Option<String>,
-    /// List the recordings
+    /// List the recordings, newest first
     #[arg(long, conflicts_with_all = ["id", "speed", "idle_limit"])]
     list: bool,
     /// How many times as fast
@@ -126,7 +125,16 @@ fn show(text: &str) -> io::Result<()> {
 }
 
 async fn list(node: &NodeClient<'_>, place: &Place) -> Result<(), Failure> {
-    let found: SshRecordings = node.call("ssh/recordings", &json!({})).await?;
+    let mut found = SshRecordings { recordings: Vec::new() };
+    loop {
+        let before = found.recordings.last().map(|last| last.id.clone());
+        let input = ListRecordings { before, limit: MAX_LISTED };
+        let page: SshRecordings = node.call("ssh/recordings", &input).await?;
+        if page.recordings.is_empty() {
+            break;
+        }
+        found.recordings.extend(page.recordings);
+    }
     if place.json {
         return output::json(&found);
     }

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Foundation, scoped};
 
+/// Most recordings in one answer.
+pub const MAX_LISTED: u32 = 500;
+
 /// Names a live session.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SessionId {
@@ -58,7 +61,7 @@ pub struct RecordingView {
     pub user: String,
     /// From where.
     pub address: String,
-    /// The command; absent for a login shell.
+    /// The command, or its beginning; absent for a login shell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// When it began, in seconds since 1970.
@@ -71,10 +74,26 @@ pub struct RecordingView {
     pub live: bool,
 }
 
+/// Input of `ssh/recordings`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ListRecordings {
+    /// Only those before this one: the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// At most so many.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = MAX_LISTED))]
+    pub limit: u32,
+}
+
+const fn default_limit() -> u32 {
+    100
+}
+
 /// Output of `ssh/recordings`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SshRecordings {
-    /// The recordings, oldest first.
+    /// The recordings, newest first.
     pub recordings: Vec<RecordingView>,
 }
 
@@ -132,10 +151,11 @@ fn recordings(registry: &mut RegistryBuilder, recordings: Recordings) -> Result<
         Operation::query("ssh/recordings")
             .title("List the recordings of SSH sessions")
             .access(scoped(RECORDINGS_SCOPE))
-            .handler(move |context, _: Nothing| {
+            .handler(move |context, input: ListRecordings| {
                 let archive = archive.clone();
                 async move {
-                    let found = block(move || archive.list(&context.permit)).await?;
+                    let limit = input.limit.min(MAX_LISTED) as usize;
+                    let found = block(move || archive.list(&context.permit, input.before.as_deref(), limit)).await?;
                     Ok(SshRecordings { recordings: found.into_iter().map(recording).collect() })
                 }
             }),

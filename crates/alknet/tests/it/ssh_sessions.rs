@@ -75,15 +75,15 @@ fn recordings_are_listed_and_played_even_of_a_node_that_was_killed() {
     let id = |recording: &serde_json::Value| recording["id"].as_str().unwrap().to_owned();
     wait_until("both are on disk", || {
         let all = list();
-        all.len() == 2 && folder.run(&["ssh", "replay", &id(&all[1])]).contains("before the end")
+        all.len() == 2 && folder.run(&["ssh", "replay", &id(&all[0])]).contains("before the end")
     });
-    assert_eq!((&list()[0]["live"], &list()[1]["live"]), (&false.into(), &true.into()));
+    assert_eq!((&list()[0]["live"], &list()[1]["live"]), (&true.into(), &false.into()));
     node.signal(rustix::process::Signal::KILL);
     node.gone();
     let all = list();
-    assert_eq!((&all[0]["identity"], &all[1]["live"]), (&"me".into(), &false.into()));
-    assert_eq!(folder.run(&["ssh", "replay", &id(&all[0])]), "\u{1b}[1mwas here\u{1b}[0m");
-    let raw = folder.run(&["ssh", "replay", &id(&all[0]), "--json"]);
+    assert_eq!((&all[1]["identity"], &all[0]["live"]), (&"me".into(), &false.into()));
+    assert_eq!(folder.run(&["ssh", "replay", &id(&all[1])]), "\u{1b}[1mwas here\u{1b}[0m");
+    let raw = folder.run(&["ssh", "replay", &id(&all[1]), "--json"]);
     assert!(raw.starts_with("{\"version\":2,") && raw.contains("was here"), "{raw}");
     assert!(folder.run(&["ssh", "replay", "--list"]).contains("printf"));
     assert!(folder.refused(&["ssh", "replay", "1-nobody"], 4).contains("no recording"));
