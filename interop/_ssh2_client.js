@@ -1,6 +1,6 @@
 // Part of ssh_clients.py: one action of the npm package ssh2, as a command.
 //
-// The argument is JSON: {port, user, key, hostKey, action, command, pty, target, count, rekey}. What comes from the far end goes to
+// The argument is JSON: {port, user, key, hostKey, action, command, pty, agent, target, listen, count, rekey}. What comes from the far end goes to
 // standard output and error, the exit status is the command's; 255 if the login fails.
 
 'use strict';
@@ -13,6 +13,7 @@ const spec = JSON.parse(process.argv[2]);
 const options = {
   host: '127.0.0.1', port: spec.port, username: spec.user, privateKey: fs.readFileSync(spec.key),
   hostVerifier: (key) => key.equals(Buffer.from(spec.hostKey, 'base64')), readyTimeout: 20000,
+  ...(spec.agent ? { agent: spec.agent, agentForward: true } : {}),
 };
 
 function fail(error) {

@@ -34,6 +34,12 @@ class Far:
         self.key, self.stranger = self.new_key("mine", "me"), self.new_key("stranger")
         self.other_host_key = Path(f"{self.stranger}.pub").read_text().strip()
         self.web = Web()
+        # An ssh-agent with keys of the node's vault, to be forwarded.
+        agent = node.json("agent")
+        world.own(agent["pid"])
+        self.agent = agent["socket"]
+        listed = subprocess.run(["ssh-add", "-L"], env={**world.environment, "SSH_AUTH_SOCK": self.agent}, capture_output=True)
+        self.agent_keys = listed.stdout
 
     def new_key(self, name, peer=None):
         """Makes a key file, and the key's owner an owner of the node."""
@@ -122,6 +128,10 @@ class Client:
 
     def rekeyed(self, blob):
         """`cat` of this while the client changes keys several times."""
+        raise Cannot(self.reason)
+
+    def with_agent(self, command):
+        """-A: what a command prints that may use the agent here."""
         raise Cannot(self.reason)
 
     def certified(self, key, command):
@@ -236,5 +246,6 @@ def checks(far):
         ("SOCKS5 (-D)", lambda c: through(c.socks(), lambda port: equal(fetched(web, "/D", "--socks5", f"127.0.0.1:{port}"), b"web/D"))),
         ("standard streams to a port (-W)", lambda c: c.stdio(web, request).endswith(b"web/stdio")),
         ("jump through the node (-J)", lambda c: equal(c.jump("echo jumped"), b"jumped\n")),
+        ("agent forwarding (-A)", lambda c: equal((c.with_agent("ssh-add -L"), len(far.agent_keys.splitlines())), (far.agent_keys, 3))),
         ("user certificate", lambda c: equal(c.certified(certificate(far, c), "echo certified"), b"certified\n")),
     ]

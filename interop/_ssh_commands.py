@@ -16,8 +16,8 @@ class CommandClient(Client):
     def environment(self):
         return self.far.world.environment
 
-    def finish(self, words, stdin=b"", timeout=120):
-        done = subprocess.run(words, input=stdin, capture_output=True, timeout=timeout, env=self.environment())
+    def finish(self, words, stdin=b"", timeout=120, **environment):
+        done = subprocess.run(words, input=stdin, capture_output=True, timeout=timeout, env={**self.environment(), **environment})
         return Done(done.returncode, done.stdout, done.stderr)
 
     def target(self):
@@ -32,6 +32,9 @@ class CommandClient(Client):
 
     def forward(self, port, *options):
         return background([*self.words("-N", *options), self.target()], port, env=self.environment())
+
+    def with_agent(self, command):
+        return self.finish([*self.words("-A", "-T"), self.target(), command], SSH_AUTH_SOCK=self.far.agent).out
 
     def local(self, port):
         here = free_port()

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import socket
 import threading
 from contextlib import contextmanager
@@ -112,6 +113,20 @@ class Paramiko(Client):
             transport.packetizer.REKEY_BYTES = 512 * 1024
             return self.session(transport, "cat", blob).out
 
+    def with_agent(self, command):
+        with self.transport() as transport:
+            channel = transport.open_session()
+            # It finds the agent by its own environment.
+            before, os.environ["SSH_AUTH_SOCK"] = os.environ.get("SSH_AUTH_SOCK"), self.far.agent
+            try:
+                agent = paramiko.agent.AgentRequestHandler(channel)
+                channel.exec_command(command)
+                out = b"".join(iter(lambda: channel.recv(65536), b""))
+                agent.close()
+            finally:
+                os.environ.pop("SSH_AUTH_SOCK") if before is None else os.environ.update(SSH_AUTH_SOCK=before)
+            return out
+
     def certified(self, key, command):
         with self.transport(key, certificate=f"{key}-cert.pub") as transport:
             return self.session(transport, command, b"").out
@@ -138,8 +153,9 @@ class Asyncssh(Client):
 
     def connection(self, key=None, host_key=None, port=None, **more):
         known = asyncssh.import_known_hosts(f"* {host_key or self.far.host_key}\n")
+        options = {"agent_path": None, **more}
         return asyncssh.connect("127.0.0.1", port or self.far.port, username=self.far.user, client_keys=[key or self.far.key],
-                                known_hosts=known, config=None, agent_path=None, **more)
+                                known_hosts=known, config=None, **options)
 
     async def on(self, use, **options):
         async with asyncio.timeout(120):
@@ -224,6 +240,10 @@ class Asyncssh(Client):
 
     def rekeyed(self, blob):
         return asyncio.run(self.on(lambda c: self.session(c, "cat", blob), rekey_bytes=256 * 1024)).out
+
+    def with_agent(self, command):
+        options = {"agent_path": self.far.agent, "agent_forwarding": True}
+        return asyncio.run(self.on(lambda c: self.session(c, command), **options)).out
 
     def certified(self, key, command):
         return asyncio.run(self.on(lambda c: self.session(c, command), key=(key, f"{key}-cert.pub"))).out

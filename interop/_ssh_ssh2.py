@@ -59,5 +59,8 @@ class Ssh2(Client):
     def rekeyed(self, blob):
         return self.act("exec", blob, command="cat", rekey=512 * 1024).out
 
+    def with_agent(self, command):
+        return self.act("exec", command=command, agent=self.far.agent).out
+
     def certified(self, key, command):
         raise Cannot("ssh2 knows no certificates")
