@@ -23,8 +23,10 @@ use crate::limits::PERMISSION_TIMEOUT;
 pub(super) struct Shared {
     pub(super) keyring: Mutex<Keyring>,
     pub(super) asker: Arc<dyn AskPermission>,
-    /// One question, and one wrong passphrase, at a time.
-    pub(super) turn: TurnLock<()>,
+    /// One question at a time.
+    pub(super) questions: TurnLock<()>,
+    /// One guess at the passphrase at a time.
+    pub(super) guesses: Arc<TurnLock<()>>,
 }
 
 impl Shared {
@@ -56,12 +58,20 @@ impl ClientConnection {
             Ok(Request::RemoveAll) => done(self.shared.keyring().remove_all()),
             Ok(Request::Lock { passphrase }) => {
                 let outcome = self.shared.keyring().lock(passphrase);
-                self.locked(outcome).await
+                self.locked(outcome)
             }
             Ok(Request::Unlock { passphrase }) => {
-                let _one_guess_at_a_time = self.shared.turn.lock().await;
+                let turn = self.shared.guesses.clone().lock_owned().await;
                 let outcome = self.shared.keyring().unlock(passphrase);
-                self.locked(outcome).await
+                if let Err(LockError::Wrong { delay }) = outcome {
+                    // In a task of its own: who hangs up at once does not get around the wait.
+                    let waiting = tokio::spawn(async move {
+                        sleep(delay).await;
+                        drop(turn);
+                    });
+                    let _it_only_waits = waiting.await;
+                }
+                self.locked(outcome)
             }
             Ok(Request::Bind(bind)) => match self.bindings.bind(&bind) {
                 Ok(()) => Reply::Success,
@@ -109,22 +119,14 @@ impl ClientConnection {
     async fn is_permitted(&self, key: &Held, data: &SignedData<'_>, way: &Way<'_>) -> bool {
         let question = question(&key.comment, &key.fingerprint, &self.client, data, way);
         let asked = async {
-            let _one_at_a_time = self.shared.turn.lock().await;
+            let _one_at_a_time = self.shared.questions.lock().await;
             timeout(PERMISSION_TIMEOUT, self.shared.asker.ask(question)).await.unwrap_or(false)
         };
         asked.await
     }
 
-    async fn locked(&self, outcome: Result<(), LockError>) -> Reply {
-        match outcome {
-            Ok(()) => Reply::Success,
-            Err(error) => {
-                if let LockError::Wrong { delay } = error {
-                    sleep(delay).await;
-                }
-                self.refused(&error.to_string())
-            }
-        }
+    fn locked(&self, outcome: Result<(), LockError>) -> Reply {
+        outcome.map_or_else(|error| self.refused(&error.to_string()), |()| Reply::Success)
     }
 
     fn refused(&self, why: &str) -> Reply {

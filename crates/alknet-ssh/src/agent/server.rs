@@ -50,7 +50,7 @@ impl Agent {
     /// Holds these keys from now on; `asker` is asked about those with confirmation.
     pub fn new(signer: Arc<dyn KeySigner>, keys: Vec<AgentKey>, asker: Arc<dyn AskPermission>) -> Self {
         let keyring = Mutex::new(Keyring::new(signer, keys, Instant::now()));
-        Self(Arc::new(Shared { keyring, asker, turn: TurnLock::default() }))
+        Self(Arc::new(Shared { keyring, asker, questions: TurnLock::default(), guesses: Arc::default() }))
     }
 
     /// Serves the processes of this one's own user that connect, until `stop` is cancelled; then every connection is closed.

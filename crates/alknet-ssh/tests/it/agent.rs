@@ -213,6 +213,26 @@ fn ssh_add_locks_and_unlocks() {
     agent.says(0, "ssh-add", &["-T", &user]);
 }
 
+/// AGENT-14: a wrong guess delays the next one, whether or not whoever made it waits for its answer.
+#[test]
+fn hanging_up_does_not_make_guessing_faster() {
+    let agent = Running::start();
+    let said = |number: u8, passphrase: &[u8]| string(&[&[number], string(passphrase).as_slice()].concat());
+    let mut stream = agent.connect();
+    stream.write_all(&said(22, b"right")).unwrap();
+    assert_eq!(reply(&mut stream), [6]);
+    let begin = Instant::now();
+    for _ in 0..3 {
+        agent.connect().write_all(&said(23, b"wrong")).unwrap();
+    }
+    stream.write_all(&said(23, b"wrong")).unwrap();
+    assert_eq!(reply(&mut stream), [5]);
+    stream.write_all(&said(23, b"right")).unwrap();
+    assert_eq!(reply(&mut stream), [6]);
+    let least = limits::FIRST_UNLOCK_DELAY * (1 + 2 + 4 + 8);
+    assert!(begin.elapsed() >= least, "{:?}", begin.elapsed());
+}
+
 /// AGENT-20: signatures on files, as git makes them, verify; the node's key makes none.
 #[test]
 fn ssh_keygen_signs_and_verifies() {
