@@ -23,6 +23,7 @@ function fail(error) {
 
 function connect(more, use) {
   const client = new Client();
+  if (spec.rekey) client.on('handshake', () => process.stderr.write('new keys\n'));
   client.on('ready', () => use(client)).on('error', fail).connect({ ...options, ...more });
   return client;
 }

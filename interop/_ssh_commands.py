@@ -1,6 +1,7 @@
 """Part of ssh_clients.py: clients that are commands, PuTTY's plink and dropbear's dbclient."""
 
 import shlex
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -131,7 +132,7 @@ class Dbclient(CommandClient):
 
     def words(self, *options, key=None, host_key=None):
         home = self.homes[host_key or self.far.host_key]
-        return ["env", f"HOME={home}", "dbclient", "-p", str(self.far.port), "-i", f"{key or self.far.key}.dropbear", *options]
+        return ["env", f"HOME={home}", shutil.which("dbclient"), "-p", str(self.far.port), "-i", f"{key or self.far.key}.dropbear", *options]
 
     def run(self, command, stdin=b"", key=None, host_key=None, pty=False, extra=()):
         if not pty:

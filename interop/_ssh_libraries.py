@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 import os
 import socket
 import threading
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 import asyncssh
 import paramiko
 
+from _node import wait_until
 from _ssh_clients import Client, Done
 
 
@@ -109,9 +111,25 @@ class Paramiko(Client):
 
     def rekeyed(self, blob):
         with self.transport() as transport:
+            before = transport.H
             # It asks for new keys itself once so much has passed.
             transport.packetizer.REKEY_BYTES = 512 * 1024
-            return self.session(transport, "cat", blob).out
+            channel = transport.open_session()
+            channel.settimeout(60)
+            channel.exec_command("cat")
+            feed = threading.Thread(target=channel.sendall, args=(blob,))
+            feed.start()
+            out = b""
+            while len(out) < len(blob):
+                out += channel.recv(65536)
+            feed.join()
+            # It answers the end of a channel on the thread that changes the keys, and would wait for itself.
+            transport.packetizer.REKEY_BYTES = 1 << 30
+            wait_until(lambda: transport.clear_to_send.is_set() and not transport.packetizer.need_rekey(), 20, "no change of keys")
+            channel.shutdown_write()
+            if transport.H == before:
+                raise AssertionError("the keys were not changed")
+            return out + b"".join(iter(lambda: channel.recv(65536), b""))
 
     def with_agent(self, command):
         with self.transport() as transport:
@@ -143,6 +161,15 @@ def join(near, channel):
     for piece in iter(lambda: channel.recv(65536), b""):
         near.sendall(piece)
     near.close()
+
+
+class Requests(logging.Handler):
+    """Counts how often asyncssh asks for new keys, which it tells its log alone."""
+
+    count = 0
+
+    def emit(self, record):
+        self.count += "Requesting key exchange" in record.getMessage()
 
 
 class Asyncssh(Client):
@@ -239,7 +266,18 @@ class Asyncssh(Client):
         return [done.out for done in asyncio.run(self.on(use))]
 
     def rekeyed(self, blob):
-        return asyncio.run(self.on(lambda c: self.session(c, "cat", blob), rekey_bytes=256 * 1024)).out
+        requests = Requests()
+        logging.getLogger("asyncssh").addHandler(requests)
+        asyncssh.set_log_level("DEBUG")
+        try:
+            out = asyncio.run(self.on(lambda c: self.session(c, "cat", blob), rekey_bytes=256 * 1024)).out
+        finally:
+            asyncssh.set_log_level("WARNING")
+            logging.getLogger("asyncssh").removeHandler(requests)
+        # The first is that of the login.
+        if requests.count < 4:
+            raise AssertionError(f"the keys were changed {requests.count} times")
+        return out
 
     def with_agent(self, command):
         options = {"agent_path": self.far.agent, "agent_forwarding": True}

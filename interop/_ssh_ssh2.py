@@ -57,7 +57,10 @@ class Ssh2(Client):
         return self.act("jump", command=command).out
 
     def rekeyed(self, blob):
-        return self.act("exec", blob, command="cat", rekey=512 * 1024).out
+        done = self.act("exec", blob, command="cat", rekey=512 * 1024)
+        if done.err.count(b"new keys") < 2:
+            raise AssertionError(f"the keys were not changed: {done.err!r}")
+        return done.out
 
     def with_agent(self, command):
         return self.act("exec", command=command, agent=self.far.agent).out
