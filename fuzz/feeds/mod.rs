@@ -3,6 +3,7 @@
 pub mod call;
 pub mod core;
 pub mod net;
+pub mod socks;
 pub mod ssh;
 pub mod ssh_session;
 pub mod vault;

@@ -14,6 +14,7 @@ mod life_cycle;
 mod roaming;
 mod roles;
 mod ssh_client;
+mod socks;
 mod ssh_sessions;
 mod subscribe;
 mod system_users;

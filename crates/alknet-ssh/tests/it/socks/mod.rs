@@ -1,5 +1,6 @@
 //! The proxy, as its clients see it.
 
+mod corpus;
 mod datagrams;
 mod fixture;
 mod http;
