@@ -170,10 +170,12 @@ pub const UDP_READ_BYTES: usize = 32 * 1024;
 pub const UDP_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Datagrams that wait for an association, or for its stream, each way; one more is lost.
 pub const UDP_QUEUE_DATAGRAMS: usize = 256;
+/// Bytes of frames that wait for an association's stream, each way; what is beyond is lost.
+pub const UDP_QUEUE_BYTES: usize = 512 * 1024;
 /// Associations on one connection.
 pub const MAX_UDP_ASSOCIATIONS: usize = 64;
 /// Associations of one identity, over all its connections.
-pub const MAX_UDP_ASSOCIATIONS_PER_IDENTITY: usize = 256;
+pub const MAX_UDP_ASSOCIATIONS_PER_IDENTITY: usize = 128;
 /// A connection without an association is ended after so long.
 pub const UDP_CONNECTION_IDLE: Duration = Duration::from_secs(60);
 /// An association on which no datagram moves for so long is ended.
@@ -187,9 +189,11 @@ pub const UDP_REOPEN_AFTER: Duration = Duration::from_secs(1);
 /// Destinations that an association remembers; the one that was idle longest goes first.
 pub const MAX_UDP_DESTINATIONS: usize = 1024;
 /// Destinations about which the policy is being asked at a time.
-pub const MAX_UDP_JUDGEMENTS: usize = 16;
+pub const MAX_UDP_JUDGEMENTS: usize = 64;
 /// Datagrams that wait for what the policy says about one destination.
 pub const MAX_UDP_WAITING: usize = 8;
+/// The same over all destinations of an association, in bytes.
+pub const MAX_UDP_WAITING_BYTES: usize = 512 * 1024;
 /// New destinations of an association in a second, in the long run.
 pub const UDP_NEW_DESTINATIONS_PER_SECOND: u32 = 64;
 /// The same at once.

@@ -18,11 +18,12 @@ use super::{
     frame::{Frame, encode_datagram, encode_frame},
     frame_stream::{FrameReader, ReadError},
     sockets::Sockets,
+    stream_queue::{StreamQueue, Waiting, stream_queue},
 };
 use crate::{
     limits::{
         MAX_UDP_DATAGRAM_BYTES, UDP_ASSOCIATION_IDLE, UDP_DATAGRAMS_BURST, UDP_DATAGRAMS_PER_SECOND,
-        UDP_FAREWELL_TIMEOUT, UDP_IDLE_TICK, UDP_QUEUE_DATAGRAMS,
+        UDP_FAREWELL_TIMEOUT, UDP_IDLE_TICK,
     },
     socks::{ReachError, Target},
 };
@@ -53,9 +54,8 @@ pub(super) async fn refuse(mut send: SendStream, why: ReachError) -> io::Result<
 
 /// Serves an association until its client ends it, or nothing moved for [`UDP_ASSOCIATION_IDLE`].
 pub(super) async fn serve(parts: Parts, reader: FrameReader, send: SendStream) -> Result<(), ServeError> {
-    let (answers, outgoing) = mpsc::channel(UDP_QUEUE_DATAGRAMS);
-    // The first in an empty queue.
-    let _queued = answers.try_send(encode_frame(&Frame::Opened));
+    let (answers, outgoing) = stream_queue();
+    answers.push(encode_frame(&Frame::Opened));
     let mut writing = pin!(write(send, outgoing));
     let relay = Relay::new(parts, answers);
     tokio::select! {
@@ -66,8 +66,8 @@ pub(super) async fn serve(parts: Parts, reader: FrameReader, send: SendStream) -
 }
 
 /// Writes what is queued, and a clean end when nobody queues any more.
-async fn write(mut send: SendStream, mut outgoing: mpsc::Receiver<Bytes>) -> io::Result<()> {
-    while let Some(frame) = outgoing.recv().await {
+async fn write(mut send: SendStream, mut outgoing: Waiting) -> io::Result<()> {
+    while let Some(frame) = outgoing.next().await {
         send.write_all(&frame).await?;
         if outgoing.is_empty() {
             send.flush().await?;
@@ -78,7 +78,7 @@ async fn write(mut send: SendStream, mut outgoing: mpsc::Receiver<Bytes>) -> io:
 
 struct Relay {
     parts: Parts,
-    answers: mpsc::Sender<Bytes>,
+    answers: StreamQueue,
     sockets: Sockets,
     destinations: Destinations<Cleared>,
     correspondents: Correspondents,
@@ -87,7 +87,7 @@ struct Relay {
 }
 
 impl Relay {
-    fn new(parts: Parts, answers: mpsc::Sender<Bytes>) -> Self {
+    fn new(parts: Parts, answers: StreamQueue) -> Self {
         let now = Instant::now();
         Self {
             parts,
@@ -162,7 +162,7 @@ impl Relay {
     fn settle(&mut self, target: &Target, verdict: Verdict<Cleared>) {
         let now = Instant::now();
         if let Err(why) = &verdict {
-            let _lost_if_full = self.answers.try_send(encode_frame(&Frame::NotSent(*why, target.clone())));
+            self.answers.push(encode_frame(&Frame::NotSent(*why, target.clone())));
         }
         for payload in self.destinations.settle(target, verdict, now) {
             if let Some(cleared) = self.destinations.offer(target, &payload, now).send {
@@ -188,8 +188,7 @@ impl Relay {
         self.moved = now;
         let (from, number) = (Target::from(from), self.parts.number);
         if self.parts.connection.send_datagram(encode_datagram(number, &from, payload)).is_err() {
-            let frame = encode_frame(&Frame::Datagram(from, Bytes::copy_from_slice(payload)));
-            let _lost_if_full = self.answers.try_send(frame);
+            self.answers.push(encode_frame(&Frame::Datagram(from, Bytes::copy_from_slice(payload))));
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::allowance::Allowance;
 use crate::{
     limits::{
-        MAX_UDP_DESTINATIONS, MAX_UDP_JUDGEMENTS, MAX_UDP_WAITING, UDP_NEW_DESTINATIONS_BURST,
+        MAX_UDP_DESTINATIONS, MAX_UDP_JUDGEMENTS, MAX_UDP_WAITING, MAX_UDP_WAITING_BYTES, UDP_NEW_DESTINATIONS_BURST,
         UDP_NEW_DESTINATIONS_PER_SECOND, UDP_REPLY_LIFE, UDP_VERDICT_GRACE, UDP_VERDICT_LIFE,
     },
     socks::{ReachError, Target},
@@ -27,6 +27,7 @@ pub(super) trait Clearance {
 pub(super) struct Destinations<C> {
     known: HashMap<Target, Destination<C>>,
     judgements: usize,
+    waiting_bytes: usize,
     fresh: Allowance,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Step<'a, C> {
 impl<C: Clearance> Destinations<C> {
     pub(super) fn new(now: Instant) -> Self {
         let fresh = Allowance::new(UDP_NEW_DESTINATIONS_PER_SECOND, UDP_NEW_DESTINATIONS_BURST, now);
-        Self { known: HashMap::new(), judgements: 0, fresh }
+        Self { known: HashMap::new(), judgements: 0, waiting_bytes: 0, fresh }
     }
 
     /// Takes a datagram in. A verdict counts for [`UDP_VERDICT_LIFE`], unless what it gave was taken away; while the next is awaited, for a
@@ -69,7 +70,10 @@ impl<C: Clearance> Destinations<C> {
             self.judgements += 1;
         }
         let counts = age.is_some_and(|age| age < UDP_VERDICT_LIFE + UDP_VERDICT_GRACE);
-        if !counts && destination.asked && destination.waiting.len() < MAX_UDP_WAITING {
+        let room =
+            destination.waiting.len() < MAX_UDP_WAITING && self.waiting_bytes + payload.len() <= MAX_UDP_WAITING_BYTES;
+        if !counts && destination.asked && room {
+            self.waiting_bytes += payload.len();
             destination.waiting.push(payload.clone());
         }
         let verdict = destination.verdict.as_ref().filter(|_| counts);
@@ -82,7 +86,9 @@ impl<C: Clearance> Destinations<C> {
         let Some(destination) = self.known.get_mut(target) else { return Vec::new() };
         destination.asked = false;
         destination.verdict = Some((verdict, now));
-        std::mem::take(&mut destination.waiting)
+        let waited = std::mem::take(&mut destination.waiting);
+        self.waiting_bytes -= waited.iter().map(Bytes::len).sum::<usize>();
+        waited
     }
 
     /// Lets go of destinations that are idle or no longer allowed; answers with the latter.
@@ -233,6 +239,23 @@ mod tests {
             }
         }
         assert_eq!(admitted, UDP_NEW_DESTINATIONS_BURST);
+    }
+
+    #[test]
+    fn what_waits_for_verdicts_is_bounded_in_bytes() {
+        // SOCKS-19
+        let now = Instant::now();
+        let mut destinations = Destinations::<u16>::new(now);
+        let long = Bytes::from(vec![0; 60_000]);
+        for port in 0..MAX_UDP_JUDGEMENTS as u16 {
+            (0..MAX_UDP_WAITING).for_each(|_| drop(destinations.offer(&target(port), &long, now)));
+        }
+        let mut kept = 0;
+        for port in 0..MAX_UDP_JUDGEMENTS as u16 {
+            kept += destinations.settle(&target(port), Ok(port), now).len();
+        }
+        assert_eq!(kept, MAX_UDP_WAITING_BYTES / long.len());
+        assert_eq!(destinations.waiting_bytes, 0);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod frame;
 mod frame_stream;
 mod service;
 mod sockets;
+mod stream_queue;
 mod tunnels;
 
 pub(crate) use frame::{FrameError, decode_datagram, decode_frame, encode_datagram, encode_frame};

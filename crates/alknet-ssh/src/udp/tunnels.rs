@@ -15,6 +15,7 @@ use super::{
     demux::{Demux, Entry, number_of},
     frame::{Frame, encode_datagram, encode_frame},
     frame_stream::FrameReader,
+    stream_queue::{StreamQueue, stream_queue},
 };
 use crate::{
     limits::{UDP_OPEN_TIMEOUT, UDP_QUEUE_DATAGRAMS},
@@ -109,7 +110,7 @@ pub(crate) enum UdpEvent {
 pub(crate) struct Association {
     line: Arc<Line>,
     number: u32,
-    to_stream: mpsc::Sender<Bytes>,
+    to_stream: StreamQueue,
     from_stream: mpsc::Receiver<UdpEvent>,
     from_carrier: mpsc::Receiver<(Target, Bytes)>,
     _entry: Entry,
@@ -132,11 +133,11 @@ impl Association {
             Ok(Some(Frame::Refused(why))) => return Err(why),
             Ok(_) | Err(_) => return Err(ReachError::NoTunnel),
         }
-        let (to_stream, mut outgoing) = mpsc::channel::<Bytes>(UDP_QUEUE_DATAGRAMS);
+        let (to_stream, mut outgoing) = stream_queue();
         let (events, from_stream) = mpsc::channel(UDP_QUEUE_DATAGRAMS);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            while let Some(frame) = outgoing.recv().await {
+            while let Some(frame) = outgoing.next().await {
                 if send.write_all(&frame).await.is_err() || send.flush().await.is_err() {
                     return;
                 }
@@ -164,8 +165,7 @@ impl Association {
         if self.line.connection.send_datagram(encode_datagram(self.number, target, payload)).is_ok() {
             return;
         }
-        let frame = encode_frame(&Frame::Datagram(target.clone(), Bytes::copy_from_slice(payload)));
-        let _lost_if_full = self.to_stream.try_send(frame);
+        self.to_stream.push(encode_frame(&Frame::Datagram(target.clone(), Bytes::copy_from_slice(payload))));
     }
 
     /// What comes next; `None` when the association is over. Cancel safe.
