@@ -22,8 +22,10 @@ struct Soak {
     test: &'static str,
 }
 
-const SOAKS: [Soak; 1] =
-    [Soak { name: "calls", package: "alknet-call", test: "simulation::every_call_ends_once_and_nothing_is_left" }];
+const SOAKS: [Soak; 2] = [
+    Soak { name: "calls", package: "alknet-call", test: "simulation::every_call_ends_once_and_nothing_is_left" },
+    Soak { name: "ssh", package: "alknet-ssh", test: "churn::sessions_come_and_go_without_a_trace" },
+];
 
 /// Runs the soak that `arguments` name.
 pub fn run(root: &Path, arguments: &[String]) -> Result<()> {

@@ -4,6 +4,7 @@
 mod agent;
 mod authorized_keys;
 mod certificates;
+mod churn;
 mod client;
 mod corpus;
 mod exec;
