@@ -17,3 +17,10 @@ pub fn authorized_keys(data: &[u8]) {
 pub fn agent_frame(data: &[u8]) {
     fuzzing::agent_frame(data);
 }
+
+/// Hosts as clients write them, and rules.
+pub fn forward_target(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        alknet_ssh::fuzzing::forward_target(text);
+    }
+}

@@ -9,6 +9,11 @@ pub fn agent_frame(bytes: &[u8]) {
     crate::agent::read_all(bytes);
 }
 
+/// Hosts, rules and places of the forwarding policy.
+pub fn forward_target(text: &str) {
+    crate::policy::read_all(text);
+}
+
 /// A greeting and a request of SOCKS5: where to and the bytes behind, or what the client is answered.
 pub fn socks_request(bytes: &[u8]) -> Result<Option<(String, &[u8])>, Vec<u8>> {
     let Some(length) = socks::parse_greeting(bytes).map_err(|error| error.reply())? else { return Ok(None) };

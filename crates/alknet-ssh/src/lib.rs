@@ -42,7 +42,6 @@ mod live;
 mod login;
 mod parting;
 mod pattern;
-#[allow(dead_code, reason = "forwarding and SOCKS ask it")]
 mod policy;
 mod pressure;
 mod process;

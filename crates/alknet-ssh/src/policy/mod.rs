@@ -30,3 +30,7 @@ pub use policy::ForwardPolicy;
 #[allow(unused_imports, reason = "forwarding takes them")]
 pub(crate) use refusal::{ForwardRefusal, Reason};
 pub use rule::{ForwardRule, InvalidRule};
+pub(crate) use target::read_all;
+
+#[cfg(test)]
+mod tests;

@@ -87,6 +87,21 @@ impl fmt::Display for Host {
     }
 }
 
+/// Reads a host as every part of the policy would: for fuzzing.
+pub(crate) fn read_all(text: &str) {
+    if let Ok(host) = text.parse::<Host>() {
+        assert_eq!(host.to_string().parse::<Host>().as_ref(), Ok(&host), "the usual form is its own");
+        if let Some(Ok(found)) = host.address().map(super::faces::faces) {
+            assert!(found.iter().all(|face| usual(*face) == *face), "every face is in its usual form");
+        }
+    }
+    if let Ok(rule) = text.parse::<super::ForwardRule>() {
+        assert_eq!(rule.to_string().parse::<super::ForwardRule>().as_ref(), Ok(&rule), "a rule reads as it is written");
+    }
+    let _any_text_will_do = text.parse::<super::ForwardTarget>();
+    let _any_path_will_do = super::path::asked(text);
+}
+
 /// A port as SSH carries it.
 pub(crate) fn port(number: u32) -> Result<u16, InvalidTarget> {
     u16::try_from(number).ok().filter(|port| *port != 0).ok_or(InvalidTarget::Port)

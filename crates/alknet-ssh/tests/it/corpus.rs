@@ -18,6 +18,11 @@ fn agent_frame() {
 }
 
 #[test]
+fn forward_target() {
+    replay::replay("forward_target", feeds::forward_target);
+}
+
+#[test]
 fn ssh_session() {
     replay::replay("ssh_session", session::ssh_session);
 }

@@ -1,0 +1,515 @@
+//! The policy as a whole: what is judged, reached and listened on.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use alknet_core::{AuditOutcome, Authorizer, Caller, Identity, PeerAddr, ResourceGrants, ScopeSet, Standing};
+use alknet_testkit::identities::KeptAudit;
+use proptest::prelude::*;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::{
+    judge::{Basis, RuleSet, Subject, Wanted},
+    resolve::Resolver,
+    target::Host,
+    *,
+};
+use crate::key_options::KeyOptions;
+
+const DEFAULTS: [&str; 3] = ["deny * * <data>", "allow role:owner * *", "deny * * *"];
+
+fn rules(texts: &[&str]) -> Vec<ForwardRule> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn set(texts: &[&str]) -> RuleSet {
+    RuleSet { rules: rules(texts), data: Some("/data".into()), own_port: Some(4433) }
+}
+
+const ALICE: Subject<'_> = Subject { id: "alice", role: Some("dev") };
+const OWNER: Subject<'_> = Subject { id: "me", role: Some("owner") };
+
+fn reach(name: Option<&str>, address: &str, port: u16) -> Wanted {
+    let address = address.parse().unwrap();
+    Wanted::Reach { direction: Direction::Local, name: name.map(Arc::from), address, port }
+}
+
+fn listening(address: &str, port: u16) -> Wanted {
+    listen::listening(address.parse().unwrap(), port)
+}
+
+fn socket(direction: Direction, path: &str) -> Wanted {
+    Wanted::Socket { direction, path: path.into() }
+}
+
+fn basis(set: &RuleSet, who: Subject<'_>, wanted: &Wanted) -> (bool, Basis) {
+    let verdict = set.judge(who, wanted);
+    (verdict.allowed, verdict.basis)
+}
+
+#[test]
+fn the_first_rule_that_is_about_a_forward_decides() {
+    // POL-04
+    let set = set(&["deny alice local 10.0.0.5:*", "allow role:dev local 10.0.0.0/8:22", "deny * * *", "allow * * *"]);
+    assert_eq!(basis(&set, ALICE, &reach(None, "10.0.0.5", 22)), (false, Basis::Rule(1)));
+    assert_eq!(basis(&set, ALICE, &reach(None, "10.0.0.6", 22)), (true, Basis::Rule(2)));
+    assert_eq!(basis(&set, ALICE, &reach(None, "10.0.0.6", 23)), (false, Basis::Rule(3)));
+    assert_eq!(basis(&set, OWNER, &reach(None, "10.0.0.6", 22)), (false, Basis::Rule(3)));
+}
+
+#[test]
+fn without_a_rule_nothing_is_forwarded_and_by_default_only_for_owners() {
+    // POL-05, POL-06
+    assert_eq!(basis(&set(&[]), OWNER, &reach(None, "10.0.0.5", 22)), (false, Basis::NoRule));
+    let defaults = set(&DEFAULTS);
+    for wanted in [reach(None, "10.0.0.5", 22), listening("127.0.0.1", 8080), socket(Direction::Socket, "/run/x")] {
+        assert!(defaults.judge(OWNER, &wanted).allowed, "{wanted:?}");
+        assert_eq!(basis(&defaults, ALICE, &wanted), (false, Basis::Rule(3)), "{wanted:?}");
+    }
+}
+
+#[test]
+fn sockets_in_the_data_folder_are_out_of_reach_whatever_a_rule_says() {
+    // POL-14
+    let set = set(&["allow * * <data>", "allow * * *"]);
+    for direction in [Direction::Socket, Direction::Remote] {
+        for path in ["/data/alknet.sock", "/data", "/data/a/b"] {
+            assert_eq!(basis(&set, OWNER, &socket(direction, path)), (false, Basis::DataFolder), "{path}");
+        }
+        assert!(set.judge(OWNER, &socket(direction, "/data2/s")).allowed);
+    }
+}
+
+#[test]
+fn rules_about_local_and_dynamic_are_about_every_connection_and_datagrams_are_dynamic() {
+    // POL-07
+    let datagram = |set: &RuleSet| {
+        let address = [10, 0, 0, 5].into();
+        set.judge(ALICE, &Wanted::Reach { direction: Direction::Dynamic, name: None, address, port: 53 }).allowed
+    };
+    let connection = |set: &RuleSet| set.judge(ALICE, &reach(None, "10.0.0.5", 53)).allowed;
+    for (rule, connects, sends) in [
+        ("allow * local *:*", true, false),
+        ("allow * dynamic *:*", true, true),
+        ("allow * remote *:*", false, false),
+        ("allow * socket *", false, false),
+        ("allow * * *", true, true),
+    ] {
+        let set = set(&[rule]);
+        assert_eq!((connection(&set), datagram(&set)), (connects, sends), "{rule}");
+    }
+    assert!(!set(&["allow * local *:*"]).judge(ALICE, &socket(Direction::Socket, "/run/x")).allowed);
+    assert!(!set(&["allow * remote /run/x"]).judge(ALICE, &socket(Direction::Socket, "/run/x")).allowed);
+}
+
+#[test]
+fn a_name_is_as_good_as_each_of_its_addresses() {
+    // POL-23
+    let set = set(&["deny * * 169.254.0.0/16:*", "allow role:dev local *.corp:443", "allow role:dev local 10.0.0.1:*"]);
+    assert!(set.judge(ALICE, &reach(Some("a.corp"), "192.0.2.1", 443)).allowed);
+    assert!(!set.judge(ALICE, &reach(None, "192.0.2.1", 443)).allowed, "the name was not asked for");
+    assert_eq!(basis(&set, ALICE, &reach(Some("a.corp"), "169.254.169.254", 443)), (false, Basis::Rule(1)));
+    assert!(set.judge(ALICE, &reach(Some("elsewhere"), "10.0.0.1", 443)).allowed);
+}
+
+#[test]
+fn looking_up_is_for_those_whom_a_rule_might_allow() {
+    // POL-25
+    let may = |texts: &[&str], name: &str, port| set(texts).may_allow(ALICE, Direction::Local, name, port);
+    assert!(may(&["allow alice local 10.0.0.0/8:22"], "db", 22));
+    assert!(!may(&["allow alice local 10.0.0.0/8:22"], "db", 23));
+    assert!(!may(&["allow bob local *:*"], "db", 22));
+    assert!(!may(&["deny * * *", "allow alice local *:*"], "db", 22));
+    assert!(!may(&["deny * local *.corp:*", "allow alice local *:*"], "a.corp", 22));
+    assert!(may(&["deny * local 10.0.0.0/8:*", "allow alice local *:*"], "a.corp", 22));
+    assert!(!may(&["allow alice remote *:*", "allow alice socket *"], "db", 22));
+}
+
+#[test]
+fn what_is_listened_on_beyond_loopback_and_free_ports_is_named_by_a_rule() {
+    // POL-30, POL-31
+    let any = set(&["allow alice remote *:*", "allow alice * *"]);
+    for (address, port, verdict) in [
+        ("127.0.0.1", 8080, (true, Basis::Rule(1))),
+        ("::1", 0, (true, Basis::Rule(1))),
+        ("127.0.0.1", 1024, (true, Basis::Rule(1))),
+        ("127.0.0.1", 1023, (false, Basis::NotNamed)),
+        ("127.0.0.1", 4433, (false, Basis::NotNamed)),
+        ("0.0.0.0", 8080, (false, Basis::NotNamed)),
+        ("::", 8080, (false, Basis::NotNamed)),
+        ("192.0.2.1", 8080, (false, Basis::NotNamed)),
+    ] {
+        assert_eq!(basis(&any, ALICE, &listening(address, port)), verdict, "{address} {port}");
+    }
+    let named =
+        set(&["allow alice remote 0.0.0.0:80", "allow alice remote localhost:4433", "allow alice remote *:0-90"]);
+    for (address, port, verdict) in [
+        ("0.0.0.0", 80, (true, Basis::Rule(1))),
+        ("0.0.0.0", 81, (false, Basis::NotNamed)),
+        ("127.0.0.1", 80, (true, Basis::Rule(3))),
+        ("127.0.0.1", 4433, (true, Basis::Rule(2))),
+        ("::1", 4433, (true, Basis::Rule(2))),
+        ("127.0.0.1", 91, (false, Basis::NoRule)),
+    ] {
+        assert_eq!(basis(&named, ALICE, &listening(address, port)), verdict, "{address} {port}");
+    }
+    assert_eq!(basis(&set(&["deny * remote *:*"]), ALICE, &listening("0.0.0.0", 80)), (false, Basis::Rule(1)));
+}
+
+/// Texts and addresses that all lead to one IPv4 address.
+fn spellings(address: Ipv4Addr) -> Vec<String> {
+    let ([a, b, c, d], bits) = (address.octets(), address.to_bits());
+    let (high, low) = (bits >> 16, bits & 0xffff);
+    let text = [
+        format!("{address}"),
+        format!("{address}."),
+        format!("{bits}"),
+        format!("{bits:#x}"),
+        format!("{bits:#X}").replacen("0X", "0x", 1),
+        format!("0{bits:o}"),
+        format!("{a}.{}", bits & 0x00ff_ffff),
+        format!("{a}.{b}.{low}"),
+        format!("{a:#x}.0{b:o}.{c}.{d:#x}"),
+        format!("000{a:o}.{b}.{c}.{d}"),
+    ];
+    let v6 = [
+        format!("::ffff:{address}"),
+        format!("::FFFF:{high:X}:{low:x}"),
+        format!("0:0:0:0:0:ffff:{high:x}:{low:04x}"),
+        format!("64:ff9b::{high:x}:{low:x}"),
+        format!("2002:{high:x}:{low:x}::1"),
+        format!("2002:{high:x}:{low:x}:9::"),
+        format!("2001:0:{high:x}:{low:x}::1"),
+        format!("2001:0:808:808:0:1:{:x}:{:x}", !high & 0xffff, !low & 0xffff),
+        format!("::ffff:0:{high:x}:{low:x}"),
+        format!("2001:db8::5efe:{high:x}:{low:x}"),
+    ];
+    let bracketed = v6.iter().map(|text| format!("[{text}]"));
+    let mut all: Vec<String> = text.into_iter().chain(bracketed).chain(v6.iter().cloned()).collect();
+    if address.is_loopback() && address == Ipv4Addr::LOCALHOST {
+        all.extend(["0", "0.0.0.0", "0x0.0", "::ffff:0:0", "64:ff9b::"].map(str::to_owned));
+    }
+    all
+}
+
+proptest! {
+    /// POL-20, POL-22
+    #[test]
+    fn no_spelling_of_a_denied_address_is_allowed(bits in any::<u32>(), port in 1..=u16::MAX, loopback in any::<bool>()) {
+        let address = if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::from_bits(bits) };
+        let set = set(&[&format!("deny * * {address}:*").replace("0.0.0.0:", "127.0.0.1:"), "allow * * *"]);
+        for text in spellings(address) {
+            let Ok(host) = text.parse::<Host>() else { continue };
+            let found = host.address().ok_or_else(|| TestCaseError::fail(format!("{text} is a name")))?;
+            prop_assert!(!set.judge(OWNER, &reach(None, &found.to_string(), port)).allowed, "{text}");
+        }
+    }
+
+    /// POL-20
+    #[test]
+    fn a_host_in_its_usual_form_stays_as_it_is(text in "[ -~]{0,40}|[0-9a-fx.]{1,20}|[0-9a-f:.]{2,39}|\\PC{0,20}") {
+        if let Ok(host) = text.parse::<Host>() {
+            prop_assert_eq!(host.to_string().parse::<Host>(), Ok(host));
+        }
+    }
+
+    /// POL-03
+    #[test]
+    fn any_text_is_a_rule_or_none(text in "(allow|deny) (\\*|a|role:b) (\\*|local|remote|socket) \\PC{0,40}|\\PC{0,60}") {
+        if let Ok(rule) = text.parse::<ForwardRule>() {
+            prop_assert_eq!(rule.to_string().parse::<ForwardRule>(), Ok(rule));
+        }
+    }
+}
+
+/// Somebody who asks, and the audit that hears of it.
+struct Asking {
+    caller: Caller,
+    audit: Arc<KeptAudit>,
+    authorizer: Authorizer,
+    options: KeyOptions,
+}
+
+fn asking(identity: Identity) -> Asking {
+    let audit = Arc::new(KeptAudit::default());
+    let caller = Caller { identity: Some(Arc::new(identity)), credential: None, addr: PeerAddr::LocalOwner { pid: 1 } };
+    Asking { caller, authorizer: Authorizer::new(audit.clone()), audit, options: KeyOptions::default() }
+}
+
+fn alice() -> Asking {
+    asking(Identity::new("alice", ScopeSet::default(), ResourceGrants::default()).with_role("dev"))
+}
+
+fn policy(texts: &[&str]) -> ForwardPolicy {
+    ForwardPolicy::new(rules(texts), Path::new("/nowhere/data"))
+}
+
+impl Asking {
+    async fn tcp(
+        &self,
+        policy: &ForwardPolicy,
+        host: &str,
+        port: u16,
+    ) -> Result<Granted<tokio::net::TcpStream>, Reason> {
+        let reached = policy.reach_tcp(&self.caller, &self.authorizer, &self.options, host, port.into()).await;
+        reached.map_err(|refusal| refusal.reason())
+    }
+    async fn unix(&self, policy: &ForwardPolicy, path: &Path) -> Result<Granted<tokio::net::UnixStream>, Reason> {
+        let path = path.to_str().unwrap();
+        let reached = policy.reach_unix(&self.caller, &self.authorizer, &self.options, path).await;
+        reached.map_err(|refusal| refusal.reason())
+    }
+    async fn listen(&self, policy: &ForwardPolicy, host: &str, port: u16) -> Result<Granted<ForwardListener>, Reason> {
+        let listening = policy.listen_tcp(&self.caller, &self.authorizer, &self.options, host, port.into()).await;
+        listening.map_err(|refusal| refusal.reason())
+    }
+    async fn listen_at(&self, policy: &ForwardPolicy, path: &Path) -> Result<Granted<ForwardSocket>, Reason> {
+        let path = path.to_str().unwrap();
+        let listening = policy.listen_unix(&self.caller, &self.authorizer, &self.options, path).await;
+        listening.map_err(|refusal| refusal.reason())
+    }
+}
+
+fn refusal<T>(result: Result<T, Reason>) -> Option<Reason> {
+    result.err()
+}
+
+#[tokio::test]
+async fn a_connection_goes_to_the_judged_address_with_a_permit() {
+    // POL-23, POL-26
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let (policy, alice) = (policy(&["allow role:dev local 127.0.0.0/8:*"]), alice());
+    let mut granted = alice.tcp(&policy, "0x7f.1", port).await.unwrap();
+    let (mut accepted, _) = target.accept().await.unwrap();
+    granted.what.write_all(b"x").await.unwrap();
+    assert_eq!(accepted.read_u8().await.unwrap(), b'x');
+    assert!(granted.what.nodelay().unwrap());
+    let permit = granted.hold.permit();
+    assert_eq!((permit.action(), permit.identity().unwrap().id()), ("ssh/forward.local", "alice"));
+    assert!(permit.require("ssh:forward").is_ok());
+    let events = alice.audit.events();
+    assert_eq!(
+        (events.len(), events[0].outcome, events[0].identity.as_deref()),
+        (1, AuditOutcome::Allowed, Some("alice"))
+    );
+    drop(target);
+    assert_eq!(refusal(alice.tcp(&policy, "127.0.0.1", port).await), Some(Reason::ConnectionRefused));
+}
+
+#[tokio::test]
+async fn a_refusal_is_audited_with_its_rule_and_tells_the_client_nothing() {
+    // POL-27
+    let (policy, alice) = (policy(&["allow bob * *", "deny * * *"]), alice());
+    let refused = policy.reach_tcp(&alice.caller, &alice.authorizer, &alice.options, "10.0.0.1", 22).await.unwrap_err();
+    assert_eq!((refused.to_string().as_str(), refused.cause()), ("administratively prohibited", "rule 2"));
+    let event = alice.audit.events().remove(0);
+    assert_eq!((event.outcome, event.action.as_str()), (AuditOutcome::Denied, "ssh/forward.local"));
+    assert_eq!((event.resource.as_deref(), event.detail.as_deref()), (Some("forward:10.0.0.1:22"), Some("rule 2")));
+    let long = format!("{}\u{1b}[2J", "x".repeat(500));
+    assert_eq!(refusal(alice.tcp(&policy, &long, 1).await), Some(Reason::Prohibited));
+    assert!(alice.audit.events().remove(1).resource.unwrap().len() < 200);
+}
+
+#[tokio::test]
+async fn one_address_that_is_not_allowed_spoils_a_name() {
+    // POL-23, POL-25
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let mut policy = policy(&["deny * * 127.0.0.2:*", "allow alice local 127.0.0.0/8:*"]);
+    let at = |ip: [u8; 4]| SocketAddr::new(IpAddr::from(ip), 0);
+    policy.resolver = Resolver::Table(
+        [
+            ("good".to_owned(), vec![at([127, 0, 0, 1])]),
+            ("mixed".to_owned(), vec![at([127, 0, 0, 1]), at([127, 0, 0, 2])]),
+            ("many".to_owned(), vec![at([127, 0, 0, 1]); 65]),
+            ("dead-first".to_owned(), vec![at([127, 0, 0, 9]), at([127, 0, 0, 1])]),
+        ]
+        .into(),
+    );
+    let alice = alice();
+    assert!(alice.tcp(&policy, "GOOD.", port).await.is_ok());
+    assert!(alice.tcp(&policy, "dead-first", port).await.is_ok(), "the next address is tried");
+    assert_eq!(refusal(alice.tcp(&policy, "mixed", port).await), Some(Reason::Prohibited));
+    assert_eq!(refusal(alice.tcp(&policy, "many", port).await), Some(Reason::NameNotFound));
+    assert_eq!(refusal(alice.tcp(&policy, "unknown", port).await), Some(Reason::NameNotFound));
+    let bob = asking(Identity::new("bob", ScopeSet::default(), ResourceGrants::default()));
+    assert_eq!(refusal(bob.tcp(&policy, "unknown", port).await), Some(Reason::Prohibited), "learns nothing of names");
+}
+
+#[tokio::test]
+async fn whoever_has_no_full_rights_forwards_nothing() {
+    // POL-08
+    let policy = policy(&["allow * * *"]);
+    let counter = Arc::new(AtomicU64::new(0));
+    let gone = asking(Identity::owner("me").with_standing(Standing::at_present(&counter)));
+    counter.fetch_add(1, Ordering::AcqRel);
+    let limited = asking(Identity::owner("me").limited_to(ScopeSet::default()));
+    let mut stranger = alice();
+    stranger.caller.identity = None;
+    let mut restricted = alice();
+    restricted.options.port_forwarding = false;
+    for one in [gone, limited, stranger, restricted] {
+        assert_eq!(refusal(one.tcp(&policy, "127.0.0.1", 9).await), Some(Reason::Prohibited));
+        assert_eq!(refusal(one.listen(&policy, "localhost", 0).await), Some(Reason::Prohibited));
+        assert_eq!(refusal(one.unix(&policy, Path::new("/run/x")).await), Some(Reason::Prohibited));
+    }
+}
+
+#[tokio::test]
+async fn datagrams_go_where_the_rules_about_dynamic_say() {
+    // POL-07
+    let (policy, alice) = (policy(&["allow alice local *:*", "allow alice dynamic 192.0.2.0/24:53"]), alice());
+    let udp = |host: &'static str, port| policy.reach_udp(&alice.caller, &alice.authorizer, &alice.options, host, port);
+    assert_eq!(udp("192.0.2.1", 53).await.unwrap().what, ["192.0.2.1:53".parse().unwrap()]);
+    for (host, port) in
+        [("192.0.2.1", 54), ("198.51.100.1", 53), ("255.255.255.255", 53), ("224.0.0.1", 53), ("192.0.2.1", 0)]
+    {
+        assert_eq!(udp(host, port).await.unwrap_err().reason(), Reason::Prohibited, "{host} {port}");
+    }
+}
+
+#[tokio::test]
+async fn sockets_are_reached_where_their_links_lead_and_never_in_the_data_folder() {
+    // POL-13, POL-14
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let (data, open) = (root.join("data"), root.join("open"));
+    std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir(&open).unwrap();
+    let _control = std::os::unix::net::UnixListener::bind(data.join("alknet.sock")).unwrap();
+    let _service = std::os::unix::net::UnixListener::bind(open.join("service.sock")).unwrap();
+    for (to, from) in
+        [("data/alknet.sock", "open/link"), ("data", "open/folder"), ("open/link", "open/twice"), ("data", "alias")]
+    {
+        std::os::unix::fs::symlink(root.join(to), root.join(from)).unwrap();
+    }
+    std::fs::write(open.join("file"), "x").unwrap();
+    // The data folder may itself be named through a link.
+    let policy = ForwardPolicy::new(rules(&["allow * * *"]), &root.join("alias"));
+    let owner = asking(Identity::owner("me"));
+    assert!(owner.unix(&policy, &open.join("service.sock")).await.is_ok());
+    for path in [
+        "data/alknet.sock",
+        "alias/alknet.sock",
+        "open/link",
+        "open/twice",
+        "open/folder/alknet.sock",
+        "data/none",
+        "open/folder/none",
+    ] {
+        assert_eq!(refusal(owner.unix(&policy, &root.join(path)).await), Some(Reason::Prohibited), "{path}");
+        assert_eq!(refusal(owner.listen_at(&policy, &root.join("open/folder/new")).await), Some(Reason::Prohibited));
+    }
+    assert_eq!(refusal(owner.unix(&policy, &open.join("file")).await), Some(Reason::Failed));
+    assert_eq!(refusal(owner.unix(&policy, &open.join("none")).await), Some(Reason::Failed));
+    let alice = alice();
+    policy.set_rules(rules(&[&format!("allow alice socket {}/open/s*", root.display())]));
+    assert!(alice.unix(&policy, &open.join("service.sock")).await.is_ok());
+    assert_eq!(refusal(alice.unix(&policy, &open.join("none")).await), Some(Reason::Prohibited));
+}
+
+#[tokio::test]
+async fn a_listening_socket_is_the_nodes_alone_and_goes_with_its_forward() {
+    // POL-33
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let (policy, owner) = (policy(&["allow role:owner * *"]), asking(Identity::owner("me")));
+    let granted = owner.listen_at(&policy, &path).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let (connected, accepted) = tokio::join!(tokio::net::UnixStream::connect(&path), granted.what.accept());
+    assert!(connected.is_ok() && accepted.is_ok());
+    assert_eq!(refusal(owner.listen_at(&policy, &path).await), Some(Reason::Failed), "somebody listens there");
+    drop(granted);
+    assert!(!path.exists());
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists() && owner.listen_at(&policy, &path).await.is_ok(), "an abandoned socket is replaced");
+    std::fs::write(&path, "mine").unwrap();
+    assert_eq!(refusal(owner.listen_at(&policy, &path).await), Some(Reason::Failed));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine", "nothing else is");
+}
+
+#[tokio::test]
+async fn a_port_is_listened_on_at_loopback_of_both_kinds() {
+    // POL-30, POL-32
+    let (policy, alice) = (policy(&["allow alice remote *:*"]), alice());
+    for host in ["localhost", "", "*", "127.0.0.1", "0.0.0.0"] {
+        let granted = alice.listen(&policy, host, 0).await.unwrap();
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), granted.what.port());
+        let (connected, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), granted.what.accept());
+        assert!(connected.is_ok(), "{host}");
+        assert!(accepted.unwrap().1.ip().is_loopback());
+        let elsewhere = SocketAddr::new(IpAddr::from([127, 0, 0, 77]), granted.what.port());
+        assert!(tokio::net::TcpStream::connect(elsewhere).await.is_err(), "{host}: loopback's own address alone");
+    }
+    let first = alice.listen(&policy, "localhost", 0).await.unwrap();
+    assert_eq!(refusal(alice.listen(&policy, "localhost", first.what.port()).await), Some(Reason::Failed));
+    policy.set_own_port(40_433);
+    for (host, port) in [("localhost", 80), ("localhost", 40_433), ("192.0.2.1", 0), ("example.org", 0), ("127.1%", 0)]
+    {
+        assert_eq!(refusal(alice.listen(&policy, host, port).await), Some(Reason::Prohibited), "{host} {port}");
+    }
+    policy.set_rules(rules(&["allow alice remote 0.0.0.0:0"]));
+    let wide = alice.listen(&policy, "", 0).await.unwrap();
+    let elsewhere = SocketAddr::new(IpAddr::from([127, 0, 0, 77]), wide.what.port());
+    assert!(tokio::net::TcpStream::connect(elsewhere).await.is_ok(), "a rule names every address");
+}
+
+#[tokio::test]
+async fn forwards_end_when_the_rules_no_longer_allow_them() {
+    // POL-42
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let (policy, alice) = (policy(&["allow alice * *"]), alice());
+    let reached = alice.tcp(&policy, "127.0.0.1", port).await.unwrap();
+    let listening = alice.listen(&policy, "localhost", 0).await.unwrap();
+    let connection = listening.hold.connection().unwrap();
+    policy.set_rules(rules(&["allow role:dev local *:*"]));
+    assert!(!reached.hold.ended().is_cancelled(), "another rule allows it");
+    assert!(listening.hold.ended().is_cancelled() && connection.ended().is_cancelled());
+    policy.set_rules(rules(&DEFAULTS));
+    assert!(reached.hold.ended().is_cancelled());
+}
+
+#[tokio::test]
+async fn a_verdict_is_explained_by_its_rule() {
+    // POL-50
+    let mut policy = policy(&["deny * * 127.0.0.2:*", "allow role:dev local 127.0.0.0/8:22"]);
+    let found = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
+    policy.resolver = Resolver::Table([("Both".to_ascii_lowercase(), found)].into());
+    let explain =
+        async |direction, to: &str| policy.explain("alice", Some("dev"), direction, &to.parse().unwrap()).await;
+    let both = explain(Direction::Local, "both:22").await;
+    let judged: Vec<_> =
+        both.judged.iter().map(|one| (one.place.as_str(), one.allowed, one.rule.as_ref().map(|rule| rule.0))).collect();
+    assert_eq!(judged, [("127.0.0.1:22", true, Some(2)), ("127.0.0.2:22", false, Some(1))]);
+    assert!(!both.allowed);
+    let one = explain(Direction::Local, "0x7f000001:22").await;
+    assert!(one.allowed);
+    assert_eq!(one.judged[0].rule, Some((2, "allow role:dev local 127.0.0.0/8:22".to_owned())));
+    for (direction, to) in [
+        (Direction::Local, "none:22"),
+        (Direction::Local, "127.0.0.1:0"),
+        (Direction::Local, "a%b:22"),
+        (Direction::Local, "/run/x"),
+        (Direction::Socket, "127.0.0.1:22"),
+        (Direction::Remote, "example.org:8080"),
+        (Direction::Remote, "localhost:70000"),
+    ] {
+        let explained = explain(direction, to).await;
+        assert!(!explained.allowed && explained.problem.is_some() && explained.judged.is_empty(), "{to}");
+    }
+    for bad in ["", "host", "host:", "::1:22", "[::1]", "host:port"] {
+        assert!(bad.parse::<ForwardTarget>().is_err(), "{bad}");
+    }
+}
