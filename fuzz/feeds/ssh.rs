@@ -21,6 +21,6 @@ pub fn agent_frame(data: &[u8]) {
 /// Hosts as clients write them, and rules.
 pub fn forward_target(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
-        alknet_ssh::fuzzing::forward_target(text);
+        fuzzing::forward_target(text);
     }
 }

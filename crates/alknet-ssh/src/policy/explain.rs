@@ -6,10 +6,10 @@ use tokio::sync::Semaphore;
 
 use super::{
     direction::Direction,
+    forward_policy::ForwardPolicy,
     judge::{Basis, RuleSet, Subject, Verdict, Wanted},
     listen::{listening, places},
     path,
-    policy::ForwardPolicy,
     reach::at,
     socket_file::{SocketFile, SocketPlace},
     target::{self, Host},

@@ -12,10 +12,10 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::{
     direction::Direction,
+    forward_policy::ForwardPolicy,
     granted::{ForwardListener, ForwardSocket, Granted},
     judge::{Basis, Wanted},
     path,
-    policy::ForwardPolicy,
     refusal::ForwardRefusal,
     request::{Asker, Request},
     socket_file::SocketPlace,

@@ -7,12 +7,12 @@ mod account;
 mod direction;
 mod explain;
 mod faces;
+mod forward_policy;
 mod granted;
 mod judge;
 mod listen;
 mod network;
 mod path;
-mod policy;
 mod ports;
 mod reach;
 mod refusal;
@@ -24,9 +24,9 @@ mod target;
 
 pub use direction::{Direction, InvalidDirection};
 pub use explain::{Explained, Explanation, ForwardTarget, InvalidForwardTarget};
+pub use forward_policy::ForwardPolicy;
 #[allow(unused_imports, reason = "forwarding takes them")]
 pub(crate) use granted::{ForwardListener, ForwardSocket, Granted, Hold};
-pub use policy::ForwardPolicy;
 #[allow(unused_imports, reason = "forwarding takes them")]
 pub(crate) use refusal::{ForwardRefusal, Reason};
 pub use rule::{ForwardRule, InvalidRule};

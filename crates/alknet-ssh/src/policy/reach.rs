@@ -16,10 +16,10 @@ use tokio::{
 use super::{
     account::Place,
     direction::Direction,
+    forward_policy::{ForwardPolicy, subject},
     granted::Granted,
     judge::Wanted,
     path,
-    policy::{ForwardPolicy, subject},
     refusal::{ForwardRefusal, Reason},
     request::{Asker, Request},
     socket_file::SocketFile,

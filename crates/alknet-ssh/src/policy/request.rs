@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use super::{
     account::Place,
     direction::Direction,
+    forward_policy::{ForwardPolicy, subject},
     granted::{Granted, Hold},
     judge::{Verdict, Wanted},
-    policy::{ForwardPolicy, subject},
     refusal::{ForwardRefusal, Reason},
 };
 use crate::{
