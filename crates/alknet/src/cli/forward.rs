@@ -125,16 +125,21 @@ impl Forwards {
     }
 
     /// Keeps a connection until it is lost; answers with why it was.
-    async fn connected(&self, tunnel: &Tunnel, connected_before: &mut bool) -> Result<String, Stopped> {
+    async fn connected(&mut self, tunnel: &Tunnel, connected_before: &mut bool) -> Result<String, Stopped> {
         let client = tunnel.client().await.map_err(Stopped::Tunnel)?;
         let mut listeners = JoinSet::new();
-        for spec in &self.remote {
-            let forward = RemoteForward::listen(&client, spec).await.map_err(|error| refused(error, spec))?;
-            if !*connected_before {
-                self.say("remote", &forward.listen, spec.to.to_string(), forward.listen != spec.listen)
-                    .map_err(Stopped::Listen)?;
+        for index in 0..self.remote.len() {
+            match RemoteForward::listen(&client, &self.remote[index]).await {
+                Ok(forward) => {
+                    self.settle(index, &forward.listen, *connected_before).map_err(Stopped::Listen)?;
+                    listeners.spawn(forward.run());
+                }
+                Err(error) => {
+                    // The listeners that are there go with it: the next attempt makes all of them.
+                    client.close().await;
+                    return Err(refused(error, &self.remote[index]));
+                }
             }
-            listeners.spawn(forward.run());
         }
         if *connected_before {
             note("connected again");
@@ -144,6 +149,15 @@ impl Forwards {
         // Only what is in use keeps a connection that another has taken the place of.
         drop(client);
         Ok(closed.await)
+    }
+
+    /// Says where the node listens, and keeps to the port that it chose.
+    fn settle(&mut self, index: usize, listen: &forwards::Place, said_before: bool) -> Result<(), Failure> {
+        let spec = &mut self.remote[index];
+        let chosen = spec.listen != *listen;
+        spec.listen = listen.clone();
+        let to = spec.to.to_string();
+        if said_before { Ok(()) } else { self.say("remote", listen, to, chosen) }
     }
 
     /// Says where somebody listens. Beside a command that is worth a word only where it was not asked for.

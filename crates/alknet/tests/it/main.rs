@@ -15,6 +15,7 @@ mod roaming;
 mod roles;
 mod socks;
 mod ssh_client;
+mod ssh_forward;
 mod ssh_sessions;
 mod subscribe;
 mod system_users;
