@@ -14,6 +14,16 @@ pub fn authorized_keys(data: &[u8]) {
     }
 }
 
+pub fn key_options(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        fuzzing::key_options(text);
+    }
+}
+
+pub fn krl(data: &[u8]) {
+    fuzzing::krl(data);
+}
+
 pub fn agent_frame(data: &[u8]) {
     fuzzing::agent_frame(data);
 }

@@ -59,3 +59,22 @@ pub fn udp_datagram(bytes: &[u8]) -> Option<Bytes> {
 pub fn speak_in_clear(server: &SshServer) {
     server.speak_in_clear();
 }
+
+/// The options of a key line: in the spelling that is kept, if they are taken.
+pub fn key_options(text: &str) -> Option<String> {
+    let options = crate::line_options::LineOptions::parse(text).ok()?;
+    let kept = options.canonical().unwrap_or_default();
+    let whole = if options.authority { format!("cert-authority,{kept}") } else { kept.clone() };
+    let whole = whole.trim_end_matches(',');
+    assert_eq!(crate::line_options::LineOptions::parse(whole).as_ref(), Ok(&options));
+    Some(kept)
+}
+
+/// A key revocation list, and a question to it.
+pub fn krl(bytes: &[u8]) -> bool {
+    crate::krl::RevocationList::parse(bytes).is_ok_and(|list| {
+        let key = crate::krl::AskedKey { blob: vec![1], sha1: [1; 20], sha256: [1; 32] };
+        list.has_key(&key)
+            || [0, 1, 1 << 40, u64::MAX].into_iter().any(|serial| list.has_certificate(&key, serial, "id"))
+    })
+}

@@ -1,8 +1,8 @@
 //! A node that serves: from the lock on its data folder to the last flush.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use alknet_core::{HostPort, Maintenance, Ticket};
+use alknet_core::{Maintenance, Ticket};
 use alknet_net::{Endpoint, EndpointConfig, NodeCredentials};
 use alknet_ssh::{Recordings, SSH};
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     assemble::{Node, assemble},
-    config::{Change, Config, Loaded, Sources, diff},
+    config::{Change, Loaded, Sources, diff},
     control::{NodeControl, Reloaded, Serving},
     data_folder::{DataFolder, Lock},
     failure::{Failure, Kind},

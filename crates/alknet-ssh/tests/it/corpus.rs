@@ -13,6 +13,16 @@ fn authorized_keys() {
 }
 
 #[test]
+fn key_options() {
+    replay::replay("key_options", feeds::key_options);
+}
+
+#[test]
+fn krl() {
+    replay::replay("krl", feeds::krl);
+}
+
+#[test]
 fn agent_frame() {
     replay::replay("agent_frame", feeds::agent_frame);
 }
