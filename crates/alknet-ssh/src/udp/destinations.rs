@@ -248,7 +248,9 @@ mod tests {
         let mut destinations = Destinations::<u16>::new(now);
         let long = Bytes::from(vec![0; 60_000]);
         for port in 0..MAX_UDP_JUDGEMENTS as u16 {
-            (0..MAX_UDP_WAITING).for_each(|_| drop(destinations.offer(&target(port), &long, now)));
+            for _ in 0..MAX_UDP_WAITING {
+                assert!(destinations.offer(&target(port), &long, now).send.is_none());
+            }
         }
         let mut kept = 0;
         for port in 0..MAX_UDP_JUDGEMENTS as u16 {

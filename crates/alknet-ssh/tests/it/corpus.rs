@@ -6,6 +6,8 @@ mod feeds;
 mod replay;
 #[path = "../../../../fuzz/feeds/ssh_session.rs"]
 mod session;
+#[path = "../../../../fuzz/feeds/socks.rs"]
+mod socks;
 
 #[test]
 fn authorized_keys() {
@@ -35,4 +37,19 @@ fn forward_target() {
 #[test]
 fn ssh_session() {
     replay::replay("ssh_session", session::ssh_session);
+}
+
+#[test]
+fn socks_request() {
+    replay::replay("socks_request", socks::socks_request);
+}
+
+#[test]
+fn http_connect() {
+    replay::replay("http_connect", socks::http_connect);
+}
+
+#[test]
+fn udp_frame() {
+    replay::replay("udp_frame", socks::udp_frame);
 }

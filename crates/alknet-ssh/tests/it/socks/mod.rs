@@ -1,6 +1,5 @@
 //! The proxy, as its clients see it.
 
-mod corpus;
 mod datagrams;
 mod fixture;
 mod http;

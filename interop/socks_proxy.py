@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`alknet socks` between curl, a SOCKS5 client of its own (RFC 1928) and a node, over each carrier.
 
-    socks.py BINARY
+    socks_proxy.py BINARY
 """
 
 import http.server
