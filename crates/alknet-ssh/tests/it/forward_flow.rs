@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A client with a forward to a target that takes nothing, and one to a target that says everything back.
 struct Beside {
-    _client: Client,
+    client: Client,
     stalled: std::path::PathBuf,
     moving: std::path::PathBuf,
     /// Connections that nobody reads from.
-    _held: std::sync::mpsc::Receiver<UnixStream>,
+    held: std::sync::mpsc::Receiver<UnixStream>,
 }
 
 fn beside(node: &Node) -> Beside {
@@ -37,7 +37,7 @@ fn beside(node: &Node) -> Beside {
     let forwards = ["-N", "-L", &spec(&stalled, "sink"), "-L", &spec(&moving, "echo")];
     let client = Client(node.ssh(&forwards, "").spawn().unwrap());
     wait_for("the forwards", || stalled.exists() && moving.exists());
-    Beside { _client: client, stalled, moving, _held: held }
+    Beside { client, stalled, moving, held }
 }
 
 /// Sends this much to where it comes back from.
@@ -102,6 +102,32 @@ fn a_forward_that_the_client_does_not_read_leaves_the_others_alone() {
     let mut read = UnixStream::connect(&near).unwrap();
     read.read_exact(&mut vec![0; 8_000_000]).unwrap();
     drop(unread);
+}
+
+/// FWD-40: a client whose forward stands still is out as soon as any other.
+#[test]
+fn a_removed_peers_stalled_forward_ends_within_seconds() {
+    let node = Node::start();
+    let mut forwards = beside(&node);
+    let mut stalled = UnixStream::connect(&forwards.stalled).unwrap();
+    let flood = thread::spawn(move || while stalled.write_all(&[0; 65536]).is_ok() {});
+    let mut target = forwards.held.recv_timeout(PATIENCE).unwrap();
+    target.read_exact(&mut vec![0; 1_000_000]).unwrap();
+    let begin = Instant::now();
+    assert_eq!(node.remove("me", "alice"), 1);
+    wait_for("the client to be cut off", || forwards.client.0.try_wait().unwrap().is_some());
+    flood.join().unwrap();
+    std::io::copy(&mut target, &mut std::io::sink()).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+/// Point P5: what the library cannot answer is refused, and the connection goes on.
+#[test]
+fn requests_that_nobody_knows_do_no_harm() {
+    let node = Node::start();
+    // keepalive@openssh.com from the client, twice; no-more-sessions@openssh.com comes by itself.
+    let options = ["-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1"];
+    assert_eq!(node.text(&options, "sleep 2.5; echo on"), "on\n");
 }
 
 /// FWD-32 and point P3: what 100,000 channels leave behind is bounded.

@@ -25,13 +25,19 @@ fn ends_soon(mut client: Client, pid: &str, begin: Instant) {
 /// SSH-40, in each state that a session can be in.
 #[test]
 fn a_removed_peer_is_out_within_seconds() {
-    for (command, output) in [
-        ("echo $$ > pid; exec sleep 600", Stdio::null()),
-        // Nobody reads what this one writes: the window is closed.
-        ("echo $$ > pid; exec cat /dev/zero", Stdio::piped()),
+    let sleeping = "echo $$ > pid; exec sleep 600";
+    let writing = "echo $$ > pid; exec cat /dev/zero";
+    for (options, command, output) in [
+        (vec![], sleeping, Stdio::null()),
+        (vec![], "trap '' HUP; echo $$ > pid; while :; do sleep 0.2; done", Stdio::null()),
+        // Nobody reads what these write: the window is closed, and the terminal's buffer is full.
+        (vec![], writing, Stdio::piped()),
+        (vec!["-tt"], writing, Stdio::piped()),
+        // In the midst of one rekey after the other.
+        (vec!["-o", "RekeyLimit=16K"], writing, Stdio::null()),
     ] {
         let node = Node::start();
-        let mut ssh = node.ssh(&[], command);
+        let mut ssh = node.ssh(&options, command);
         let client = Client(ssh.stdout(output).stderr(Stdio::null()).spawn().unwrap());
         let pid = pid_of(&node);
         let begin = Instant::now();
