@@ -86,7 +86,7 @@ async fn connected(banner: &str) -> (SshClient, Handle) {
 async fn a_node_opens_nothing_that_was_not_asked_for() {
     let (client, node) = connected("").await;
     let refused = |opened: Result<Channel<Msg>, Error>| {
-        let failure = opened.err().expect("the client let the node in");
+        let failure = opened.expect_err("the client let the node in");
         assert!(
             matches!(failure, Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)),
             "{failure}"
