@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use russh::{
     Channel, ChannelOpenFailure, Error,
     client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session},
@@ -19,7 +20,7 @@ use super::{
     connection::Origin,
     forward_stream::ForwardStream,
     relay::relay,
-    remote_listener::{Listeners, Place},
+    remote_listener::{Listeners, Place, Slot},
 };
 use crate::{
     limits::{MAX_BANNER_BYTES, MAX_CLOSE_REASON_CHARS, MAX_REMOTE_CHANNELS},
@@ -96,17 +97,26 @@ impl Callbacks {
     }
 
     /// Hands a connection to the listener it came for. A listener whose request is still being answered is waited for.
-    fn hand_over(&self, place: Place, origin: Origin, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+    async fn hand_over(&self, place: Place, origin: Origin, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+        // In the library's own task where that is possible: there nothing overtakes the acceptance
+        // (docs/upstream/russh-overtaken-acceptance.md).
+        if let Some(slot) = self.shared.listeners.slot(&place).now_or_never() {
+            return self.give(slot, origin, channel, reply).await;
+        }
         let this = Self::new_without_end(self.shared.clone());
         tokio::spawn(async move {
-            let Some(slot) = this.shared.listeners.slot(&place).await else {
-                reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-                return;
-            };
-            if let Some(stream) = this.admit(channel, reply).await {
-                slot.send((stream, origin));
-            }
+            let slot = this.shared.listeners.slot(&place).await;
+            this.give(slot, origin, channel, reply).await;
         });
+    }
+
+    async fn give(&self, slot: Option<Slot>, origin: Origin, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+        let Some(slot) = slot else {
+            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        };
+        if let Some(stream) = self.admit(channel, reply).await {
+            slot.send((stream, origin));
+        }
     }
 
     /// The same callbacks for a task of their own, whose end is not the connection's.
@@ -148,7 +158,7 @@ impl Handler for Callbacks {
     ) -> Result<(), Error> {
         let place = Place::Tcp { host: connected_address.to_owned(), port: connected_port };
         let origin = Origin { host: originator_address.to_owned(), port: originator_port };
-        self.hand_over(place, origin, channel, reply);
+        self.hand_over(place, origin, channel, reply).await;
         Ok(())
     }
 
@@ -160,7 +170,7 @@ impl Handler for Callbacks {
         _session: &mut Session,
     ) -> Result<(), Error> {
         let origin = Origin { host: socket_path.to_owned(), port: 0 };
-        self.hand_over(Place::Unix(socket_path.to_owned()), origin, channel, reply);
+        self.hand_over(Place::Unix(socket_path.to_owned()), origin, channel, reply).await;
         Ok(())
     }
 

@@ -44,9 +44,12 @@ pub(super) struct Listeners {
     requests: RwLock<()>,
 }
 
+/// Room for a connection at its listener.
+pub(super) type Slot = mpsc::OwnedPermit<Accepted>;
+
 impl Listeners {
     /// Room for a connection to `place`, once it is certain who listens there.
-    pub(super) async fn slot(&self, place: &Place) -> Option<mpsc::OwnedPermit<Accepted>> {
+    pub(super) async fn slot(&self, place: &Place) -> Option<Slot> {
         let _settled = self.requests.read().await;
         let sender = self.find(place)?;
         sender.try_reserve_owned().ok()
