@@ -194,6 +194,16 @@ class Wire:
             return None
         return struct.unpack_from(">I", answer, 5)[0]
 
+    def open_after(self, closed):
+        """Another session, once everything that still comes for the closed one has been read."""
+        self.send(bytes([CHANNEL_OPEN]) + text("session") + u32(1) + u32(1 << 20) + u32(1 << 15))
+        while True:
+            answer = self.receive()
+            if answer[0] == CHANNEL_CONFIRMATION:
+                return struct.unpack_from(">I", answer, 5)[0]
+            if answer[0] in (DISCONNECT, CHANNEL_OPEN_FAILURE):
+                raise Ended(f"message {answer[0]} after channel {closed} was closed")
+
     def execute(self, channel, command):
         self.send(bytes([CHANNEL_REQUEST]) + u32(channel) + text("exec") + b"\1" + text(command))
         return self.expect(CHANNEL_SUCCESS, CHANNEL_FAILURE)[0] == CHANNEL_SUCCESS

@@ -311,7 +311,7 @@ def unknown_channels(siege):
 
 
 def after_close(siege):
-    """Data, requests and another close on a channel that is closed."""
+    """FWD-22: data, requests and another close on a channel that is closed; the connection goes on."""
     with siege.wire() as wire:
         wire.log_in(siege.key)
         channel = wire.open_session()
@@ -319,8 +319,11 @@ def after_close(siege):
         wire.send(bytes([CHANNEL_CLOSE]) + u32(channel))
         for _ in range(1000):
             wire.send(bytes([CHANNEL_DATA]) + u32(channel) + text(bytes(1000)))
-        wire.send(bytes([CHANNEL_REQUEST]) + u32(channel) + text("exec") + b"\1" + text("touch /tmp/never"))
+        wire.send(bytes([CHANNEL_REQUEST]) + u32(channel) + text("exec") + b"\1" + text("exec sleep 1000"))
         wire.send(bytes([CHANNEL_CLOSE]) + u32(channel))
+        wait_until(lambda: not children(siege.node.pid), 10, "nothing was started on a closed channel")
+        again = wire.open_after(channel)
+        equal(wire.execute(again, "true"), True)
 
 
 def data_after_end(siege):

@@ -1,6 +1,6 @@
 //! Our own client.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Read, sync::Arc, time::Duration};
 
 use alknet_core::{Credential, Fingerprint, Identity, KeyPurpose, KeySigner, NodeKey};
 use alknet_ssh::{
@@ -13,6 +13,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     node::{Node, wait_for},
+    targets::{kept, on_port},
     tcp_link::plain_stream,
 };
 
@@ -218,4 +219,27 @@ fn a_channel_from_which_nothing_is_taken_is_closed_when_others_wait() {
         timeout(PATIENCE, waiting).await.expect("the others were held up for good");
         assert!(!client.is_closed());
     });
+}
+
+/// FWD-11.
+#[test]
+fn what_was_sent_before_the_channel_closed_reaches_its_target() {
+    const BYTES: usize = 4 << 20;
+    let node = Node::start();
+    let (keep, targets) = kept::<std::net::TcpStream>();
+    let port = on_port(keep);
+    let client = node.runtime.block_on(async {
+        let client = connect(&node).await;
+        let origin = Origin { host: "127.0.0.1".into(), port: 1 };
+        let mut stream = client.open_tcp("127.0.0.1", port, &origin).await.unwrap();
+        stream.send(Bytes::from(vec![7; BYTES])).await.unwrap();
+        drop(stream);
+        client
+    });
+    // Nothing was read so far, and more was sent than sockets hold.
+    let mut target = targets.recv_timeout(PATIENCE).unwrap();
+    let mut taken = Vec::new();
+    target.read_to_end(&mut taken).unwrap();
+    assert_eq!(taken.len(), BYTES);
+    drop(client);
 }

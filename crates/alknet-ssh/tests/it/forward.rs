@@ -301,3 +301,16 @@ fn a_stopping_server_forwards_nothing_new() {
     drop(stream);
     wait_for("the connection to end", || node.sessions.list().is_empty());
 }
+
+/// FWD-41.
+#[test]
+fn a_forward_that_changed_rules_no_longer_allow_ends() {
+    let mut policy = None;
+    let node = Node::with(|config| policy = Some(config.forward.clone()));
+    let (_client, near) = local_forward(&node, &format!("127.0.0.1:{}", on_port(echo)));
+    let mut stream = UnixStream::connect(near).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(through(&mut stream, b"allowed"), b"allowed");
+    policy.unwrap().set_rules(vec!["deny * * *".parse().unwrap()]);
+    assert_eq!(rest_of(&mut stream), b"");
+}

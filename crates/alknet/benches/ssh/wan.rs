@@ -53,10 +53,7 @@ fn open(conditions: Conditions) -> Option<Wan> {
 }
 
 fn widen(end: &Namespace) {
-    let settings = [
-        "net.ipv4.tcp_wmem=4096 16384 33554432",
-        "net.ipv4.tcp_rmem=4096 131072 33554432",
-    ];
+    let settings = ["net.ipv4.tcp_wmem=4096 16384 33554432", "net.ipv4.tcp_rmem=4096 131072 33554432"];
     for setting in settings {
         done(end.command("sysctl").args(["-q", "-w", setting]));
     }
