@@ -312,6 +312,7 @@ def unknown_channels(siege):
 
 def after_close(siege):
     """FWD-22: data, requests and another close on a channel that is closed; the connection goes on."""
+    before = set(children(siege.node.pid))
     with siege.wire() as wire:
         wire.log_in(siege.key)
         channel = wire.open_session()
@@ -321,7 +322,7 @@ def after_close(siege):
             wire.send(bytes([CHANNEL_DATA]) + u32(channel) + text(bytes(1000)))
         wire.send(bytes([CHANNEL_REQUEST]) + u32(channel) + text("exec") + b"\1" + text("exec sleep 1000"))
         wire.send(bytes([CHANNEL_CLOSE]) + u32(channel))
-        wait_until(lambda: not children(siege.node.pid), 10, "nothing was started on a closed channel")
+        wait_until(lambda: not set(children(siege.node.pid)) - before, 10, "nothing was started on a closed channel")
         again = wire.open_after(channel)
         equal(wire.execute(again, "true"), True)
 
@@ -421,12 +422,12 @@ def rekey_flood(siege):
 
 def vanish(siege):
     """Gone without a word, in the middle of everything."""
+    before = set(children(siege.node.pid))
     for command in ("exec yes", "exec cat", "exec sleep 1000", "trap '' HUP; exec sleep 1000"):
         with siege.wire() as wire:
             wire.log_in(siege.key)
             wire.execute(wire.open_session(), command)
-    left = lambda: not [line for line in children(siege.node.pid)]
-    wait_until(left, 10, "the processes of vanished clients end")
+    wait_until(lambda: not set(children(siege.node.pid)) - before, 10, "the processes of vanished clients end")
 
 
 def children(pid):

@@ -221,16 +221,25 @@ fn hanging_up_does_not_make_guessing_faster() {
     let mut stream = agent.connect();
     stream.write_all(&said(22, b"right")).unwrap();
     assert_eq!(reply(&mut stream), [6]);
-    let begin = Instant::now();
-    for _ in 0..3 {
-        agent.connect().write_all(&said(23, b"wrong")).unwrap();
-    }
-    stream.write_all(&said(23, b"wrong")).unwrap();
-    assert_eq!(reply(&mut stream), [5]);
-    stream.write_all(&said(23, b"right")).unwrap();
-    assert_eq!(reply(&mut stream), [6]);
-    let least = limits::FIRST_UNLOCK_DELAY * (1 + 2 + 4 + 8);
-    assert!(begin.elapsed() >= least, "{:?}", begin.elapsed());
+    // Whether the agent has looked at a guess before its client hung up cannot be seen: one of many does.
+    let waited = (0..50).any(|_| {
+        let mut hasty = agent.connect();
+        hasty.write_all(&said(23, b"wrong")).unwrap();
+        stream.write_all(&string(&[11])).unwrap();
+        reply(&mut stream);
+        drop(hasty);
+        let begin = Instant::now();
+        stream.write_all(&said(23, b"wrong")).unwrap();
+        assert_eq!(reply(&mut stream), [5]);
+        let took = begin.elapsed();
+        stream.write_all(&said(23, b"right")).unwrap();
+        assert_eq!(reply(&mut stream), [6]);
+        stream.write_all(&said(22, b"right")).unwrap();
+        assert_eq!(reply(&mut stream), [6]);
+        // What is left of the first wait, and twice as much for the second guess.
+        took > limits::FIRST_UNLOCK_DELAY * 5 / 2
+    });
+    assert!(waited, "no wait outlives its client");
 }
 
 /// AGENT-20: signatures on files, as git makes them, verify; the node's key makes none.
