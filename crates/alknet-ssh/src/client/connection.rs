@@ -148,13 +148,13 @@ impl SshClient {
     pub async fn open_tcp(&self, host: &str, port: u16, origin: &Origin) -> Result<ForwardStream, OpenError> {
         let opening =
             self.0.handle.channel_open_direct_tcpip(host.to_owned(), u32::from(port), origin.host.clone(), origin.port);
-        Ok(ForwardStream::new(self.admit(opening.await?)?))
+        Ok(ForwardStream::new(self.open(opening).await?))
     }
 
     /// Opens a connection from the node to a unix socket there.
     pub async fn open_unix(&self, path: &str) -> Result<ForwardStream, OpenError> {
         let opening = self.0.handle.channel_open_direct_streamlocal(path.to_owned());
-        Ok(ForwardStream::new(self.admit(opening.await?)?))
+        Ok(ForwardStream::new(self.open(opening).await?))
     }
 
     /// Has the node listen on an address; port 0 leaves the choice to it.
@@ -205,8 +205,7 @@ impl SshClient {
     }
 
     pub(super) async fn open_session(&self) -> Result<ClientChannel, OpenError> {
-        let channel = self.0.handle.channel_open_session().await?;
-        self.admit(channel)
+        self.open(self.0.handle.channel_open_session()).await
     }
 
     pub(super) fn handle(&self) -> &Handle<Callbacks> {
@@ -217,10 +216,15 @@ impl SshClient {
         &self.0.shared
     }
 
-    fn admit(&self, channel: Channel<Msg>) -> Result<ClientChannel, OpenError> {
-        self.0.opened.fetch_add(1, Ordering::Relaxed);
-        // How many this end may have is the node's business.
+    async fn open(
+        &self,
+        opening: impl Future<Output = Result<Channel<Msg>, russh::Error>>,
+    ) -> Result<ClientChannel, OpenError> {
+        // How many this end may have is the node's business. It counts from now on: the answer may stand behind what another channel's
+        // reader does not take.
         let open = self.0.shared.pressure.open_channel(ChannelKind::Forward, usize::MAX).ok_or(OpenError::NoRoom)?;
+        let channel = opening.await?;
+        self.0.opened.fetch_add(1, Ordering::Relaxed);
         Ok(ClientChannel::new(channel, &self.0.shared, open))
     }
 }
