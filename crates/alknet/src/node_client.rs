@@ -1,6 +1,6 @@
 //! How a command reaches operations: the running node's control socket, this data folder in process, or another node.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use alknet_call::{CALL, CallClient, CallError, CallOptions, Client, ErrorCode, SubscribeOptions, Subscription};
 use alknet_core::{Alpn, Connection, DialTarget, HostPort, NodeKey, Ticket};
@@ -217,10 +217,28 @@ pub async fn resolve(place: &Place, node: &str) -> Result<DialTarget, Failure> {
     }
     let looks_like_host = node.contains(['.', ':']) || node == "localhost";
     match HostPort::parse_with_default(node, DEFAULT_PORT) {
-        Ok(address) if looks_like_host => Ok(DialTarget { key: None, addresses: vec![address] }),
+        Ok(address) if looks_like_host => {
+            let key = key_at(place, &address).await?;
+            Ok(DialTarget { key, addresses: vec![address] })
+        }
         _ => Err(Failure::new(Kind::NotFound, format!("no peer is called {}", node.escape_debug()))
             .hint("`alknet peer list` shows the names; add one with `alknet peer add NAME --ticket TICKET`")
             .hint("an address is written host:port")),
+    }
+}
+
+/// The key that is pinned for an address: that of the one peer which was added with it.
+async fn key_at(place: &Place, address: &HostPort) -> Result<Option<NodeKey>, Failure> {
+    if !place.data.keystore().exists() {
+        return Ok(None);
+    }
+    let text = address.to_string();
+    let Peers { peers } = NodeClient::local(place).await?.call("peers/list", &serde_json::json!({})).await?;
+    let there = peers.into_iter().filter(|peer| peer.addresses.contains(&text));
+    let keys: BTreeSet<String> = there.filter_map(|peer| peer.node_id).collect();
+    match keys.len() {
+        1 => Ok(keys.first().and_then(|id| id.parse().ok())),
+        _ => Ok(None),
     }
 }
 

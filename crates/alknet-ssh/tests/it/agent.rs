@@ -381,7 +381,8 @@ fn another_users_process_gets_nothing() {
     std::fs::set_permissions(agent.world.path(), open.clone()).unwrap();
     std::fs::set_permissions(agent.socket(), open).unwrap();
     let listing = format!("SSH_AUTH_SOCK='{}' ssh-add -l", agent.socket().display());
-    let said = agent.says(1, "setpriv", &["--reuid=65534", "--clear-groups", "sh", "-c", &listing]);
-    assert!(said.contains("communication with agent failed"), "{said}");
+    let refused = agent.tool("setpriv", &["--reuid=65534", "--clear-groups", "sh", "-c", &listing]);
+    // Whether it is told so or ended by the closed connection is a matter of a moment.
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
     assert_eq!(agent.says(0, "ssh-add", &["-l"]).lines().count(), 3);
 }

@@ -96,3 +96,16 @@ fn an_unpinned_node_gets_no_login() {
     assert!(refused.contains("which nobody vouched for") && refused.contains("--trust-on-first-use"), "{refused}");
     assert!(pair.server.json(&["audit", "--denied"]).as_array().unwrap().is_empty(), "it was not even tried");
 }
+
+/// An address whose key was taken on trust once is pinned from then on, with and without the flag.
+#[test]
+fn a_key_that_was_taken_on_trust_is_pinned() {
+    let pair = Pair::start();
+    let node = format!("@127.0.0.1:{}", pair.node.port);
+    let other = Folder::with_identity();
+    for flag in [Some("--trust-on-first-use"), Some("--trust-on-first-use"), None] {
+        let words: Vec<&str> = ["call", &node, "node/identify", "{}"].into_iter().chain(flag).collect();
+        other.run(&words);
+    }
+    assert_eq!(other.json(&["peer", "list"])["peers"].as_array().unwrap().len(), 1);
+}
