@@ -4,7 +4,6 @@ use crate::pattern::fits;
 
 /// What a login with a key may be used for. The default is everything that its holder may.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(dead_code, reason = "forwarding asks them")]
 pub(crate) struct KeyOptions {
     /// Runs whatever the client asks for.
     pub(crate) command: Option<Vec<u8>>,
@@ -45,7 +44,6 @@ impl Default for KeyOptions {
     }
 }
 
-#[allow(dead_code, reason = "forwarding asks them")]
 impl KeyOptions {
     /// Whether a forward may lead to `host` as the client wrote it. Names are compared as they are, without wildcards, and not resolved.
     pub(crate) fn may_open(&self, host: &str, port: u16) -> bool {

@@ -21,9 +21,9 @@ use crate::{
     sshd::Sshd,
 };
 
-const RUNS: usize = 3;
+const RUNS: usize = 2;
 const ROUND_TRIPS_MS: [u64; 2] = [50, 100];
-const MIB: u64 = 256;
+const MIB: u64 = 128;
 /// Over a path that loses packets, where TCP crawls.
 const LOSSY_MIB: u64 = 4;
 const CIPHER: &str = "Ciphers=aes128-gcm@openssh.com";
