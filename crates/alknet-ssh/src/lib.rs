@@ -1,11 +1,12 @@
-//! The SSH server on any stream Alknet hands it.
+//! SSH on any stream Alknet hands it: server, client, forwarding, a local SOCKS5 proxy, an ssh-agent.
 //!
 //! One [`SshServer`] serves SSH-2 (RFC 4251–4254) over QUIC, TLS and bare TCP alike: every stream of a connection is one SSH connection. It
 //! knows who somebody is from the public key that was *proven*, asks the gate, and runs commands and login shells under the node's own uid
-//! for holders of `owner`.
+//! for holders of `owner`, and as a user of the machine for peers that are mapped to one. [`SshClient`] and [`Tunnel`] are the other end;
+//! [`ForwardPolicy`] says what may be reached through a node.
 //!
-//! Not here: sockets, the TLS handshake, storage of peers, forwarding, SFTP, certificates, an SSH client. This is the only crate that names
-//! russh, and none of russh's types appears in its interface.
+//! Not here: the TLS handshake, dialling, storage of peers, SFTP. This is the only crate that names russh, and none of russh's types appears
+//! in its interface.
 //!
 //! ```
 //! use alknet_ssh::parse_public_key;
