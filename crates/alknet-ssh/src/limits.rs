@@ -57,12 +57,10 @@ pub const MAX_INPUT_BYTES: usize = 64 * 1024 * 1024;
 /// How long a channel whose process takes nothing may hold up the other channels of its connection.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes read ahead of the SSH library while it keeps up.
+/// Bytes read ahead of the SSH library on a connection without a channel, while it writes.
 pub const READ_AHEAD_BYTES: usize = 256 * 1024;
-/// Bytes read ahead while it does not take any: a whole window, so that the end of the stream behind it is seen.
+/// The same once there is a channel: a whole window, so that the peer can get rid of it and the end of the stream behind it is seen.
 pub const MAX_READ_AHEAD_BYTES: usize = WINDOW_BYTES as usize + READ_AHEAD_BYTES;
-/// After so long without taking a byte the SSH library counts as held up.
-pub const HELD_UP_AFTER: Duration = Duration::from_millis(20);
 /// Bytes asked of a carrier, a pipe or a terminal at a time.
 pub const READ_CHUNK_BYTES: usize = 128 * 1024;
 /// The same as long as less comes at a time.

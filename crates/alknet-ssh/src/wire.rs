@@ -1,32 +1,31 @@
 //! The stream under the SSH library.
 //!
-//! The library's loop does not read while it writes, and is given nothing to read while too much input is held. So a task of ours reads
-//! ahead, up to a window's worth when nothing is taken: the peer can always get rid of what its window allows, both ends writing at once
-//! cannot wait for each other, and the end of the stream is seen in any case. Reading in large pieces also saves the library's two reads
-//! per packet from being two system calls.
+//! The library's loop does not read while it writes, and is given nothing to read while too much input is held. So while a write waits,
+//! or reading is not allowed, this reads ahead, up to a window's worth: the peer can always get rid of what its window allows, both ends
+//! writing at once cannot wait for each other, and the end of the stream is seen in any case. All of it happens in the library's own task:
+//! a second one would wake another thread for every few packets. Reading in large pieces also saves the library's two reads per packet
+//! from being two system calls.
 
 use std::{
     collections::VecDeque,
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use alknet_core::{RecvStream, SendStream, Stream};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    sync::Notify,
-    task::AbortHandle,
-    time::{Sleep, sleep, timeout},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
 use crate::{
-    limits::{HELD_UP_AFTER, MAX_READ_AHEAD_BYTES, PACE_TICK, READ_AHEAD_BYTES, READ_CHUNK_BYTES},
+    limits::{MAX_READ_AHEAD_BYTES, PACE_TICK, READ_AHEAD_BYTES, READ_CHUNK_BYTES},
     pressure::{Intake, Pressure},
 };
 
@@ -38,10 +37,97 @@ const END_GRACE: Duration = Duration::from_secs(2);
 /// A stream whose reading side is read ahead.
 pub(crate) struct Wire {
     send: SendStream,
-    ahead: Arc<ReadAhead>,
-    reader: AbortHandle,
+    ahead: ReadAhead,
+    life: CancellationToken,
     pressure: Arc<Pressure>,
     pace: Pace,
+}
+
+impl Wire {
+    /// When the stream has ended and nobody cares, `life` is cancelled.
+    pub(crate) fn new(stream: Stream, life: CancellationToken, pressure: Arc<Pressure>) -> Self {
+        Self { send: stream.send, ahead: ReadAhead::new(stream.recv), life, pressure, pace: Pace::default() }
+    }
+
+    /// Reads ahead while the library waits for something else.
+    fn meanwhile(&mut self, cx: &mut Context<'_>) {
+        // Without a channel there is no window that the peer could have to get rid of.
+        let bound = if self.pressure.channels() == 0 { READ_AHEAD_BYTES } else { MAX_READ_AHEAD_BYTES };
+        if self.ahead.fill(bound, cx) {
+            self.life.cancel();
+        }
+    }
+}
+
+/// What was read and not yet taken.
+struct ReadAhead {
+    recv: RecvStream,
+    buffer: BytesMut,
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    end: Option<io::Result<()>>,
+    /// Since the end was seen while the library took nothing.
+    unread_end: Option<Pin<Box<Sleep>>>,
+}
+
+impl ReadAhead {
+    fn new(recv: RecvStream) -> Self {
+        Self { recv, buffer: BytesMut::new(), chunks: VecDeque::new(), bytes: 0, end: None, unread_end: None }
+    }
+
+    /// Reads once; ready when there is something to take, or the end.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.end.is_some() {
+            return Poll::Ready(());
+        }
+        if self.buffer.capacity() < MIN_READ_BYTES {
+            self.buffer.reserve(READ_CHUNK_BYTES);
+        }
+        match poll_read_buf(Pin::new(&mut self.recv), cx, &mut self.buffer) {
+            Poll::Pending => {
+                if self.chunks.is_empty() {
+                    // What is idle holds no buffer.
+                    self.buffer = BytesMut::new();
+                }
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(0)) => self.end = Some(Ok(())),
+            Poll::Ready(Ok(read)) => {
+                self.bytes += read;
+                self.chunks.push_back(self.buffer.split().freeze());
+            }
+            Poll::Ready(Err(error)) => self.end = Some(Err(error)),
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads what there is, up to `bound` bytes; answers whether the end has been there for too long.
+    fn fill(&mut self, bound: usize, cx: &mut Context<'_>) -> bool {
+        while self.end.is_none() && self.bytes < bound {
+            if self.poll_more(cx).is_pending() {
+                return false;
+            }
+        }
+        self.end.is_some()
+            && self.unread_end.get_or_insert_with(|| Box::pin(sleep(END_GRACE))).as_mut().poll(cx).is_ready()
+    }
+
+    /// Moves up to `most` bytes; answers with how many.
+    fn take(&mut self, buf: &mut ReadBuf<'_>, most: usize) -> usize {
+        let before = self.bytes;
+        let mut left = most.min(buf.remaining());
+        while let Some(chunk) = self.chunks.front_mut().filter(|_| left > 0) {
+            let part = chunk.len().min(left);
+            buf.put_slice(&chunk[..part]);
+            chunk.advance(part);
+            if chunk.is_empty() {
+                self.chunks.pop_front();
+            }
+            left -= part;
+            self.bytes -= part;
+        }
+        before - self.bytes
+    }
 }
 
 /// Slow reading.
@@ -49,142 +135,6 @@ pub(crate) struct Wire {
 struct Pace {
     tick: Option<Pin<Box<Sleep>>>,
     allowance: usize,
-}
-
-impl Wire {
-    /// Starts reading ahead. When the stream has ended and nobody cares, `life` is cancelled.
-    pub(crate) fn new(stream: Stream, life: CancellationToken, pressure: Arc<Pressure>) -> Self {
-        let ahead = Arc::new(ReadAhead::default());
-        let reader = tokio::spawn(read_ahead(stream.recv, ahead.clone(), life)).abort_handle();
-        Self { send: stream.send, ahead, reader, pressure, pace: Pace::default() }
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        self.reader.abort();
-    }
-}
-
-#[derive(Default)]
-struct ReadAhead {
-    state: Mutex<State>,
-    taken: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    chunks: VecDeque<Bytes>,
-    bytes: usize,
-    /// How often something was taken: what tells a slow reader from one that is held up.
-    takes: u64,
-    end: Option<io::Result<()>>,
-    end_was_read: bool,
-    reader: Option<Waker>,
-}
-
-impl ReadAhead {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is complete before the lock goes.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, chunk: Bytes) {
-        let mut state = self.state();
-        state.bytes += chunk.len();
-        state.chunks.push_back(chunk);
-        wake(state);
-    }
-
-    fn finish(&self, end: io::Result<()>) {
-        let mut state = self.state();
-        state.end = Some(end);
-        wake(state);
-    }
-
-    /// Waits until there is room for another chunk.
-    async fn room(&self) {
-        let mut held_up_at = None;
-        loop {
-            let takes = {
-                let state = self.state();
-                let bound = if held_up_at == Some(state.takes) { MAX_READ_AHEAD_BYTES } else { READ_AHEAD_BYTES };
-                if state.bytes < bound {
-                    return;
-                }
-                state.takes
-            };
-            if timeout(HELD_UP_AFTER, self.taken.notified()).await.is_err() {
-                held_up_at = Some(takes);
-            }
-        }
-    }
-
-    async fn drained(&self) {
-        while !self.state().end_was_read {
-            self.taken.notified().await;
-        }
-    }
-}
-
-fn wake(mut state: MutexGuard<'_, State>) {
-    let reader = state.reader.take();
-    drop(state);
-    if let Some(reader) = reader {
-        reader.wake();
-    }
-}
-
-async fn read_ahead(mut recv: RecvStream, ahead: Arc<ReadAhead>, life: CancellationToken) {
-    let mut buffer = BytesMut::new();
-    let end = loop {
-        ahead.room().await;
-        if buffer.capacity() < MIN_READ_BYTES {
-            buffer.reserve(READ_CHUNK_BYTES);
-        }
-        match recv.read_buf(&mut buffer).await {
-            Ok(0) => break Ok(()),
-            Ok(_) => ahead.push(buffer.split().freeze()),
-            Err(error) => break Err(error),
-        }
-    };
-    ahead.finish(end);
-    // While too much is held nobody comes for the end.
-    if timeout(END_GRACE, ahead.drained()).await.is_err() {
-        life.cancel();
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let wire = &mut *self;
-        let mut left = ready!(wire.pace.poll_allowance(&wire.pressure, cx));
-        let mut state = wire.ahead.state();
-        if state.chunks.is_empty() {
-            return poll_end(state, cx, &wire.ahead.taken);
-        }
-        let before = state.bytes;
-        while let Some(chunk) = state.chunks.front_mut() {
-            let part = chunk.len().min(buf.remaining()).min(left);
-            left -= part;
-            buf.put_slice(&chunk[..part]);
-            chunk.advance(part);
-            let emptied = chunk.is_empty();
-            state.bytes -= part;
-            if !emptied {
-                break;
-            }
-            state.chunks.pop_front();
-        }
-        state.takes += 1;
-        let taken = before - state.bytes;
-        drop(state);
-        wire.pace.allowance = wire.pace.allowance.saturating_sub(taken);
-        if before >= READ_AHEAD_BYTES && taken > 0 {
-            wire.ahead.taken.notify_one();
-        }
-        Poll::Ready(Ok(()))
-    }
 }
 
 impl Pace {
@@ -208,27 +158,41 @@ impl Pace {
     }
 }
 
-fn poll_end(mut state: MutexGuard<'_, State>, cx: &Context<'_>, taken: &Notify) -> Poll<io::Result<()>> {
-    match state.end.take() {
-        Some(end) => {
-            state.end = Some(Ok(()));
-            state.end_was_read = true;
-            taken.notify_one();
-            Poll::Ready(end)
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let wire = &mut *self;
+        let Poll::Ready(allowed) = wire.pace.poll_allowance(&wire.pressure, cx) else {
+            wire.meanwhile(cx);
+            return Poll::Pending;
+        };
+        if wire.ahead.chunks.is_empty() {
+            ready!(wire.ahead.poll_more(cx));
         }
-        None => {
-            state.reader = Some(cx.waker().clone());
-            Poll::Pending
+        if wire.ahead.chunks.is_empty() {
+            // Its end; an error is told once.
+            wire.ahead.unread_end = None;
+            return Poll::Ready(wire.ahead.end.replace(Ok(())).unwrap_or(Ok(())));
         }
+        let taken = wire.ahead.take(buf, allowed);
+        wire.pace.allowance = wire.pace.allowance.saturating_sub(taken);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.send).poll_write(cx, buf)
+        let written = Pin::new(&mut self.send).poll_write(cx, buf);
+        if written.is_pending() {
+            self.meanwhile(cx);
+        }
+        written
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.send).poll_flush(cx)
+        let flushed = Pin::new(&mut self.send).poll_flush(cx);
+        if flushed.is_pending() {
+            self.meanwhile(cx);
+        }
+        flushed
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.send).poll_shutdown(cx)
