@@ -86,7 +86,7 @@ impl Endpoint {
         tokio::spawn(Arc::new(quic_acceptor).run(quic.clone()));
 
         let tcp_acceptor =
-            TcpAcceptor::new(serving.clone(), Arc::clone(&faces), gate, config.plain_ssh, config.public_url);
+            TcpAcceptor::new(serving.clone(), Arc::clone(&faces), gate, config.plain_ssh, config.public_url)?;
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp)?;
         serving.spawn_listener(Arc::new(tcp_acceptor).run(tcp));
 

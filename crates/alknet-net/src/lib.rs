@@ -10,6 +10,7 @@ mod endpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod lane;
 pub mod limits;
 mod local;
 mod prompt_tcp;

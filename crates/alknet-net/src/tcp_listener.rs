@@ -15,6 +15,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::abuse::{AbuseGate, Visit};
 use crate::gate::{FirstByte, NO_APPLICATION_PROTOCOL, PublicUrl, classify, http_answer};
+use crate::lane::Lanes;
 use crate::limits::{
     ACCEPT_BACKOFF, MAX_SILENT, SILENCE_BEFORE_BANNER, TCP_KEEPALIVE_IDLE, TCP_KEEPALIVE_INTERVAL, TCP_KEEPALIVE_PROBES,
 };
@@ -34,12 +35,15 @@ pub(crate) struct TcpAcceptor {
     pub(crate) plain_ssh: Option<Alpn>,
     pub(crate) public_url: Option<PublicUrl>,
     silent: Arc<Semaphore>,
+    lanes: Lanes,
 }
 
-/// A connection that got through, with what it holds while it is served.
-struct Opened {
-    connection: Connection,
-    _silent: Option<OwnedSemaphorePermit>,
+/// A client that got through.
+enum Opened {
+    /// With TLS.
+    Secure(Connection),
+    /// It speaks SSH without TLS, to this service; or is silent so far, and holds a place for such.
+    Plain { service: Alpn, io: TcpStream, silent: Option<OwnedSemaphorePermit> },
 }
 
 impl TcpAcceptor {
@@ -49,8 +53,9 @@ impl TcpAcceptor {
         gate: AbuseGate,
         plain_ssh: Option<Alpn>,
         public_url: Option<PublicUrl>,
-    ) -> Self {
-        Self { serving, faces, gate, plain_ssh, public_url, silent: Arc::new(Semaphore::new(MAX_SILENT)) }
+    ) -> io::Result<Self> {
+        let (silent, lanes) = (Arc::new(Semaphore::new(MAX_SILENT)), Lanes::start()?);
+        Ok(Self { serving, faces, gate, plain_ssh, public_url, silent, lanes })
     }
 
     /// The accept loop.
@@ -82,7 +87,13 @@ impl TcpAcceptor {
             }
         };
         match opened {
-            Ok(Ok(Some(opened))) => self.serving.serve(opened.connection, Some(visit)).await,
+            Ok(Ok(Some(Opened::Secure(connection)))) => self.serving.serve(connection, Some(visit)).await,
+            Ok(Ok(Some(Opened::Plain { service, io, silent }))) => {
+                if let Err(error) = self.serve_plain(service, io, addr, visit).await {
+                    tracing::warn!(%addr, %error, "a connection could not be served");
+                }
+                drop(silent);
+            }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 tracing::debug!(%addr, %error, "handshake failed");
@@ -97,6 +108,19 @@ impl TcpAcceptor {
         }
     }
 
+    /// Serves SSH without TLS, on one thread all of it.
+    async fn serve_plain(&self, service: Alpn, io: TcpStream, addr: SocketAddr, visit: Visit) -> io::Result<()> {
+        let (serving, io) = (self.serving.clone(), io.into_std()?);
+        let serve = move || async move {
+            match TcpStream::from_std(io) {
+                Ok(io) => serving.serve(plain(service, io, addr), Some(visit)).await,
+                Err(error) => tracing::warn!(%addr, %error, "a connection could not be served"),
+            }
+        };
+        self.lanes.run(serve).await;
+        Ok(())
+    }
+
     /// Looks at the first byte and does what it asks for; `None` when the client was sent away.
     async fn open(&self, io: TcpStream, visit: &Visit, addr: SocketAddr) -> io::Result<Option<Opened>> {
         configure(&io)?;
@@ -105,7 +129,7 @@ impl TcpAcceptor {
         };
         match (classify(first), &self.plain_ssh) {
             (FirstByte::Tls, _) => self.handshake(io, addr).await,
-            (FirstByte::Ssh, Some(alpn)) => Ok(Some(Opened { connection: plain(alpn, io, addr), _silent: None })),
+            (FirstByte::Ssh, Some(service)) => Ok(Some(Opened::Plain { service: service.clone(), io, silent: None })),
             (FirstByte::Http, _) => {
                 send_away(io, http_answer(self.public_url.as_ref()).as_bytes()).await?;
                 Ok(None)
@@ -131,12 +155,12 @@ impl TcpAcceptor {
     }
 
     fn greet_silent(&self, io: TcpStream, addr: SocketAddr) -> Option<Opened> {
-        let alpn = self.plain_ssh.as_ref()?;
-        let Ok(permit) = Arc::clone(&self.silent).try_acquire_owned() else {
+        let service = self.plain_ssh.clone()?;
+        let Ok(silent) = Arc::clone(&self.silent).try_acquire_owned() else {
             tracing::debug!(%addr, "too many silent clients");
             return None;
         };
-        Some(Opened { connection: plain(alpn, io, addr), _silent: Some(permit) })
+        Some(Opened::Plain { service, io, silent: Some(silent) })
     }
 
     async fn handshake(&self, io: TcpStream, addr: SocketAddr) -> io::Result<Option<Opened>> {
@@ -155,7 +179,7 @@ impl TcpAcceptor {
         let (addr, local) = (PeerAddr::Ip(addr), local_addr(tls.get_ref().0));
         let peer = Peer { key, addr, local, server_name: session.server_name().map(str::to_owned) };
         let link = SingleLink::new(Carrier::Tls, Role::Accepted, tls);
-        Ok(Some(Opened { connection: Connection::new(alpn, peer, link), _silent: None }))
+        Ok(Some(Opened::Secure(Connection::new(alpn, peer, link))))
     }
 }
 
@@ -180,9 +204,9 @@ fn broke_the_rules(error: &io::Error) -> bool {
     )
 }
 
-fn plain(alpn: &Alpn, io: TcpStream, addr: SocketAddr) -> Connection {
+fn plain(service: Alpn, io: TcpStream, addr: SocketAddr) -> Connection {
     let peer = Peer { key: None, addr: PeerAddr::Ip(addr), local: local_addr(&io), server_name: None };
-    Connection::new(alpn.clone(), peer, SingleLink::new(Carrier::Plain, Role::Accepted, PromptTcp::new(io)))
+    Connection::new(service, peer, SingleLink::new(Carrier::Plain, Role::Accepted, PromptTcp::new(io)))
 }
 
 /// The address that the client connected to.
