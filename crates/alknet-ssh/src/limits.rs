@@ -41,8 +41,9 @@ pub const MAX_PACKET_BYTES: u32 = 64 * 1024;
 pub const CHANNEL_QUEUE_PACKETS: usize = 16;
 /// Packets from all channels that wait to be encrypted.
 pub const OUTGOING_QUEUE_PACKETS: usize = 64;
-/// Input of a connection that its processes have not taken yet, in bytes, above which its windows are made small.
-pub const CALM_INPUT_BYTES: usize = 1024 * 1024;
+/// Input of a connection that its processes have not taken yet, in bytes, above which its windows are made small: with the window that is
+/// granted by then it is not full yet. What arrives in a burst over a long path stays below.
+pub const CALM_INPUT_BYTES: usize = 6 * 1024 * 1024;
 /// The same, above which the connection is read slowly.
 pub const FULL_INPUT_BYTES: usize = 24 * 1024 * 1024;
 /// Between two slow reads.
