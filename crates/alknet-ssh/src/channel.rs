@@ -36,6 +36,8 @@ pub(crate) enum Work {
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) life: CancellationToken,
+    /// The server's: nothing new any more.
+    pub(crate) stopping: CancellationToken,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) stall_timeout: Duration,
     pub(crate) hangup_grace: Duration,

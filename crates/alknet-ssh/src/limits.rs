@@ -274,8 +274,8 @@ pub const MAX_ASKED_CHARS: usize = 128;
 pub const FIRST_FREE_PORT: u16 = 1024;
 /// Open forwards of one identity, over all its connections.
 pub const MAX_FORWARDS_PER_IDENTITY: usize = 4096;
-/// Ports and sockets that are listened on for one identity.
-pub const MAX_LISTENERS_PER_IDENTITY: usize = 64;
+/// Ports and sockets that are listened on for one identity, over all its connections.
+pub const MAX_LISTENERS_PER_IDENTITY: usize = 256;
 /// Names that are looked up for one identity at a time.
 pub const MAX_RESOLUTIONS_PER_IDENTITY: usize = 16;
 /// Addresses of one name; a name with more is not forwarded to.

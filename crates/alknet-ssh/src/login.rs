@@ -46,6 +46,23 @@ impl Right {
     }
 }
 
+/// How long a proven key or certificate holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Term {
+    /// In seconds since 1970.
+    until: Option<u64>,
+    now: fn() -> u64,
+}
+
+impl Term {
+    /// What is written down about whoever asks for something after its end.
+    pub(crate) const ENDED: &str = "the key or certificate has ended";
+
+    pub(crate) fn holds(self) -> bool {
+        self.until.is_none_or(|end| (self.now)() < end)
+    }
+}
+
 /// The joints that decide.
 pub(crate) struct LoginGate {
     pub(crate) identities: Arc<dyn IdentityProvider>,
@@ -140,9 +157,8 @@ impl Login {
         Some(guard)
     }
 
-    /// Who it is, once a key was proven, and as long as that key or its certificate holds.
-    pub(crate) fn caller(&self) -> Option<&Caller> {
-        self.caller.as_ref().filter(|_| self.until.is_none_or(|end| (self.gate.now)() < end))
+    fn term(&self) -> Term {
+        Term { until: self.until, now: self.gate.now }
     }
 
     /// What the proven key may be used for; all that its holder may before one is proven.
@@ -152,8 +168,8 @@ impl Login {
 
     /// This client as the policy on forwards is asked, once a key was proven.
     pub(crate) fn asking(&self, policy: Arc<ForwardPolicy>) -> Option<Asking> {
-        let (authorizer, options) = (self.gate.authorizer.clone(), self.options.clone());
-        self.caller.clone().map(|caller| Asking { policy, authorizer, caller, options })
+        let (authorizer, options, term) = (self.gate.authorizer.clone(), self.options.clone(), self.term());
+        self.caller.clone().map(|caller| Asking { policy, authorizer, caller, options, term })
     }
 
     /// Which peers' processes run as which users.
@@ -164,7 +180,7 @@ impl Login {
     /// Asks the gate. A process under the node's own uid has the owner's power, so whoever is no owner gets one only where another user is
     /// configured for it, whatever scopes its role may have.
     pub(crate) fn authorize(&self, right: Right) -> Option<Permit> {
-        let caller = self.caller()?;
+        let caller = self.caller.as_ref()?;
         let scope: Scope = right.scope().parse().expect("because the constants above are scopes");
         let mapped = |identity: &Identity| self.gate.users.load().contains_key(identity.id());
         let entitled = |identity: &Identity| identity.is_owner() || mapped(identity);
@@ -173,16 +189,24 @@ impl Login {
             false => AccessRule::default(),
         };
         let demand = Demand { action: right.action(), rule: &rule, resource: None, effect: Effect::Mutation };
-        self.gate.authorizer.authorize(caller, &demand).ok()
+        self.ask(caller, &demand)
     }
 
     /// Asks the gate for a subsystem that demands `scope`; answers for whom it is.
     pub(crate) fn authorize_subsystem(&self, name: &str, scope: Scope) -> Option<(Caller, Permit)> {
-        let (caller, rule) = (self.caller()?, AccessRule::scoped([scope]));
+        let (caller, rule) = (self.caller.as_ref()?, AccessRule::scoped([scope]));
         let action = format!("ssh/{name}");
         let demand = Demand { action: &action, rule: &rule, resource: None, effect: Effect::Mutation };
-        let permit = self.gate.authorizer.authorize(caller, &demand).ok()?;
-        Some((caller.clone(), permit))
+        Some((caller.clone(), self.ask(caller, &demand)?))
+    }
+
+    /// Asks the gate, as long as the proven key or certificate holds.
+    fn ask(&self, caller: &Caller, demand: &Demand<'_>) -> Option<Permit> {
+        if self.term().holds() {
+            return self.gate.authorizer.authorize(caller, demand).ok();
+        }
+        self.gate.authorizer.refused(caller, demand, Term::ENDED);
+        None
     }
 
     fn of_key(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Result<Admitted, KeyRefusal> {

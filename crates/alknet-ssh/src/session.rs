@@ -103,6 +103,7 @@ impl ClientSession {
         let limits = &self.config.limits;
         Surroundings {
             life: self.life.clone(),
+            stopping: self.stopping.clone(),
             pressure: self.pressure.clone(),
             stall_timeout: limits.stall_timeout,
             hangup_grace: limits.hangup_grace,
@@ -328,7 +329,7 @@ impl Handler for ClientSession {
     }
 
     async fn cancel_tcpip_forward(&mut self, host: &str, port: u32, _session: &mut Session) -> Result<bool, Error> {
-        Ok(self.listeners.cancel_tcp(host, port))
+        Ok(self.listeners.cancel_tcp(host, port).await)
     }
 
     async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, Error> {
@@ -338,7 +339,7 @@ impl Handler for ClientSession {
     }
 
     async fn cancel_streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Result<bool, Error> {
-        Ok(self.listeners.cancel_unix(path))
+        Ok(self.listeners.cancel_unix(path).await)
     }
 
     async fn agent_request(&mut self, id: ChannelId, _session: &mut Session) -> Result<bool, Error> {
@@ -363,7 +364,8 @@ impl Handler for ClientSession {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        let channel = self.channels.get_mut(&id);
+        // A process that runs has its environment.
+        let channel = self.channels.get_mut(&id).filter(|channel| channel.start.is_some());
         let taken = channel.is_some_and(|channel| channel.env.set(&self.config.env_allow, name, value));
         answer(session, id, taken)
     }

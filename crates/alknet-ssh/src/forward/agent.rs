@@ -77,7 +77,11 @@ fn remove(folder: &Path) {
 
 async fn accept(listener: UnixListener, home: Home) {
     loop {
-        let Some(accepted) = home.around.life.run_until_cancelled(listener.accept()).await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = home.around.life.cancelled() => return,
+            () = home.around.stopping.cancelled() => return,
+        };
         let Ok((socket, _)) = accepted else {
             sleep(ACCEPT_PAUSE).await;
             continue;

@@ -1,6 +1,6 @@
 //! Who asks for a forward, and what for.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use alknet_core::{Authorizer, Caller};
 use russh::ChannelOpenFailure;
@@ -8,7 +8,8 @@ use russh::ChannelOpenFailure;
 use super::tunnel::Socket;
 use crate::{
     key_options::KeyOptions,
-    policy::{ForwardListener, ForwardPolicy, ForwardRefusal, ForwardSocket, Granted, Hold, Reason},
+    login::Term,
+    policy::{Asker, Direction, ForwardListener, ForwardPolicy, ForwardRefusal, ForwardSocket, Granted, Hold, Reason},
 };
 
 /// What a client wants to be connected to.
@@ -26,18 +27,21 @@ pub(crate) struct Asking {
     pub(crate) authorizer: Authorizer,
     pub(crate) caller: Caller,
     pub(crate) options: KeyOptions,
+    pub(crate) term: Term,
 }
 
 impl Asking {
     /// Connects to the target, if the policy lets the client.
     pub(super) async fn reach(&self, target: &Target) -> Result<(Socket, Hold), ForwardRefusal> {
-        let Self { policy, authorizer, caller, options } = self;
+        let Self { policy, authorizer, caller, options, .. } = self;
         match target {
             Target::Tcp(host, port) => {
+                self.in_term(Direction::Local, format_args!("{host}:{port}"))?;
                 let reaching = policy.reach_tcp(caller, authorizer, options, host, *port);
                 reaching.await.map(|Granted { what, hold }| (Socket::Tcp(what), hold))
             }
             Target::Unix(path) => {
+                self.in_term(Direction::Socket, format_args!("{path}"))?;
                 let reaching = policy.reach_unix(caller, authorizer, options, path);
                 reaching.await.map(|Granted { what, hold }| (Socket::Unix(what), hold))
             }
@@ -46,12 +50,23 @@ impl Asking {
 
     /// Listens on a port, if the policy lets the client.
     pub(super) async fn listen_tcp(&self, host: &str, port: u32) -> Result<Granted<ForwardListener>, ForwardRefusal> {
+        self.in_term(Direction::Remote, format_args!("{host}:{port}"))?;
         self.policy.listen_tcp(&self.caller, &self.authorizer, &self.options, host, port).await
     }
 
     /// Listens at a path, if the policy lets the client.
     pub(super) async fn listen_unix(&self, path: &str) -> Result<Granted<ForwardSocket>, ForwardRefusal> {
+        self.in_term(Direction::Remote, format_args!("{path}"))?;
         self.policy.listen_unix(&self.caller, &self.authorizer, &self.options, path).await
+    }
+
+    /// Whether the key or certificate still holds that the client logged in with.
+    fn in_term(&self, direction: Direction, asked: fmt::Arguments<'_>) -> Result<(), ForwardRefusal> {
+        if self.term.holds() {
+            return Ok(());
+        }
+        let asker = Asker { caller: &self.caller, authorizer: &self.authorizer, options: &self.options };
+        Err(self.policy.refuse(asker, direction, asked, Term::ENDED))
     }
 }
 
@@ -65,4 +80,24 @@ pub(super) fn failure(refusal: &ForwardRefusal) -> ChannelOpenFailure {
         }
     };
     ChannelOpenFailure::Other { code: like.code(), reason: refusal.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_go_by_their_numbers() {
+        // FWD-06
+        for (reason, code, words) in [
+            (Reason::Prohibited, 1, "administratively prohibited"),
+            (Reason::NameNotFound, 2, "no such host"),
+            (Reason::TimedOut, 2, "timed out"),
+            (Reason::TooMany, 4, "too many forwards"),
+        ] {
+            let refusal = ForwardRefusal::new(reason, "for the log alone");
+            let ChannelOpenFailure::Other { code: sent, reason } = failure(&refusal) else { panic!("{refusal}") };
+            assert_eq!((sent, reason.as_str()), (code, words));
+        }
+    }
 }

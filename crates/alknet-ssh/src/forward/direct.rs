@@ -26,11 +26,14 @@ pub(crate) async fn open(
     let Some(reached) = around.life.run_until_cancelled(asking.reach(&target)).await else { return };
     match reached {
         Ok((socket, hold)) => {
+            let id = channel.id();
             reply.accept().await;
-            // Says nothing to the client, but what comes after it cannot overtake the acceptance
-            // (docs/upstream/russh-overtaken-acceptance.md). It fails only when the connection is gone.
-            let _ = handle.channel_success(channel.id()).await;
-            carry(channel, socket, &around, hold.ended()).await;
+            let opened = async {
+                // Says nothing to the client, but what comes after it cannot overtake the acceptance
+                // (docs/upstream/russh-overtaken-acceptance.md). It fails only when the connection is gone.
+                let _ = handle.channel_success(id).await;
+            };
+            carry(channel, opened, socket, &around, hold.ended()).await;
         }
         Err(refusal) => reply.reject(failure(&refusal)).await,
     }

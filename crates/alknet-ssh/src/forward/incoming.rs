@@ -42,7 +42,7 @@ pub(super) async fn bring(arrival: Arrival, socket: Socket, home: Home, ended: &
     let Home { handle, around } = home;
     let announcing = ended.run_until_cancelled(arrival.announce(&handle));
     match around.life.run_until_cancelled(announcing).await {
-        Some(Some(Ok(channel))) => carry(channel, socket, &around, ended).await,
+        Some(Some(Ok(channel))) => carry(channel, std::future::ready(()), socket, &around, ended).await,
         Some(Some(Err(error))) => tracing::debug!(%error, "the client did not take a forwarded connection"),
         // The library keeps what was announced and not answered.
         Some(None) => around.pressure.leave_behind(),

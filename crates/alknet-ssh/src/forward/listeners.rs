@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     limits::{ACCEPT_PAUSE, MAX_LISTENERS},
+    login::Term,
     policy::{ForwardListener, ForwardRefusal, ForwardSocket, Granted, Hold, Reason},
     pressure::{ChannelKind, OpenChannel},
 };
@@ -27,8 +28,17 @@ enum Place {
     Unix(String),
 }
 
-/// Dropped, nothing listens there any more.
+/// Dropped, nothing listens there any more, from the next moment on.
 struct Listening(JoinHandle<()>);
+
+impl Listening {
+    /// Answers when the place is free.
+    async fn end(mut self) {
+        self.0.abort();
+        // That it was aborted is no news.
+        let _ = (&mut self.0).await;
+    }
+}
 
 impl Drop for Listening {
     fn drop(&mut self) {
@@ -48,7 +58,7 @@ impl Listeners {
         self.make_room()?;
         let Granted { what, hold } = asking.listen_tcp(host, port).await?;
         let port = u32::from(what.port());
-        let task = tokio::spawn(accept(Door::Tcp(what, host.to_owned()), hold, home));
+        let task = tokio::spawn(accept(Door::Tcp(what, host.to_owned()), hold, asking.term, home));
         self.0.insert(Place::Tcp(host.to_owned(), port), Listening(task));
         Ok(port)
     }
@@ -57,19 +67,25 @@ impl Listeners {
     pub(crate) async fn listen_unix(&mut self, asking: &Asking, path: &str, home: Home) -> Result<(), ForwardRefusal> {
         self.make_room()?;
         let Granted { what, hold } = asking.listen_unix(path).await?;
-        let task = tokio::spawn(accept(Door::Unix(what, path.to_owned()), hold, home));
+        let task = tokio::spawn(accept(Door::Unix(what, path.to_owned()), hold, asking.term, home));
         self.0.insert(Place::Unix(path.to_owned()), Listening(task));
         Ok(())
     }
 
     /// Stops listening on a port; answers whether that was listened on. Connections that came go on.
-    pub(crate) fn cancel_tcp(&mut self, host: &str, port: u32) -> bool {
-        self.0.remove(&Place::Tcp(host.to_owned(), port)).is_some()
+    pub(crate) async fn cancel_tcp(&mut self, host: &str, port: u32) -> bool {
+        self.cancel(&Place::Tcp(host.to_owned(), port)).await
     }
 
     /// Stops listening at a path.
-    pub(crate) fn cancel_unix(&mut self, path: &str) -> bool {
-        self.0.remove(&Place::Unix(path.to_owned())).is_some()
+    pub(crate) async fn cancel_unix(&mut self, path: &str) -> bool {
+        self.cancel(&Place::Unix(path.to_owned())).await
+    }
+
+    async fn cancel(&mut self, place: &Place) -> bool {
+        let Some(listening) = self.0.remove(place) else { return false };
+        listening.end().await;
+        true
     }
 
     fn make_room(&mut self) -> Result<(), ForwardRefusal> {
@@ -127,13 +143,17 @@ impl Door {
     }
 }
 
-async fn accept(door: Door, hold: Hold, home: Home) {
+async fn accept(door: Door, hold: Hold, term: Term, home: Home) {
     loop {
         let accepted = tokio::select! {
             accepted = door.accept() => accepted,
             () = hold.ended().cancelled() => return,
             () = home.around.life.cancelled() => return,
+            () = home.around.stopping.cancelled() => return,
         };
+        if !term.holds() {
+            return tracing::info!("a forwarded port was given up: {}", Term::ENDED);
+        }
         match accepted {
             Ok((arrival, socket)) => home.receive(arrival, socket, &hold),
             // A connection that was gone at once, or a system without descriptors: neither ends the listener.

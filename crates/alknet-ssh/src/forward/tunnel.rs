@@ -49,30 +49,47 @@ enum Ended {
     Permission,
 }
 
-/// Carries bytes both ways until both directions have ended, or `ended` is cancelled. Either direction may end before the other.
-pub(crate) async fn carry<S>(channel: Channel<S>, socket: Socket, around: &Surroundings, ended: &CancellationToken)
-where
+/// Carries bytes both ways until both directions have ended, or `revoked` is cancelled. Either direction may end before the other. Nothing
+/// is sent before `opened` is done.
+pub(crate) async fn carry<S>(
+    channel: Channel<S>,
+    opened: impl Future<Output = ()>,
+    socket: Socket,
+    around: &Surroundings,
+    revoked: &CancellationToken,
+) where
     S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
 {
     let (queue, writer) = channel.split();
     let (mut drain, input) = inbox(queue, around.pressure.clone(), around.stall_timeout);
+    // The client may send already, and the library's loop waits for the channel's queue.
+    let early = tokio::select! {
+        () = opened => None,
+        why = drain.run() => Some(Ended::Channel(why)),
+        () = around.life.cancelled() => Some(Ended::Life),
+    };
     let (mut from, to) = socket.halves();
     let mut outward = Box::pin(feed(input, to).fuse());
-    let inward = async {
-        let sent = send_output(&mut from, &writer, None, &around.pressure).await;
-        // Fails only when the connection is gone.
-        let _ = writer.eof().await;
-        if sent == Sent::All { Ok(()) } else { Err(()) }
-    };
-    let both = async {
-        // However it ended: what is broken and what has come to its end are closed alike.
-        let _ = futures_util::future::try_join(inward, outward.as_mut().map(Ok)).await;
-    };
-    let ended = tokio::select! {
-        () = both => Ended::Through,
-        why = drain.run() => Ended::Channel(why),
-        () = around.life.cancelled() => Ended::Life,
-        () = ended.cancelled() => Ended::Permission,
+    let ended = match early {
+        Some(ended) => ended,
+        None => {
+            let inward = async {
+                let sent = send_output(&mut from, &writer, None, &around.pressure).await;
+                // Fails only when the connection is gone.
+                let _ = writer.eof().await;
+                if sent == Sent::All { Ok(()) } else { Err(()) }
+            };
+            let both = async {
+                // However it ended: what is broken and what has come to its end are closed alike.
+                let _ = futures_util::future::try_join(inward, outward.as_mut().map(Ok)).await;
+            };
+            tokio::select! {
+                () = both => Ended::Through,
+                why = drain.run() => Ended::Channel(why),
+                () = around.life.cancelled() => Ended::Life,
+                () = revoked.cancelled() => Ended::Permission,
+            }
+        }
     };
     match ended {
         Ended::Through => {
@@ -83,15 +100,20 @@ where
         Ended::Channel(Drained::Closed) => {
             drop((drain, from));
             if !outward.is_terminated() {
-                let _ = timeout(FORWARD_LINGER, around.life.run_until_cancelled(outward)).await;
+                let lingering = timeout(FORWARD_LINGER, revoked.run_until_cancelled(outward));
+                let _ = around.life.run_until_cancelled(lingering).await;
             }
         }
         Ended::Channel(Drained::Stalled) => {
             tracing::info!("a forwarded connection was closed: its target took nothing while others waited");
+            // The library's loop may be waiting on the queue.
             drop(drain);
             close_first(&writer, &around.pressure).await;
         }
-        Ended::Permission => close_first(&writer, &around.pressure).await,
+        Ended::Permission => {
+            drop(drain);
+            close_first(&writer, &around.pressure).await;
+        }
         Ended::Life => {}
     }
 }

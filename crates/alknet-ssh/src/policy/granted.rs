@@ -1,12 +1,15 @@
 //! What a forward that came about is held by.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use alknet_core::Permit;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Place, PlaceError};
+use super::{
+    account::{Place, PlaceError},
+    socket_file::MadeSocket,
+};
 
 /// Something that the policy gave, with what must be kept as long as it is used.
 #[derive(Debug)]
@@ -80,21 +83,15 @@ impl ForwardListener {
 #[derive(Debug)]
 pub(crate) struct ForwardSocket {
     listener: UnixListener,
-    path: PathBuf,
+    _file: MadeSocket,
 }
 
 impl ForwardSocket {
-    pub(crate) const fn new(listener: UnixListener, path: PathBuf) -> Self {
-        Self { listener, path }
+    pub(super) const fn new(listener: UnixListener, file: MadeSocket) -> Self {
+        Self { listener, _file: file }
     }
     /// The next connection. Nothing is lost when the future is dropped.
     pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
         Ok(self.listener.accept().await?.0)
-    }
-}
-
-impl Drop for ForwardSocket {
-    fn drop(&mut self) {
-        let _already_gone = std::fs::remove_file(&self.path);
     }
 }

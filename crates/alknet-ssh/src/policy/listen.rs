@@ -85,8 +85,8 @@ impl ForwardPolicy {
         let wanted = Wanted::Socket { direction: Direction::Remote, path: socket.path().to_owned() };
         request.judge_all(&place, &[wanted])?;
         let permit = request.permit()?;
-        let listener = request.in_time(async { Ok(socket.listen().await?) }).await?;
-        Ok(request.grant(ForwardSocket::new(listener, socket.path().to_owned()), permit, place))
+        let (listener, file) = request.in_time(async { Ok(socket.listen().await?) }).await?;
+        Ok(request.grant(ForwardSocket::new(listener, file), permit, place))
     }
 }
 

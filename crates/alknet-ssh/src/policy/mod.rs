@@ -29,6 +29,7 @@ pub use forward_policy::ForwardPolicy;
 pub(crate) use granted::{ForwardListener, ForwardSocket, Granted, Hold};
 #[allow(unused_imports, reason = "forwarding takes them")]
 pub(crate) use refusal::{ForwardRefusal, Reason};
+pub(crate) use request::Asker;
 pub use rule::{ForwardRule, InvalidRule};
 pub(crate) use target::read_all;
 

@@ -154,14 +154,19 @@ async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, ForwardRefusal
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
-    if peer.ip().to_canonical() != address.ip() || peer.port() != address.port() {
+    check(stream.local_addr()?, stream.peer_addr()?, address)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Whether a connection goes to the judged address, and to somebody.
+pub(super) fn check(local: SocketAddr, peer: SocketAddr, judged: SocketAddr) -> io::Result<()> {
+    if peer.ip().to_canonical() != judged.ip() || peer.port() != judged.port() {
         return Err(io::Error::other("connected to another address than was judged"));
     }
     // A free port that is connected to from itself: nobody listens there.
     if local == peer {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(())
 }

@@ -36,6 +36,19 @@ pub(super) struct Request<'a> {
     asked: String,
 }
 
+impl ForwardPolicy {
+    /// Says no for a reason that is not the policy's own, and writes it down as if it were.
+    pub(crate) fn refuse(
+        &self,
+        asker: Asker<'_>,
+        direction: Direction,
+        asked: fmt::Arguments<'_>,
+        why: &str,
+    ) -> ForwardRefusal {
+        Request::new(self, asker, direction, asked).prohibited(why)
+    }
+}
+
 impl<'a> Request<'a> {
     pub(super) fn new(
         policy: &'a ForwardPolicy,

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -85,14 +85,16 @@ impl SocketPlace {
     }
 
     /// Listens there, for the node's own user alone. A socket at which nobody listens any more is replaced, nothing else is.
-    pub(super) async fn listen(&self) -> io::Result<UnixListener> {
-        match self.bind() {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && self.is_abandoned().await => {
-                unlinkat(&self.folder, &self.name, AtFlags::empty())?;
-                self.bind()
+    pub(super) async fn listen(self) -> io::Result<(UnixListener, MadeSocket)> {
+        let listener = match self.bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                self.remove_abandoned().await.ok_or(error)?;
+                self.bind()?
             }
-            bound => bound,
-        }
+            bound => bound?,
+        };
+        let file = self.entry()?;
+        Ok((listener, MadeSocket { place: self, file }))
     }
 
     fn bind(&self) -> io::Result<UnixListener> {
@@ -105,18 +107,47 @@ impl SocketPlace {
         UnixListener::from_std(socket.into())
     }
 
-    async fn is_abandoned(&self) -> bool {
-        let there = statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW);
-        if !there.is_ok_and(|there| FileType::from_raw_mode(there.st_mode).is_socket()) {
-            return false;
+    /// What stands there, links not followed.
+    fn entry(&self) -> io::Result<OwnedFd> {
+        hold(self.folder.as_fd(), &self.name, OFlags::NOFOLLOW)
+    }
+
+    /// Removes a socket at which nobody listens.
+    async fn remove_abandoned(&self) -> Option<()> {
+        let file = self.entry().ok()?;
+        if !FileType::from_raw_mode(fstat(&file).ok()?.st_mode).is_socket() {
+            return None;
         }
-        let answer = UnixStream::connect(through(&self.folder).join(&self.name)).await;
-        answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        let answer = UnixStream::connect(through(&file)).await;
+        let abandoned = answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if abandoned { self.remove(&file).ok() } else { None }
+    }
+
+    /// Removes what stands there if it is this file. It is held, so that no other is of its number.
+    fn remove(&self, file: &OwnedFd) -> io::Result<()> {
+        let (held, there) = (fstat(file)?, statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?);
+        if (held.st_dev, held.st_ino) != (there.st_dev, there.st_ino) {
+            return Err(io::Error::other("another file has taken its place"));
+        }
+        Ok(unlinkat(&self.folder, &self.name, AtFlags::empty())?)
+    }
+}
+
+/// The file of a socket that was made. It is removed when this is dropped, wherever its folder is by then, and nothing else is.
+#[derive(Debug)]
+pub(super) struct MadeSocket {
+    place: SocketPlace,
+    file: OwnedFd,
+}
+
+impl Drop for MadeSocket {
+    fn drop(&mut self) {
+        let _gone_or_replaced = self.place.remove(&self.file);
     }
 }
 
 /// Holds what a path leads to, without opening it.
-fn hold(at: std::os::fd::BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+fn hold(at: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     Ok(openat(at, path, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty())?)
 }
 

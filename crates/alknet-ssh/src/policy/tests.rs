@@ -12,10 +12,12 @@ use std::{
 
 use alknet_core::{AuditOutcome, Authorizer, Caller, Identity, PeerAddr, ResourceGrants, ScopeSet, Standing};
 use alknet_testkit::identities::KeptAudit;
+use futures_util::future::join_all;
 use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
+    time::Instant,
 };
 
 use super::{
@@ -24,7 +26,14 @@ use super::{
     target::Host,
     *,
 };
-use crate::key_options::KeyOptions;
+use crate::{
+    key_options::KeyOptions,
+    limits::{
+        CONNECT_TIMEOUT, MAX_FORWARDS_PER_IDENTITY, MAX_LISTENERS_PER_IDENTITY, MAX_RESOLUTIONS_PER_IDENTITY,
+        RESOLVE_TIMEOUT,
+    },
+    line_options::LineOptions,
+};
 
 const DEFAULTS: [&str; 3] = ["deny * * <data>", "allow role:owner * *", "deny * * *"];
 
@@ -512,4 +521,149 @@ async fn a_verdict_is_explained_by_its_rule() {
     for bad in ["", "host", "host:", "::1:22", "[::1]", "host:port"] {
         assert!(bad.parse::<ForwardTarget>().is_err(), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn the_options_of_the_key_are_asked_for_every_forward() {
+    // KEY-02, KEY-04, POL-08
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let (service, new) = (folder.path().join("service"), folder.path().join("new"));
+    let _service = std::os::unix::net::UnixListener::bind(&service).unwrap();
+    let (policy, mut alice) = (policy(&["allow alice * *"]), alice());
+    let (here, elsewhere) = (format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}"));
+    for (options, connects, reaches_sockets, listens, listens_at_sockets) in [
+        (String::new(), true, true, true, true),
+        ("no-agent-forwarding,no-pty".to_owned(), true, true, true, true),
+        ("restrict".to_owned(), false, false, false, false),
+        ("no-port-forwarding".to_owned(), false, false, false, false),
+        ("restrict,port-forwarding".to_owned(), true, true, true, true),
+        (format!("permitopen=\"{here}\""), true, false, true, true),
+        (format!("permitopen=\"{elsewhere}\""), false, false, true, true),
+        ("permitopen=\"127.0.0.1:1\"".to_owned(), false, false, true, true),
+        ("permitlisten=\"localhost:*\"".to_owned(), true, true, true, false),
+        ("permitlisten=\"1\"".to_owned(), true, true, false, false),
+        ("permitlisten=\"other:*\"".to_owned(), true, true, false, false),
+        (format!("restrict,permitopen=\"{here}\",permitlisten=\"localhost:*\""), false, false, false, false),
+    ] {
+        alice.options = LineOptions::parse(&options).unwrap().uses;
+        alice.audit.clear();
+        let unless = |allowed: bool| (!allowed).then_some(Reason::Prohibited);
+        for host in ["127.0.0.1", "0x7f.1"] {
+            assert_eq!(refusal(alice.tcp(&policy, host, port).await), unless(connects), "{host}: {options}");
+        }
+        assert_eq!(refusal(alice.unix(&policy, &service).await), unless(reaches_sockets), "{options}");
+        assert_eq!(refusal(alice.listen(&policy, "localhost", 0).await), unless(listens), "{options}");
+        assert_eq!(refusal(alice.listen_at(&policy, &new).await), unless(listens_at_sockets), "{options}");
+        let denied = alice.audit.events().into_iter().filter(|event| event.outcome == AuditOutcome::Denied);
+        assert!(denied.into_iter().all(|event| event.detail.as_deref() == Some("the key's options")), "{options}");
+    }
+}
+
+#[tokio::test]
+async fn one_more_than_an_identity_may_have_is_refused_and_audited() {
+    // POL-40
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let (policy, alice) = (policy(&["allow alice * *"]), alice());
+    let listener = alice.listen(&policy, "localhost", 0).await.unwrap();
+    let who = alice.caller.identity.clone().unwrap();
+    let rest = |listens| std::iter::from_fn(|| policy.accounts.enter(&who, listens).ok()).collect::<Vec<_>>();
+    let places = (rest(false), rest(true));
+    assert_eq!((places.0.len(), places.1.len() + 1), (MAX_FORWARDS_PER_IDENTITY, MAX_LISTENERS_PER_IDENTITY));
+    alice.audit.clear();
+    assert_eq!(refusal(alice.tcp(&policy, "127.0.0.1", port).await), Some(Reason::TooMany));
+    assert_eq!(refusal(alice.unix(&policy, Path::new("/run/x")).await), Some(Reason::TooMany));
+    assert_eq!(refusal(alice.listen(&policy, "localhost", 0).await), Some(Reason::TooMany));
+    assert_eq!(refusal(alice.listen_at(&policy, Path::new("/run/x")).await), Some(Reason::TooMany));
+    assert!(listener.hold.connection().is_err(), "what comes in at a listener counts too");
+    let details: Vec<_> = alice.audit.events().into_iter().map(|event| (event.outcome, event.detail)).collect();
+    let (forwards, listeners) = ("the identity has 4096 open forwards", "the identity listens in 256 places");
+    assert_eq!(details, [forwards, forwards, listeners, listeners].map(|why| (AuditOutcome::Denied, Some(why.into()))));
+    drop(places);
+    assert!(alice.tcp(&policy, "127.0.0.1", port).await.is_ok());
+    assert!(alice.listen(&policy, "localhost", 0).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn looking_up_takes_only_so_long_and_only_so_many_at_a_time() {
+    // POL-41
+    let (mut policy, alice) = (policy(&["allow alice * *"]), alice());
+    let under_way = Arc::default();
+    policy.resolver = Resolver::Stuck(Arc::clone(&under_way));
+    let begin = Instant::now();
+    let all = join_all((0..MAX_RESOLUTIONS_PER_IDENTITY + 4).map(|_| alice.tcp(&policy, "slow", 80)));
+    let mut all = std::pin::pin!(all);
+    assert!(futures_util::poll!(&mut all).is_pending());
+    assert_eq!(under_way.load(Ordering::SeqCst), MAX_RESOLUTIONS_PER_IDENTITY);
+    assert!(all.await.into_iter().all(|one| refusal(one) == Some(Reason::TimedOut)));
+    assert_eq!(begin.elapsed().as_secs(), RESOLVE_TIMEOUT.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn connecting_takes_only_so_long() {
+    // POL-41
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // More than the kernel takes for who does not accept: it answers no further one.
+    let waiting: Vec<_> = (0..8).map(|_| tokio::spawn(tokio::net::TcpStream::connect(address))).collect();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let (policy, alice) = (policy(&["allow alice * *"]), alice());
+    let begin = Instant::now();
+    assert_eq!(refusal(alice.tcp(&policy, "127.0.0.1", address.port()).await), Some(Reason::TimedOut));
+    assert_eq!(begin.elapsed().as_secs(), CONNECT_TIMEOUT.as_secs());
+    drop((listener, waiting));
+}
+
+#[tokio::test]
+async fn what_was_connected_to_is_what_was_judged() {
+    // POL-26
+    let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let (local, judged) = (at("127.0.0.1:9"), at("192.0.2.1:22"));
+    assert!(reach::check(local, judged, judged).is_ok());
+    assert!(reach::check(local, at("[::ffff:192.0.2.1]:22"), judged).is_ok(), "the same in another form");
+    for other in ["192.0.2.2:22", "192.0.2.1:23", "[2001:db8::1]:22"] {
+        assert_eq!(reach::check(local, at(other), judged).unwrap_err().kind(), std::io::ErrorKind::Other, "{other}");
+    }
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(at("127.0.0.1:0")).unwrap();
+    let own = socket.local_addr().unwrap();
+    let stream = socket.connect(own).await.unwrap();
+    let (local, peer) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    assert_eq!(local, peer, "connected to itself");
+    assert_eq!(reach::check(local, peer, own).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn nothing_but_the_sockets_own_file_goes_with_its_forward() {
+    // POL-33
+    let folder = tempfile::tempdir().unwrap();
+    let (first, other) = (folder.path().join("first"), folder.path().join("other"));
+    std::fs::create_dir(&first).unwrap();
+    std::fs::create_dir(&other).unwrap();
+    let (policy, owner) = (policy(&["allow role:owner * *"]), asking(Identity::owner("me")));
+    let path = first.join("s");
+
+    // Another file in its place.
+    let granted = owner.listen_at(&policy, &path).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "mine").unwrap();
+    drop(granted);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    std::fs::remove_file(&path).unwrap();
+
+    // Another folder under its folder's name.
+    let granted = owner.listen_at(&policy, &path).await.unwrap();
+    std::fs::write(other.join("s"), "precious").unwrap();
+    let moved = folder.path().join("moved");
+    std::fs::rename(&first, &moved).unwrap();
+    std::os::unix::fs::symlink(&other, &first).unwrap();
+    drop(granted);
+    assert_eq!(std::fs::read_to_string(other.join("s")).unwrap(), "precious");
+    assert!(!moved.join("s").exists(), "and its own is found");
 }

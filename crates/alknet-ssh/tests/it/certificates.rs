@@ -1,7 +1,7 @@
 //! User certificates made by `ssh-keygen`, and the host's own, with the stock client.
 
 use std::{
-    process::Output,
+    process::{Command, Output},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -9,7 +9,10 @@ use alknet_core::{AuditOutcome, Identity, KeyPurpose, KeySigner};
 use alknet_ssh::{HostCertificate, HostKey, known_hosts_line};
 use alknet_testkit::identities::TestKeys;
 
-use crate::node::{Node, wait_for};
+use crate::{
+    key_options::{Forwards, forwards},
+    node::{Node, wait_for},
+};
 
 /// A node where the authority `ca` is trusted for `alice`, and a key `user` to certify.
 fn node() -> Node {
@@ -31,10 +34,14 @@ fn certify(node: &Node, args: &[&str]) {
     node.keygen(&[&usual, args, &["user.pub"]].concat());
 }
 
-fn run(node: &Node, user: &str, options: &[&str], command: &str) -> Output {
+fn ssh(node: &Node, user: &str, options: &[&str], command: &str) -> Command {
     let certificate = format!("CertificateFile={}", node.path("user-cert.pub").display());
     let options = [&["-o", certificate.as_str()], options].concat();
-    node.ssh_as(user, &node.path("user"), &options, command).output().unwrap()
+    node.ssh_as(user, &node.path("user"), &options, command)
+}
+
+fn run(node: &Node, user: &str, options: &[&str], command: &str) -> Output {
+    ssh(node, user, options, command).output().unwrap()
 }
 
 fn gets_in(node: &Node, user: &str) -> bool {
@@ -172,6 +179,21 @@ fn options_of_the_certificate_are_honoured() {
     assert!(String::from_utf8_lossy(&run(&node, "alice", &["-tt"], "tty").stdout).contains("/dev/"));
 }
 
+/// KEY-24.
+#[test]
+fn a_certificate_permits_what_its_extensions_say() {
+    let node = node();
+    for (options, may) in [
+        (&[][..], (true, true, true)),
+        (&["-O", "clear"], (false, false, false)),
+        (&["-O", "clear", "-O", "permit-agent-forwarding"], (true, false, false)),
+        (&["-O", "clear", "-O", "permit-port-forwarding"], (false, true, true)),
+    ] {
+        certify(&node, options);
+        assert_eq!(forwards(&node, |args, command| ssh(&node, "alice", args, command)), may, "{options:?}");
+    }
+}
+
 /// KEY-21.
 #[test]
 fn principals_of_the_line_stand_instead_of_the_name() {
@@ -200,9 +222,11 @@ fn nothing_new_is_authorised_once_the_certificate_has_expired() {
     trust(&node, "alice", "");
     let (master, socket) = node.master();
     assert_eq!(node.text(&["-o", &socket], "echo in"), "in\n");
+    let forwards = Forwards::of(&node, &socket);
     NOW.fetch_add(3600, Ordering::Relaxed);
     let late = node.run(&["-o", &socket], "echo in");
     assert_eq!((late.status.success(), late.stdout.len()), (false, 0), "{late:?}");
+    forwards.have_ended(&node, &socket);
     drop(master);
 }
 

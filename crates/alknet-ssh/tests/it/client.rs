@@ -35,7 +35,7 @@ async fn try_connect(node: &Node, login: &ClientLogin) -> Result<SshClient, Conn
     timeout(PATIENCE, SshClient::connect(plain_stream(socket), login)).await.unwrap()
 }
 
-async fn connect(node: &Node) -> SshClient {
+pub async fn connect(node: &Node) -> SshClient {
     try_connect(node, &login(node, KeyPurpose::Node)).await.unwrap()
 }
 

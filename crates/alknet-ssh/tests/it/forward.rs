@@ -1,6 +1,6 @@
 use std::{
     ffi::OsStr,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::Path,
@@ -11,6 +11,7 @@ use std::{
 use alknet_core::{AuditOutcome, Identity, ResourceGrants, ScopeSet};
 
 use crate::{
+    client::{connect, outcome},
     node::{Client, Node, wait_for},
     targets::{at_path, count, echo, greeter, kept, on_port},
 };
@@ -28,11 +29,11 @@ pub fn local_forward(node: &Node, target: &str) -> (Client, std::path::PathBuf) 
 }
 
 /// Has a client ask for a remote forward on its shared connection; answers with what it printed.
-fn remote_forward(node: &Node, join: &str, what: &str) -> std::process::Output {
+pub fn remote_forward(node: &Node, join: &str, what: &str) -> std::process::Output {
     node.run(&["-o", join, "-O", "forward", "-R", what], "")
 }
 
-fn port_of(output: &std::process::Output) -> u16 {
+pub fn port_of(output: &std::process::Output) -> u16 {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
 }
@@ -205,7 +206,7 @@ fn a_client_jumps_through_the_node() {
 }
 
 /// The same command with an agent, which the other tests do without.
-fn with_agent(ssh: &Command, agent: &Path) -> Command {
+pub fn with_agent(ssh: &Command, agent: &Path) -> Command {
     let mut command = Command::new(ssh.get_program());
     let words =
         ssh.get_args().map(|word| if word == "IdentityAgent=none" { OsStr::new("BatchMode=yes") } else { word });
@@ -266,6 +267,28 @@ fn a_connection_listens_in_few_places() {
     let spec = format!("{}:127.0.0.1:1", node.path("s0").display());
     assert!(node.run(&["-o", &join, "-O", "cancel", "-R", &spec], "").status.success());
     assert!(listen(0));
+    let path = node.path("another's");
+    let spec = format!("{}:127.0.0.1:1", path.display());
+    let other = node.run(&["-o", "ExitOnForwardFailure=yes", "-R", &spec], "true");
+    assert!(other.status.success(), "another connection has its own: {other:?}");
+}
+
+/// FWD-03: the answer comes when the place is free.
+#[test]
+fn what_was_cancelled_is_free() {
+    let node = Node::start();
+    node.runtime.block_on(async {
+        let client = connect(&node).await;
+        let path = node.path("far").display().to_string();
+        for _ in 0..50 {
+            let listener = client.listen_tcp("localhost", 0).await.unwrap();
+            let port = u16::try_from(listener.port()).unwrap();
+            listener.cancel().await.unwrap();
+            assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
+            client.listen_unix(&path).await.unwrap().cancel().await.unwrap();
+            assert!(!Path::new(&path).exists());
+        }
+    });
 }
 
 /// FWD-40: forwards, listeners and agents end with the rights of who asked for them.
@@ -292,14 +315,34 @@ fn a_removed_peers_forwards_end_within_seconds() {
 #[test]
 fn a_stopping_server_forwards_nothing_new() {
     let node = Node::start();
-    let (_client, near) = local_forward(&node, &format!("127.0.0.1:{}", on_port(echo)));
-    let mut stream = UnixStream::connect(&near).unwrap();
-    assert_eq!(through(&mut stream, b"before"), b"before");
+    let (near, far, target) = (node.path("near"), node.path("far"), on_port(echo));
+    let spec = |path: &Path| format!("{}:127.0.0.1:{target}", path.display());
+    let _client = Client(node.ssh(&["-N", "-L", &spec(&near), "-R", &spec(&far)], "").spawn().unwrap());
+    wait_for("the forwards", || near.exists() && far.exists());
+    let mut streams = [&near, &far].map(|path| UnixStream::connect(path).unwrap());
+    streams.iter_mut().for_each(|stream| assert_eq!(through(stream, b"before"), b"before"));
     node.runtime.block_on(alknet_core::ProtocolHandler::shutdown(&*node.server));
     assert_eq!(rest_of(&mut UnixStream::connect(&near).unwrap()), b"");
-    assert_eq!(through(&mut stream, b"after"), b"after");
-    drop(stream);
+    wait_for("the listener to end", || !far.exists());
+    streams.iter_mut().for_each(|stream| assert_eq!(through(stream, b"after"), b"after"));
+    drop(streams);
     wait_for("the connection to end", || node.sessions.list().is_empty());
+}
+
+/// FWD-42: a session that goes on reaches no agent any more.
+#[test]
+fn a_stopping_server_leads_to_no_agent() {
+    let node = Node::start();
+    let agent = node.path("agent");
+    at_path(&agent, drop::<UnixStream>);
+    let mut ssh = with_agent(&node.ssh(&["-A"], "echo $SSH_AUTH_SOCK; exec sleep 600"), &agent);
+    let mut client = Client(ssh.stdout(Stdio::piped()).spawn().unwrap());
+    let mut socket = String::new();
+    BufReader::new(client.0.stdout.take().unwrap()).read_line(&mut socket).unwrap();
+    assert!(UnixStream::connect(socket.trim()).is_ok());
+    node.runtime.block_on(alknet_core::ProtocolHandler::shutdown(&*node.server));
+    wait_for("the agent to be out of reach", || UnixStream::connect(socket.trim()).is_err());
+    assert_eq!(node.sessions.list().len(), 1);
 }
 
 /// FWD-41.
@@ -313,4 +356,30 @@ fn a_forward_that_changed_rules_no_longer_allow_ends() {
     assert_eq!(through(&mut stream, b"allowed"), b"allowed");
     policy.unwrap().set_rules(vec!["deny * * *".parse().unwrap()]);
     assert_eq!(rest_of(&mut stream), b"");
+}
+
+/// FWD-11, FWD-41: what still reaches the target of a client that is gone does so by the rules too.
+#[test]
+fn what_a_client_left_behind_ends_with_its_permission() {
+    const SENT: usize = 8 << 20;
+    let mut policy = None;
+    let node = Node::with(|config| policy = Some(config.forward.clone()));
+    let (keep, streams) = kept::<UnixStream>();
+    at_path(&node.path("far"), keep);
+    let send = || {
+        node.runtime.block_on(async {
+            let client = connect(&node).await;
+            let mut stream = client.open_unix(&node.path("far").display().to_string()).await.unwrap();
+            stream.send(vec![0; SENT].into()).await.unwrap();
+            drop(stream);
+            // What was sent before has been seen by then.
+            outcome(client.exec("true").await.unwrap()).await;
+            client
+        })
+    };
+    let _client = send();
+    assert_eq!(rest_of(&mut streams.recv_timeout(PATIENCE).unwrap()).len(), SENT);
+    let _client = send();
+    policy.unwrap().set_rules(vec!["deny * * *".parse().unwrap()]);
+    assert!(rest_of(&mut streams.recv_timeout(PATIENCE).unwrap()).len() < SENT);
 }

@@ -19,6 +19,7 @@ mod live;
 mod login;
 mod node;
 mod recording;
+mod requests;
 mod revocation;
 mod revoked;
 mod socks;

@@ -1,11 +1,18 @@
 //! Sessions as other users of the system. Only root can try that; without it these tests skip, saying so.
 
-use std::{os::unix::fs::PermissionsExt, process::Stdio};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use alknet_core::{AuditKind, AuditOutcome, Identity, ResourceGrants, Scope, ScopeSet};
 use alknet_ssh::{HostKey, SshConfig, SystemUser};
 
-use crate::node::{Client, Node, runs, wait_for};
+use crate::{
+    forward::with_agent,
+    node::{Client, Node, runs, wait_for},
+};
 
 /// A user that every system has, with a home that may not exist and a shell that may let nobody in.
 const USER: &str = "nobody";
@@ -40,7 +47,7 @@ fn with_shell() -> Option<SystemUser> {
     let names = users.lines().filter_map(|line| line.split(':').next());
     let usable = |user: &SystemUser| {
         let shell = user.shell.to_string_lossy().into_owned();
-        user.uid != 0 && std::path::Path::new(&shell).exists() && shell.ends_with("sh")
+        user.uid != 0 && Path::new(&shell).exists() && shell.ends_with("sh")
     };
     let found = names.filter_map(|name| SystemUser::named(name).unwrap()).find(usable);
     if found.is_none() {
@@ -186,4 +193,26 @@ fn another_users_processes_end_with_their_connection() {
     assert!(runs(&line));
     drop(client);
     wait_for("the process to end", || !runs(&line));
+}
+
+/// FWD-05: the socket is the user's, who can put nothing else in its place.
+#[test]
+fn another_users_processes_reach_the_clients_agent() {
+    let Some(user) = with_shell() else { return };
+    let Some(node) = mapped(&user.name) else { return };
+    let agent = node.path("agent");
+    let _agent =
+        Client(Command::new("ssh-agent").args(["-D", "-a"]).arg(&agent).stdout(Stdio::null()).spawn().unwrap());
+    wait_for("the agent", || agent.exists());
+    let added = Command::new("ssh-add").arg("-q").arg(node.path("me")).env("SSH_AUTH_SOCK", &agent).status().unwrap();
+    assert!(added.success());
+    let look =
+        "ssh-add -l; S=$SSH_AUTH_SOCK; stat -c '%a %u' \"$S\" \"${S%/*}\"; rm -f \"$S\" 2>&1 | wc -l; echo \"$S\"";
+    let output = with_agent(&node.ssh(&["-A"], look), &agent).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].contains("(ED25519)"), "{text}");
+    assert_eq!(lines[1..4], [format!("600 {}", user.uid), "711 0".into(), "1".into()], "{text}");
+    let socket = Path::new(lines[4]);
+    wait_for("the socket to go with its session", || !socket.parent().unwrap().exists());
 }
