@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    node::{Node, wait_for},
+    node::{Node, listens, wait_for},
     targets::{kept, on_port},
     tcp_link::plain_stream,
 };
@@ -105,7 +105,7 @@ fn a_key_of_an_agent_is_taken() {
     let agent = crate::node::Client(
         agent.arg("-D").arg("-a").arg(&socket).stdout(std::process::Stdio::null()).spawn().unwrap(),
     );
-    wait_for("the agent", || socket.exists());
+    wait_for("the agent", || listens(&socket));
     let add = |key: &str| {
         let mut add = std::process::Command::new("ssh-add");
         assert!(add.arg("-q").arg(node.path(key)).env("SSH_AUTH_SOCK", &socket).status().unwrap().success());

@@ -12,7 +12,7 @@ use alknet_core::{AuditOutcome, Identity, ResourceGrants, ScopeSet};
 
 use crate::{
     client::{connect, outcome},
-    node::{Client, Node, wait_for},
+    node::{Client, Node, listens, wait_for},
     targets::{at_path, count, echo, greeter, kept, on_port},
 };
 
@@ -24,7 +24,7 @@ pub fn local_forward(node: &Node, target: &str) -> (Client, std::path::PathBuf) 
     let near = node.path("near");
     let _ = std::fs::remove_file(&near);
     let client = node.ssh(&["-N", "-L", &format!("{}:{target}", near.display())], "").spawn().unwrap();
-    wait_for("the forward", || near.exists());
+    wait_for("the forward", || listens(&near));
     (Client(client), near)
 }
 
@@ -221,7 +221,7 @@ fn processes_reach_the_clients_agent() {
     let agent = node.path("agent");
     let _agent =
         Client(Command::new("ssh-agent").args(["-D", "-a"]).arg(&agent).stdout(Stdio::null()).spawn().unwrap());
-    wait_for("the agent", || agent.exists());
+    wait_for("the agent", || listens(&agent));
     let added = Command::new("ssh-add").arg("-q").arg(node.path("me")).env("SSH_AUTH_SOCK", &agent).status().unwrap();
     assert!(added.success());
     let look = "ssh-add -l; stat -c %a \"$SSH_AUTH_SOCK\" \"${SSH_AUTH_SOCK%/*}\"; echo \"$SSH_AUTH_SOCK\"";
@@ -281,10 +281,6 @@ fn what_was_cancelled_is_free() {
         let client = connect(&node).await;
         let path = node.path("far").display().to_string();
         for _ in 0..50 {
-            let listener = client.listen_tcp("localhost", 0).await.unwrap();
-            let port = u16::try_from(listener.port()).unwrap();
-            listener.cancel().await.unwrap();
-            assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
             client.listen_unix(&path).await.unwrap().cancel().await.unwrap();
             assert!(!Path::new(&path).exists());
         }
@@ -317,8 +313,9 @@ fn a_stopping_server_forwards_nothing_new() {
     let node = Node::start();
     let (near, far, target) = (node.path("near"), node.path("far"), on_port(echo));
     let spec = |path: &Path| format!("{}:127.0.0.1:{target}", path.display());
-    let _client = Client(node.ssh(&["-N", "-L", &spec(&near), "-R", &spec(&far)], "").spawn().unwrap());
-    wait_for("the forwards", || near.exists() && far.exists());
+    let (_master, join) = node.master();
+    assert!(node.run(&["-o", &join, "-O", "forward", "-L", &spec(&near)], "").status.success());
+    assert!(remote_forward(&node, &join, &spec(&far)).status.success());
     let mut streams = [&near, &far].map(|path| UnixStream::connect(path).unwrap());
     streams.iter_mut().for_each(|stream| assert_eq!(through(stream, b"before"), b"before"));
     node.runtime.block_on(alknet_core::ProtocolHandler::shutdown(&*node.server));

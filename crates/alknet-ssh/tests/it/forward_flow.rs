@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     forward::local_forward,
-    node::{Client, Node, wait_for},
+    node::{Client, Node, listens, wait_for},
     targets::{at_path, echo, kept},
 };
 
@@ -36,7 +36,7 @@ fn beside(node: &Node) -> Beside {
     let spec = |near: &Path, far: &str| format!("{}:{}", near.display(), node.path(far).display());
     let forwards = ["-N", "-L", &spec(&stalled, "sink"), "-L", &spec(&moving, "echo")];
     let client = Client(node.ssh(&forwards, "").spawn().unwrap());
-    wait_for("the forwards", || stalled.exists() && moving.exists());
+    wait_for("the forwards", || listens(&stalled) && listens(&moving));
     Beside { client, stalled, moving, held }
 }
 

@@ -188,6 +188,13 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Whether connections to this socket are accepted: its file is there a moment before.
+pub fn listens(path: &Path) -> bool {
+    let sockets = std::fs::read("/proc/net/unix").unwrap();
+    let (sockets, path) = (String::from_utf8_lossy(&sockets), path.display().to_string());
+    sockets.lines().any(|line| line.contains(" 00010000 ") && line.ends_with(&path))
+}
+
 /// Whether a process (not a zombie) has this number.
 pub fn runs(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();

@@ -11,7 +11,7 @@ use alknet_ssh::{HostKey, SshConfig, SystemUser};
 
 use crate::{
     forward::with_agent,
-    node::{Client, Node, runs, wait_for},
+    node::{Client, Node, listens, runs, wait_for},
 };
 
 /// A user that every system has, with a home that may not exist and a shell that may let nobody in.
@@ -203,7 +203,7 @@ fn another_users_processes_reach_the_clients_agent() {
     let agent = node.path("agent");
     let _agent =
         Client(Command::new("ssh-agent").args(["-D", "-a"]).arg(&agent).stdout(Stdio::null()).spawn().unwrap());
-    wait_for("the agent", || agent.exists());
+    wait_for("the agent", || listens(&agent));
     let added = Command::new("ssh-add").arg("-q").arg(node.path("me")).env("SSH_AUTH_SOCK", &agent).status().unwrap();
     assert!(added.success());
     let look =
