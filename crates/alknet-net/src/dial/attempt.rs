@@ -14,7 +14,7 @@ use rustls::{AlertDescription, ClientConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::roaming;
+use super::{QuicSocket, roaming};
 use crate::quic::{Patience, QuicLink, facts, transport};
 use crate::single_link::{Role, SingleLink};
 use crate::tcp_listener::configure;
@@ -84,7 +84,7 @@ impl PinnedTls {
 
 /// Dials over QUIC.
 pub(super) async fn over_quic(
-    endpoint: &quinn::Endpoint,
+    socket: QuicSocket,
     goal: &Goal,
     node: &NodeCredentials,
     patience: Patience,
@@ -95,7 +95,7 @@ pub(super) async fn over_quic(
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport::dialling(patience)));
     let connecting =
-        endpoint.connect_with(config, goal.addr, &server_name(goal).to_str()).map_err(|error| failed(&error))?;
+        socket.endpoint.connect_with(config, goal.addr, &server_name(goal).to_str()).map_err(|error| failed(&error))?;
     let connection = connecting.await.map_err(|error| {
         let no_such_service = matches!(&error, quinn::ConnectionError::ConnectionClosed(close)
             if close.error_code == TransportErrorCode::crypto(u8::from(AlertDescription::NoApplicationProtocol)));
@@ -104,7 +104,7 @@ pub(super) async fn over_quic(
     let (alpn, peer) = facts(&connection).ok_or(AttemptError::NotOffered)?;
     check(goal, &alpn, peer.key)?;
     let link = QuicLink::new(connection);
-    tokio::spawn(roaming::follow(endpoint.clone(), link.weak(), goal.addr));
+    tokio::spawn(roaming::follow(socket, link.weak(), goal.addr));
     Ok(Connection::new(alpn, peer, link))
 }
 

@@ -21,6 +21,7 @@ use attempt::{AttemptError, Goal, over_quic, over_tcp};
 use memory::CarrierMemory;
 pub use memory::LostCarrier;
 use race::{Finish, race};
+use roaming::Hearing;
 pub use web::{WebDialError, dial_web};
 
 use crate::limits::{
@@ -59,6 +60,7 @@ pub struct NetDialer {
 struct QuicSocket {
     endpoint: quinn::Endpoint,
     small_buffers: bool,
+    hearing: Arc<Hearing>,
 }
 
 impl NetDialer {
@@ -123,7 +125,7 @@ impl NetDialer {
         let node = self.node.load_full();
         let attempt = async {
             match carrier {
-                Carrier::Quic => over_quic(&self.quic_socket()?.endpoint, goal, &node, self.patience).await,
+                Carrier::Quic => over_quic(self.quic_socket()?, goal, &node, self.patience).await,
                 _ => over_tcp(goal, &node).await,
             }
         };
@@ -227,7 +229,8 @@ fn any_udp() -> std::io::Result<(UdpSocket, Option<UdpBufferWarning>)> {
 fn make_quic_socket() -> std::io::Result<QuicSocket> {
     let (udp, warning) = any_udp()?;
     let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, udp, Arc::new(quinn::TokioRuntime))?;
-    Ok(QuicSocket { endpoint, small_buffers: warning.is_some_and(|warning| warning.is_severe()) })
+    let small_buffers = warning.is_some_and(|warning| warning.is_severe());
+    Ok(QuicSocket { endpoint, small_buffers, hearing: Arc::new(Hearing::new(Instant::now())) })
 }
 
 /// The address that the kernel would send from: it names the network. Connecting a UDP socket sends nothing.
