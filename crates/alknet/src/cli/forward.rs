@@ -1,8 +1,8 @@
 //! `alknet forward`.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use alknet_ssh::{Backoff, ListenError, Tunnel, TunnelError};
+use alknet_ssh::{Backoff, ListenError, SshClient, Tunnel, TunnelError};
 use clap::Args;
 use serde::Serialize;
 use tokio::{task::JoinSet, time::sleep};
@@ -97,7 +97,7 @@ impl Forwards {
         self.local.is_empty() && self.remote.is_empty()
     }
 
-    /// Forwards until the node refuses for good.
+    /// Forwards until the node refuses for good; what it refuses after it was there once may come back.
     pub async fn run(mut self, tunnel: Arc<Tunnel>) -> Result<std::convert::Infallible, Failure> {
         let mut tasks = JoinSet::new();
         for forward in std::mem::take(&mut self.local) {
@@ -117,38 +117,64 @@ impl Forwards {
                     tracing::debug!(%error, "not connected yet");
                 }
                 Err(Stopped::Tunnel(error)) => return Err(explain(&error)),
-                Err(Stopped::Listen(_)) if connected_before => {}
                 Err(Stopped::Listen(failure)) => return Err(failure),
             }
             sleep(backoff.pause()).await;
         }
     }
 
-    /// Keeps a connection until it is lost; answers with why it was.
+    /// Keeps a connection until it is lost; answers with why it was. Listeners that were there before, and that the node refuses now (it may
+    /// not have noticed yet that the connection before is lost), are asked for again, beside everything else that the connection carries.
     async fn connected(&mut self, tunnel: &Tunnel, connected_before: &mut bool) -> Result<String, Stopped> {
         let client = tunnel.client().await.map_err(Stopped::Tunnel)?;
+        let mut closed = pin!(client.closed());
         let mut listeners = JoinSet::new();
-        for index in 0..self.remote.len() {
-            match RemoteForward::listen(&client, &self.remote[index]).await {
-                Ok(forward) => {
-                    self.settle(index, &forward.listen, *connected_before).map_err(Stopped::Listen)?;
-                    listeners.spawn(forward.run());
-                }
-                Err(error) => {
-                    // The listeners that are there go with it: the next attempt makes all of them.
-                    client.close().await;
-                    return Err(refused(error, &self.remote[index]));
-                }
-            }
-        }
+        let mut missing =
+            self.listen(&client, (0..self.remote.len()).collect(), &mut listeners, *connected_before).await?;
         if *connected_before {
             note("connected again");
         }
         *connected_before = true;
-        let closed = client.closed();
+        for (index, error) in missing.iter().filter(|(_, error)| *error == ListenError::Refused) {
+            note(format!("-R {}: {error}; it is tried again", self.remote[*index].listen));
+        }
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        while !missing.is_empty() {
+            tokio::select! {
+                reason = &mut closed => return Ok(reason),
+                () = sleep(backoff.pause()) => {}
+            }
+            let wanted = missing.iter().map(|(index, _)| *index).collect();
+            missing = self.listen(&client, wanted, &mut listeners, true).await?;
+            if missing.is_empty() {
+                note("the node listens again");
+            }
+        }
         // Only what is in use keeps a connection that another has taken the place of.
         drop(client);
         Ok(closed.await)
+    }
+
+    /// Has the node listen; answers with what it refuses, where that is not the end of everything.
+    async fn listen(
+        &mut self,
+        client: &SshClient,
+        wanted: Vec<usize>,
+        listeners: &mut JoinSet<()>,
+        listened_before: bool,
+    ) -> Result<Vec<(usize, ListenError)>, Stopped> {
+        let mut missing = Vec::new();
+        for index in wanted {
+            match RemoteForward::listen(client, &self.remote[index]).await {
+                Ok(forward) => {
+                    self.settle(index, &forward.listen, listened_before).map_err(Stopped::Listen)?;
+                    listeners.spawn(forward.run());
+                }
+                Err(error) if listened_before => missing.push((index, error)),
+                Err(error) => return Err(refused(error, &self.remote[index])),
+            }
+        }
+        Ok(missing)
     }
 
     /// Says where the node listens, and keeps to the port that it chose.

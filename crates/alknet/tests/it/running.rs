@@ -26,8 +26,13 @@ pub struct RunningNode {
 impl RunningNode {
     /// Starts a node with `alknet serve` or `alknet up` on a port of the system's choice, and waits until it serves.
     pub fn start(folder: &Folder, verb: &str) -> Self {
+        Self::start_at(folder, verb, (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// The same at a given address.
+    pub fn start_at(folder: &Folder, verb: &str, listen: SocketAddr) -> Self {
         let log = folder.home().join("node.log");
-        let mut command = folder.command(&[verb, "--json", "--listen", "127.0.0.1:0"]);
+        let mut command = folder.command(&[verb, "--json", "--listen", &listen.to_string()]);
         let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();

@@ -4,19 +4,23 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
     process::{Child, ChildStdout, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use crate::{
-    folder::{errors, wait_until},
+    folder::{PATIENCE, errors, wait_until},
     ssh_client::Pair,
 };
 
 struct Forwarding {
     child: Child,
     listening: Vec<Value>,
+    log: PathBuf,
     _lines: BufReader<ChildStdout>,
 }
 
@@ -24,21 +28,27 @@ impl Forwarding {
     /// Starts `alknet forward`, and reads where it listens.
     fn start(pair: &Pair, words: &[&str], count: usize) -> Self {
         let words = [&["forward", "box", "--json"], words].concat();
-        let mut child = pair.client.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+        let log = pair.client.home().join("forward.log");
+        let errors = std::fs::File::create(&log).unwrap();
+        let mut child = pair.client.command(&words).stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let listening = (0..count).map(|_| {
             let mut line = String::new();
             lines.read_line(&mut line).unwrap();
-            serde_json::from_str(&line).unwrap()
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line} {}", said(&log)))
         });
         let listening = listening.collect();
-        Self { child, listening, _lines: lines }
+        Self { child, listening, log, _lines: lines }
     }
 
     fn port(&self, index: usize) -> u16 {
         let listen = self.listening[index]["listen"].as_str().unwrap();
         listen.rsplit_once(':').unwrap().1.parse().unwrap()
     }
+}
+
+fn said(log: &std::path::Path) -> String {
+    std::fs::read_to_string(log).unwrap()
 }
 
 impl Drop for Forwarding {
@@ -48,18 +58,25 @@ impl Drop for Forwarding {
     }
 }
 
-/// Answers everybody with what they said, in capitals, once they have said all.
+/// Answers with what was said, in capitals, once all has been said.
 fn shout(mut socket: impl Read + Write) {
     let mut said = String::new();
-    socket.read_to_string(&mut said).unwrap();
-    socket.write_all(said.to_uppercase().as_bytes()).unwrap();
+    if socket.read_to_string(&mut said).is_ok() {
+        // Who has not waited wants no answer.
+        let _gone = socket.write_all(said.to_uppercase().as_bytes());
+    }
+}
+
+/// Serves everybody who connects, each in a thread of their own.
+fn on_port(serve: fn(TcpStream)) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || listener.incoming().flatten().for_each(|socket| drop(thread::spawn(move || serve(socket)))));
+    port
 }
 
 fn shouting_tcp() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || listener.incoming().for_each(|socket| shout(socket.unwrap())));
-    port
+    on_port(shout)
 }
 
 /// What comes back; nothing when the way is broken.
@@ -81,7 +98,7 @@ fn what_connects_here_reaches_what_the_node_sees() {
     let target = shouting_tcp();
     let (here, there) = (pair.client.home().join("here.sock"), pair.client.home().join("there.sock"));
     let listener = UnixListener::bind(&there).unwrap();
-    std::thread::spawn(move || listener.incoming().for_each(|socket| shout(socket.unwrap())));
+    thread::spawn(move || listener.incoming().flatten().for_each(|socket| drop(thread::spawn(move || shout(socket)))));
     let to_port = format!("0:localhost:{target}");
     let to_socket = format!("{}:{}", here.display(), there.display());
     let forwarding = Forwarding::start(&pair, &["-L", &to_port, "-L", &to_socket], 2);
@@ -131,4 +148,49 @@ fn a_forward_outlives_its_connection() {
     pair.server.run(&["ssh", "kill", &session]);
     wait_until("it forwards again", || say(forwarding.port(0), "again") == "AGAIN");
     wait_until("so does the node", || say(forwarding.port(1), "again") == "AGAIN");
+}
+
+/// CLI-35: what holds a port at the node is no reason to end connections that have nothing to do with it.
+#[test]
+fn a_listener_that_the_node_refuses_again_disturbs_nothing_else() {
+    let pair = Pair::start();
+    let echo = on_port(|mut socket| drop(std::io::copy(&mut socket.try_clone().unwrap(), &mut socket)));
+    let (here, there) = (format!("0:localhost:{echo}"), format!("127.0.0.1:0:localhost:{echo}"));
+    let forwarding = Forwarding::start(&pair, &["-L", &here, "-R", &there], 2);
+    let (port, remote) = (forwarding.port(0), forwarding.port(1));
+    // Somebody takes the port as soon as it is free: long before the client is back.
+    let taking = thread::spawn(move || {
+        let give_up = Instant::now() + PATIENCE;
+        while Instant::now() < give_up {
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", remote)) {
+                return listener;
+            }
+            thread::yield_now();
+        }
+        panic!("the port was never free");
+    });
+    let session = pair.server.json(&["ssh", "sessions"])["sessions"][0]["id"].to_string();
+    pair.server.run(&["ssh", "kill", &session]);
+    let taken = taking.join().unwrap();
+    let refusals = || said(&forwarding.log).matches("refuses to listen there").count();
+    wait_until("the refusal is said", || refusals() > 0);
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut goes_on = || {
+        socket.write_all(b"x").unwrap();
+        socket.read_exact(&mut [0]).expect("the connection goes on");
+    };
+    // Longer than the first pauses together.
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        goes_on();
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(refusals(), 1, "{}", said(&forwarding.log));
+    drop(taken);
+    wait_until("the node listens again", || said(&forwarding.log).contains("the node listens again"));
+    goes_on();
+    let mut back = TcpStream::connect(("127.0.0.1", remote)).unwrap();
+    back.write_all(b"y").unwrap();
+    back.read_exact(&mut [0]).unwrap();
 }
