@@ -146,6 +146,8 @@ pub const MAX_UNLOCK_DELAY: Duration = Duration::from_secs(10);
 pub const MAX_PROXY_CLIENTS: usize = 2048;
 /// From a client's first byte to the end of its request.
 pub const PROXY_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From there to its tunnel: longer than a new login takes for which an agent asks its owner.
+pub const PROXY_REACH_TIMEOUT: Duration = Duration::from_secs(180);
 /// Longest head of an HTTP request to the proxy, in bytes.
 pub const MAX_HTTP_HEAD_BYTES: usize = 8 * 1024;
 /// Bytes moved at a time between a client of the proxy and its tunnel, each way.

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::limits::{
     MAX_HTTP_HEAD_BYTES, PROXY_BUFFER_BYTES, PROXY_FAREWELL_BYTES, PROXY_FAREWELL_TIMEOUT, PROXY_HANDSHAKE_TIMEOUT,
+    PROXY_REACH_TIMEOUT,
 };
 
 /// Room for everything that a usual client says before its tunnel.
@@ -119,7 +120,13 @@ impl Client {
             }
             Asked::Http(target) => (target, ESTABLISHED.to_vec(), |error| HttpRefusal::from(error).reply()),
         };
-        match door.reach.reach(&target, self.origin).await {
+        let reaching = timeout(PROXY_REACH_TIMEOUT, door.reach.reach(&target, self.origin));
+        let reached = tokio::select! {
+            biased;
+            reached = reaching => reached.unwrap_or(Err(ReachError::TimedOut)),
+            () = self.gone() => return Err(Left::Gone),
+        };
+        match reached {
             Ok(stream) => {
                 self.io.write_all(&established).await?;
                 self.join(stream).await
@@ -128,6 +135,15 @@ impl Client {
                 door.refused(&target, error);
                 Err(Left::Refused(refusal(error)))
             }
+        }
+    }
+
+    /// Waits until the client is gone. One that has sent something for its tunnel may have ended its side by that, and wants its answer.
+    async fn gone(&self) {
+        match self.io.peek(&mut [0]).await {
+            Ok(0) if self.said.is_empty() => {}
+            Ok(_) => std::future::pending().await,
+            Err(_) => {}
         }
     }
 

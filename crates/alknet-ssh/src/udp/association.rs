@@ -1,6 +1,6 @@
 //! One association at the node: a client's datagrams to where the policy lets them go, and the answers back.
 
-use std::{io, net::SocketAddr, pin::pin};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
 use alknet_core::{Connection, SendStream, ServeError};
 use bytes::Bytes;
@@ -46,10 +46,13 @@ pub(super) async fn asked(reader: &mut FrameReader) -> Result<(), ServeError> {
     }
 }
 
-/// Answers the request with a refusal.
+/// Answers the request with a refusal, for which the client has [`UDP_FAREWELL_TIMEOUT`].
 pub(super) async fn refuse(mut send: SendStream, why: ReachError) -> io::Result<()> {
-    send.write_all(&encode_frame(&Frame::Refused(why))).await?;
-    send.shutdown().await
+    let refusal = async {
+        send.write_all(&encode_frame(&Frame::Refused(why))).await?;
+        send.shutdown().await
+    };
+    timeout(UDP_FAREWELL_TIMEOUT, refusal).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Serves an association until its client ends it, or nothing moved for [`UDP_ASSOCIATION_IDLE`].
@@ -81,7 +84,7 @@ struct Relay {
     answers: StreamQueue,
     sockets: Sockets,
     destinations: Destinations<Cleared>,
-    correspondents: Correspondents,
+    correspondents: Correspondents<Cleared>,
     allowance: Allowance,
     moved: Instant,
 }
@@ -94,7 +97,7 @@ impl Relay {
             answers,
             sockets: Sockets::default(),
             destinations: Destinations::new(now),
-            correspondents: Correspondents::default(),
+            correspondents: Correspondents::new(),
             allowance: Allowance::new(UDP_DATAGRAMS_PER_SECOND, UDP_DATAGRAMS_BURST, now),
             moved: now,
         }
@@ -161,7 +164,10 @@ impl Relay {
 
     fn settle(&mut self, target: &Target, verdict: Verdict<Cleared>) {
         let now = Instant::now();
-        if let Err(why) = &verdict {
+        // What the client knows already is not told again.
+        if let Err(why) = &verdict
+            && self.destinations.refusal(target) != Some(*why)
+        {
             self.answers.push(encode_frame(&Frame::NotSent(*why, target.clone())));
         }
         for payload in self.destinations.settle(target, verdict, now) {
@@ -171,11 +177,11 @@ impl Relay {
         }
     }
 
-    /// Gives back what is not used any more, and is deaf to who is no longer allowed.
+    /// Gives back what is not used any more, or no longer allowed.
     fn prune(&mut self) {
-        for fallen in self.destinations.prune(Instant::now()) {
-            fallen.what.iter().for_each(|addr| self.correspondents.forget(*addr));
-        }
+        let now = Instant::now();
+        self.destinations.prune(now);
+        self.correspondents.prune(now);
     }
 
     /// Hands an answer to the client: as a datagram of the carrier where that takes it, else on the stream, where it is lost if the client
@@ -194,10 +200,16 @@ impl Relay {
 }
 
 /// Sends to the first of the checked addresses that there is a way to.
-fn deliver(sockets: &mut Sockets, heard: &mut Correspondents, cleared: &Cleared, payload: &[u8], now: Instant) {
+fn deliver(
+    sockets: &mut Sockets,
+    heard: &mut Correspondents<Cleared>,
+    cleared: &Arc<Cleared>,
+    payload: &[u8],
+    now: Instant,
+) {
     for addr in &cleared.what {
         if sockets.send(payload, *addr).is_ok() {
-            return heard.sent(*addr, now);
+            return heard.sent(*addr, cleared, now);
         }
     }
 }

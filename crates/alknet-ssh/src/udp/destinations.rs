@@ -1,6 +1,6 @@
 //! What an association sends to and hears from: pure, the time is an argument.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ pub(super) struct Destinations<C> {
 }
 
 struct Destination<C> {
-    verdict: Option<(Verdict<C>, Instant)>,
+    verdict: Option<(Verdict<Arc<C>>, Instant)>,
     asked: bool,
     waiting: Vec<Bytes>,
     used: Instant,
@@ -43,7 +43,7 @@ pub(super) struct Step<'a, C> {
     /// The policy is to be asked; its verdict goes to [`Destinations::settle`].
     pub(super) ask: bool,
     /// It is to be sent now. Without this it waits for the verdict or is lost.
-    pub(super) send: Option<&'a C>,
+    pub(super) send: Option<&'a Arc<C>>,
 }
 
 impl<C: Clearance> Destinations<C> {
@@ -61,7 +61,7 @@ impl<C: Clearance> Destinations<C> {
         let may_ask = self.judgements < MAX_UDP_JUDGEMENTS;
         let Some(destination) = self.known.get_mut(target) else { return Step { ask: false, send: None } };
         destination.used = now;
-        let stands = |verdict: &Verdict<C>| verdict.as_ref().map_or(true, Clearance::stands);
+        let stands = |verdict: &Verdict<Arc<C>>| verdict.as_ref().map_or(true, |cleared| cleared.stands());
         let standing = destination.verdict.as_ref().filter(|(verdict, _)| stands(verdict));
         let age = standing.map(|(_, judged)| now.saturating_duration_since(*judged));
         let ask = may_ask && !destination.asked && age.is_none_or(|age| age >= UDP_VERDICT_LIFE);
@@ -80,26 +80,29 @@ impl<C: Clearance> Destinations<C> {
         Step { ask, send: verdict.and_then(|(verdict, _)| verdict.as_ref().ok()) }
     }
 
+    /// Why nothing is sent there, as far as the last verdict goes.
+    pub(super) fn refusal(&self, target: &Target) -> Option<ReachError> {
+        self.known.get(target)?.verdict.as_ref()?.0.as_ref().err().copied()
+    }
+
     /// Takes a verdict in; answers with what waited for it.
     pub(super) fn settle(&mut self, target: &Target, verdict: Verdict<C>, now: Instant) -> Vec<Bytes> {
         self.judgements = self.judgements.saturating_sub(1);
         let Some(destination) = self.known.get_mut(target) else { return Vec::new() };
         destination.asked = false;
-        destination.verdict = Some((verdict, now));
+        destination.verdict = Some((verdict.map(Arc::new), now));
         let waited = std::mem::take(&mut destination.waiting);
         self.waiting_bytes -= waited.iter().map(Bytes::len).sum::<usize>();
         waited
     }
 
-    /// Lets go of destinations that are idle or no longer allowed; answers with the latter.
-    pub(super) fn prune(&mut self, now: Instant) -> Vec<C> {
-        let gone = self.known.extract_if(|_, destination| {
+    /// Lets go of destinations that are idle or no longer allowed.
+    pub(super) fn prune(&mut self, now: Instant) {
+        self.known.retain(|_, destination| {
             let fell = matches!(&destination.verdict, Some((Ok(cleared), _)) if !cleared.stands());
             let idle = now.saturating_duration_since(destination.used) >= UDP_REPLY_LIFE;
-            !destination.asked && (fell || idle)
+            destination.asked || !(fell || idle)
         });
-        let cleared = gone.filter_map(|(_, destination)| destination.verdict?.0.ok());
-        cleared.filter(|cleared| !cleared.stands()).collect()
     }
 
     /// Enters a destination, for the one that was idle longest if need be; not too many in a short time.
@@ -118,29 +121,36 @@ impl<C: Clearance> Destinations<C> {
     }
 }
 
-/// Whom an association hears: only addresses that it has sent to lately.
-#[derive(Default)]
-pub(super) struct Correspondents(HashMap<SocketAddr, Instant>);
+/// Whom an association hears: only addresses that it has sent to lately, for as long as what let it send there stands.
+pub(super) struct Correspondents<C>(HashMap<SocketAddr, (Instant, Arc<C>)>);
 
-impl Correspondents {
-    /// Something was sent there.
-    pub(super) fn sent(&mut self, to: SocketAddr, now: Instant) {
-        if self.0.len() >= MAX_UDP_DESTINATIONS && !self.0.contains_key(&to) {
-            let oldest = self.0.iter().min_by_key(|(_, at)| **at).map(|(addr, _)| *addr);
-            oldest.and_then(|addr| self.0.remove(&addr));
-        }
-        self.0.insert(to, now);
+impl<C: Clearance> Correspondents<C> {
+    pub(super) fn new() -> Self {
+        Self(HashMap::new())
     }
 
-    /// Nothing more from there is an answer.
-    pub(super) fn forget(&mut self, addr: SocketAddr) {
-        self.0.remove(&addr);
+    /// Something was sent there, as `cleared` allows.
+    pub(super) fn sent(&mut self, to: SocketAddr, cleared: &Arc<C>, now: Instant) {
+        if self.0.len() >= MAX_UDP_DESTINATIONS && !self.0.contains_key(&to) {
+            let oldest = self.0.iter().min_by_key(|(_, (at, _))| *at).map(|(addr, _)| *addr);
+            oldest.and_then(|addr| self.0.remove(&addr));
+        }
+        self.0.insert(to, (now, cleared.clone()));
     }
 
     /// Whether a datagram from there is an answer.
     pub(super) fn admits(&self, from: SocketAddr, now: Instant) -> bool {
-        self.0.get(&from).is_some_and(|at| now.saturating_duration_since(*at) < UDP_REPLY_LIFE)
+        self.0.get(&from).is_some_and(|correspondent| is_heard(correspondent, now))
     }
+
+    /// Lets go of those that are not heard any more.
+    pub(super) fn prune(&mut self, now: Instant) {
+        self.0.retain(|_, correspondent| is_heard(correspondent, now));
+    }
+}
+
+fn is_heard<C: Clearance>((at, cleared): &(Instant, Arc<C>), now: Instant) -> bool {
+    now.saturating_duration_since(*at) < UDP_REPLY_LIFE && cleared.stands()
 }
 
 #[cfg(test)]
@@ -163,7 +173,7 @@ mod tests {
 
     fn offer(destinations: &mut Destinations<u16>, port: u16, now: Instant) -> (bool, Option<u16>) {
         let step = destinations.offer(&target(port), &Bytes::from_static(b"x"), now);
-        (step.ask, step.send.copied())
+        (step.ask, step.send.map(|cleared| **cleared))
     }
 
     #[test]
@@ -178,8 +188,10 @@ mod tests {
         assert_eq!(destinations.settle(&target(1), Ok(1), now).len(), MAX_UDP_WAITING);
         assert_eq!(offer(&mut destinations, 1, now), (false, Some(1)));
         assert_eq!(offer(&mut destinations, 2, now), (true, None));
+        assert_eq!(destinations.refusal(&target(2)), None);
         destinations.settle(&target(2), Err(ReachError::Denied), now);
         assert_eq!(offer(&mut destinations, 2, now), (false, None));
+        assert_eq!(destinations.refusal(&target(2)), Some(ReachError::Denied));
     }
 
     #[test]
@@ -208,10 +220,32 @@ mod tests {
         FALLEN.set(Some(1));
         assert_eq!(offer(&mut destinations, 2, now), (false, Some(2)));
         assert_eq!(offer(&mut destinations, 1, now), (true, None), "the policy is asked again");
-        assert_eq!(destinations.settle(&target(1), Ok(1), now).len(), 1);
-        assert_eq!(destinations.prune(now), [1]);
-        assert_eq!(destinations.prune(now + UDP_REPLY_LIFE), [0; 0], "idle, not fallen");
+        destinations.settle(&target(1), Err(ReachError::Denied), now);
+        assert_eq!(offer(&mut destinations, 1, now), (false, None));
+        FALLEN.set(Some(2));
+        destinations.prune(now);
+        assert_eq!(destinations.known.keys().collect::<Vec<_>>(), [&target(1)]);
+        destinations.prune(now + UDP_REPLY_LIFE);
         assert!(destinations.known.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_heard_whom_nothing_allows_to_be_written_to_any_more() {
+        // SOCKS-17
+        let (now, addr) = (Instant::now(), SocketAddr::from(([10, 0, 0, 1], 1)));
+        let mut correspondents = Correspondents::new();
+        correspondents.sent(addr, &Arc::new(1), now);
+        assert!(correspondents.admits(addr, now));
+        FALLEN.set(Some(1));
+        assert!(!correspondents.admits(addr, now));
+        let other = Arc::new(2);
+        correspondents.sent(addr, &other, now);
+        assert!(correspondents.admits(addr, now), "allowed again");
+        correspondents.prune(now);
+        assert_eq!(Arc::strong_count(&other), 2);
+        FALLEN.set(Some(2));
+        correspondents.prune(now);
+        assert_eq!(Arc::strong_count(&other), 1, "its place is given back");
     }
 
     #[test]
@@ -263,13 +297,13 @@ mod tests {
     #[test]
     fn only_who_was_written_to_is_heard() {
         // SOCKS-18
-        let (now, mut correspondents) = (Instant::now(), Correspondents::default());
+        let (now, mut correspondents, cleared) = (Instant::now(), Correspondents::new(), Arc::new(1));
         let addr = |port| SocketAddr::from(([10, 0, 0, 1], port));
-        correspondents.sent(addr(1), now);
+        correspondents.sent(addr(1), &cleared, now);
         assert!(correspondents.admits(addr(1), now));
         assert!(!correspondents.admits(addr(2), now), "another port is somebody else");
         assert!(!correspondents.admits(addr(1), now + UDP_REPLY_LIFE));
-        (2..2000).for_each(|port| correspondents.sent(addr(port), now + Duration::from_millis(1)));
+        (2..2000).for_each(|port| correspondents.sent(addr(port), &cleared, now + Duration::from_millis(1)));
         assert_eq!(correspondents.0.len(), MAX_UDP_DESTINATIONS);
         assert!(!correspondents.admits(addr(1), now));
     }

@@ -63,8 +63,8 @@ impl ProtocolHandler for UdpService {
                     Some(stream) if associations.len() < MAX_UDP_ASSOCIATIONS => {
                         associations.spawn(self.0.clone().associate(connection.clone(), demux.clone(), stream));
                     }
-                    // Short enough to be written at once.
-                    Some(stream) => association::refuse(stream.send, ReachError::Full).await?,
+                    // Who does not take it goes without.
+                    Some(stream) => drop(association::refuse(stream.send, ReachError::Full).await),
                     None => is_open = false,
                 },
                 Some(ended) = associations.join_next() => settle(ended)?,

@@ -156,6 +156,23 @@ async fn what_the_policy_refuses_is_told_once_and_not_sent() {
 
 /// SOCKS-17
 #[tokio::test]
+async fn who_may_not_be_written_to_any_more_is_not_heard_any_more() {
+    let node = Datagrams::over(Carrier::Quic);
+    let client = Associated::through(&node).await;
+    let friend = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = Target::from(friend.local_addr().unwrap());
+    client.send(&to, b"hello").await;
+    let (_, at) = timeout(PATIENCE, friend.recv_from(&mut [0; 16])).await.unwrap().unwrap();
+    let echo = echo().await;
+    node.policy.set_rules(rules(&[&format!("allow alice dynamic *:{}", echo.port())]));
+    client.send(&to, b"the policy is asked again").await;
+    wait_for("the refusal", || !client._proxy.refused.lock().unwrap().is_empty()).await;
+    friend.send_to(b"too late", at).await.unwrap();
+    assert_eq!(client.ask(&echo.into(), b"allowed").await, (echo, b"allowed".to_vec()));
+}
+
+/// SOCKS-17
+#[tokio::test]
 async fn what_changed_rules_forbid_ends_at_once() {
     let (node, echo) = (Datagrams::over(Carrier::Quic), echo().await);
     let client = Associated::through(&node).await;
@@ -286,6 +303,21 @@ async fn associations_on_one_connection_are_bounded() {
     let mut answer = [0; 6];
     timeout(PATIENCE, more.read_exact(&mut answer)).await.expect("an answer").unwrap();
     assert_eq!(answer, [0, 0, 0, 2, 2, 4], "refused: full");
+    // Who does not want to know harms nobody.
+    drop(connection.open_stream().await.unwrap());
+    drop(open.pop());
+    let again = async {
+        loop {
+            let mut stream = connection.open_stream().await.unwrap();
+            stream.write_all(b"\0\0\0\x01\0").await.unwrap();
+            let mut answer = [0; 5];
+            stream.read_exact(&mut answer).await.unwrap();
+            if answer == [0, 0, 0, 1, 1] {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, again).await.expect("there is room again, and the connection is still there");
 }
 
 /// SOCKS-19

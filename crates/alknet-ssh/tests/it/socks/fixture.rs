@@ -13,6 +13,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,6 +23,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Here {
     pub asked: Arc<Mutex<Vec<Target>>>,
     pub fails: Option<ReachError>,
+    /// Waits for ever instead, and cancels this when it is told to give up.
+    pub waits: Option<CancellationToken>,
 }
 
 impl Reach for Here {
@@ -30,6 +33,10 @@ impl Reach for Here {
         self.asked.lock().unwrap().push(target.clone());
         if let Some(error) = self.fails {
             return Err(error);
+        }
+        if let Some(given_up) = &self.waits {
+            let _guard = given_up.clone().drop_guard();
+            return std::future::pending().await;
         }
         let host = target.host.to_string();
         TcpStream::connect((host.as_str(), target.port)).await.map_err(|_| ReachError::Refused)

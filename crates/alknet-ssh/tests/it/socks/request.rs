@@ -1,9 +1,14 @@
 //! SOCKS5 (RFC 1928), byte by byte.
 
 use alknet_ssh::{ReachError, Target};
-use tokio::{io::AsyncWriteExt, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
-use super::fixture::{Running, connect_request, echo_at_the_end, name, read_exactly, request, rest_of};
+use super::fixture::{Here, PATIENCE, Running, connect_request, echo_at_the_end, name, read_exactly, request, rest_of};
 
 const SUCCEEDED: [u8; 12] = [5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 
@@ -75,4 +80,36 @@ async fn a_client_that_does_not_finish_its_request_is_hung_up_on() {
         let answer = proxy.exchange(begun).await;
         assert!(answer.is_empty() || answer == [5, 0], "{answer:?}");
     }
+}
+
+/// SOCKS-11
+#[tokio::test]
+async fn a_client_that_leaves_while_it_waits_gives_its_place_back() {
+    for early in [&b""[..], b"early"] {
+        let given_up = CancellationToken::new();
+        let proxy = Running::with(Here { waits: Some(given_up.clone()), ..Here::default() }, None).await;
+        let mut io = proxy.connect().await;
+        io.write_all(&[&connect_request(&name("x", 1)), early].concat()).await.unwrap();
+        assert_eq!(read_exactly(&mut io).await, [5, 0]);
+        // It goes without taking anything, or with a reset.
+        io.set_zero_linger().unwrap();
+        if early.is_empty() {
+            io.shutdown().await.unwrap();
+        }
+        drop(io);
+        timeout(PATIENCE, given_up.cancelled()).await.expect("nobody waits for the tunnel any more");
+    }
+}
+
+/// SOCKS-11
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_that_never_comes_about_is_given_up() {
+    let proxy = Running::with(Here { waits: Some(CancellationToken::new()), ..Here::default() }, None).await;
+    let mut io = proxy.connect().await;
+    // It has something to say to the tunnel already, and ends its side.
+    io.write_all(&[&connect_request(&name("x", 1))[..], b"early"].concat()).await.unwrap();
+    io.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    io.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer[..4], [5, 0, 5, 6], "no answer in time");
 }
