@@ -5,5 +5,6 @@ pub mod core;
 pub mod net;
 pub mod socks;
 pub mod ssh;
+pub mod ssh_client_session;
 pub mod ssh_session;
 pub mod vault;

@@ -1,8 +1,9 @@
 //! The parsers of this crate that have no public face, for `fuzz/` and nobody else.
 
+use alknet_core::Stream;
 use bytes::{Bytes, BytesMut};
 
-use crate::{SshServer, socks, udp};
+use crate::{ClientLogin, ConnectError, SshClient, SshServer, socks, udp};
 
 /// Messages to the ssh-agent.
 pub fn agent_frame(bytes: &[u8]) {
@@ -58,6 +59,11 @@ pub fn udp_datagram(bytes: &[u8]) -> Option<Bytes> {
 /// Has a server speak in clear and without a key exchange from now on: what an attacker sends reaches what stands behind them.
 pub fn speak_in_clear(server: &SshServer) {
     server.speak_in_clear();
+}
+
+/// A client that speaks in clear and without a key exchange, for the same reason.
+pub async fn connect_in_clear(stream: Stream, login: &ClientLogin) -> Result<SshClient, ConnectError> {
+    SshClient::connect_in_clear(stream, login).await
 }
 
 /// The options of a key line: in the spelling that is kept, if they are taken.

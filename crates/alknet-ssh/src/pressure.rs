@@ -147,11 +147,10 @@ impl Drop for Sending<'_> {
 
 /// What a channel is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "forwards come with the policy")]
 pub(crate) enum ChannelKind {
-    /// A process, or nothing yet.
+    /// A process, or nothing yet; at a client whatever it opened itself.
     Session,
-    /// A forwarded connection.
+    /// A forwarded connection; at a client only those that the node opened.
     Forward,
 }
 

@@ -12,7 +12,7 @@ use russh::{
     client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session},
     keys::PublicKeyOrCertificate,
 };
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -23,8 +23,8 @@ use super::{
     remote_listener::{Listeners, Place, Slot},
 };
 use crate::{
-    limits::{MAX_BANNER_BYTES, MAX_CLOSE_REASON_CHARS, MAX_REMOTE_CHANNELS},
-    pressure::{ChannelKind, Pressure},
+    limits::{AGENT_TIMEOUT, MAX_BANNER_BYTES, MAX_CLOSE_REASON_CHARS, MAX_REMOTE_CHANNELS},
+    pressure::{ChannelKind, OpenChannel, Pressure},
 };
 
 /// What a connection's parts share.
@@ -86,42 +86,49 @@ impl Callbacks {
         Self { shared, _ended: ended }
     }
 
-    /// Makes a channel that the node opened ours, if there is room for it.
-    async fn admit(&self, channel: Channel<Msg>, reply: ChannelOpenHandle) -> Option<ForwardStream> {
+    /// Room for a channel that the node opens. It counts from the request on, however long the answer takes.
+    async fn admit(&self, channel: Channel<Msg>, reply: ChannelOpenHandle) -> Option<Opening> {
         let Some(open) = self.shared.pressure.open_channel(ChannelKind::Forward, MAX_REMOTE_CHANNELS) else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return None;
         };
-        reply.accept().await;
-        Some(ForwardStream::new(ClientChannel::new(channel, &self.shared, open)))
+        Some(Opening { channel, reply, open })
     }
 
     /// Hands a connection to the listener it came for. A listener whose request is still being answered is waited for.
     async fn hand_over(&self, place: Place, origin: Origin, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+        let Some(opening) = self.admit(channel, reply).await else { return };
         // In the library's own task where that is possible: there nothing overtakes the acceptance
         // (docs/upstream/russh-overtaken-acceptance.md).
         if let Some(slot) = self.shared.listeners.slot(&place).now_or_never() {
-            return self.give(slot, origin, channel, reply).await;
+            return opening.give(slot, origin, &self.shared).await;
         }
-        let this = Self::new_without_end(self.shared.clone());
+        let shared = self.shared.clone();
         tokio::spawn(async move {
-            let slot = this.shared.listeners.slot(&place).await;
-            this.give(slot, origin, channel, reply).await;
+            let slot = shared.listeners.slot(&place).await;
+            opening.give(slot, origin, &shared).await;
         });
     }
+}
 
-    async fn give(&self, slot: Option<Slot>, origin: Origin, channel: Channel<Msg>, reply: ChannelOpenHandle) {
-        let Some(slot) = slot else {
-            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        };
-        if let Some(stream) = self.admit(channel, reply).await {
-            slot.send((stream, origin));
+/// A channel that the node wants to open, and has room for.
+struct Opening {
+    channel: Channel<Msg>,
+    reply: ChannelOpenHandle,
+    open: OpenChannel,
+}
+
+impl Opening {
+    async fn give(self, slot: Option<Slot>, origin: Origin, shared: &Arc<Shared>) {
+        match slot {
+            Some(slot) => drop(slot.send((self.accept(shared).await, origin))),
+            None => self.reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
         }
     }
 
-    /// The same callbacks for a task of their own, whose end is not the connection's.
-    fn new_without_end(shared: Arc<Shared>) -> Self {
-        Self { shared, _ended: CancellationToken::new().drop_guard() }
+    async fn accept(self, shared: &Arc<Shared>) -> ForwardStream {
+        self.reply.accept().await;
+        ForwardStream::new(ClientChannel::new(self.channel, shared, self.open))
     }
 }
 
@@ -184,14 +191,12 @@ impl Handler for Callbacks {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };
-        let this = Self::new_without_end(self.shared.clone());
+        let Some(opening) = self.admit(channel, reply).await else { return Ok(()) };
+        let shared = self.shared.clone();
         tokio::spawn(async move {
-            let Ok(agent) = UnixStream::connect(&socket).await else {
-                reply.reject(ChannelOpenFailure::ConnectFailed).await;
-                return;
-            };
-            if let Some(stream) = this.admit(channel, reply).await {
-                relay(stream, agent).await;
+            match timeout(AGENT_TIMEOUT, UnixStream::connect(&socket)).await {
+                Ok(Ok(agent)) => relay(opening.accept(&shared).await, agent).await,
+                _ => opening.reply.reject(ChannelOpenFailure::ConnectFailed).await,
             }
         });
         Ok(())
@@ -257,7 +262,8 @@ impl Handler for Callbacks {
     }
 }
 
-/// A node has no business to open channels of this kind towards a client.
+/// A node has no business to open channels of this kind towards a client. The library accepts what a handler says nothing about: these
+/// refusals are what keeps a node out.
 async fn refuse(reply: ChannelOpenHandle) -> Result<(), Error> {
     reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
     Ok(())

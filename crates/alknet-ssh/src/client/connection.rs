@@ -24,6 +24,7 @@ use super::{
     remote_listener::{ListenError, RemoteListener},
 };
 use crate::{
+    algorithms,
     limits::{CLIENT_HANDSHAKE_TIMEOUT, CLIENT_LOGIN_TIMEOUT, STALL_TIMEOUT},
     pressure::ChannelKind,
     wire::Wire,
@@ -129,12 +130,27 @@ impl SshClient {
         login: &ClientLogin,
         stall_timeout: Duration,
     ) -> Result<Self, ConnectError> {
+        Self::connect_as(library_config(), stream, login, stall_timeout).await
+    }
+
+    /// For fuzzing only: in clear, and without a key exchange.
+    pub(crate) async fn connect_in_clear(stream: Stream, login: &ClientLogin) -> Result<Self, ConnectError> {
+        let config = client::Config { preferred: algorithms::none(), ..library_config() };
+        Self::connect_as(config, stream, login, STALL_TIMEOUT).await
+    }
+
+    async fn connect_as(
+        config: client::Config,
+        stream: Stream,
+        login: &ClientLogin,
+        stall_timeout: Duration,
+    ) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared::new(stall_timeout));
         let wire = Wire::new(stream, shared.life.clone(), shared.pressure.clone());
         let wire = KillSwitch::new(wire, &shared.life);
         // Whoever gives up on the way leaves nothing behind.
         let given_up = shared.life.clone().drop_guard();
-        let connecting = client::connect_stream(Arc::new(library_config()), wire, Callbacks::new(shared.clone()));
+        let connecting = client::connect_stream(Arc::new(config), wire, Callbacks::new(shared.clone()));
         let mut handle = timeout(CLIENT_HANDSHAKE_TIMEOUT, connecting)
             .await
             .map_err(|_| ConnectError::TimedOut)?
@@ -208,6 +224,11 @@ impl SshClient {
         self.open(self.0.handle.channel_open_session()).await
     }
 
+    /// Whether both are handles on the same connection.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(super) fn handle(&self) -> &Handle<Callbacks> {
         &self.0.handle
     }
@@ -222,7 +243,7 @@ impl SshClient {
     ) -> Result<ClientChannel, OpenError> {
         // How many this end may have is the node's business. It counts from now on: the answer may stand behind what another channel's
         // reader does not take.
-        let open = self.0.shared.pressure.open_channel(ChannelKind::Forward, usize::MAX).ok_or(OpenError::NoRoom)?;
+        let open = self.0.shared.pressure.open_channel(ChannelKind::Session, usize::MAX).ok_or(OpenError::NoRoom)?;
         let channel = opening.await?;
         self.0.opened.fetch_add(1, Ordering::Relaxed);
         Ok(ClientChannel::new(channel, &self.0.shared, open))

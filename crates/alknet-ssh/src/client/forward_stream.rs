@@ -41,12 +41,6 @@ impl ForwardStream {
         Self { sending, arriving, reading: None, ended: false, writing }
     }
 
-    /// Waits for the next piece as it lies; `None` is the end. Cancel safe.
-    pub async fn chunk(&mut self) -> Option<Bytes> {
-        let piece = std::future::poll_fn(|cx| self.poll_piece(cx)).await?;
-        Some(piece.data)
-    }
-
     /// Sends data without a copy, once the node has room for it.
     pub async fn send(&mut self, data: Bytes) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_written(cx)).await?;

@@ -44,10 +44,6 @@ impl ClientLogin {
         self.agent = Some(socket.into());
         self
     }
-    /// The user name.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
 
     /// Offers one key after the other until one is taken.
     pub(super) async fn prove(&self, handle: &mut Handle<Callbacks>) -> Result<(), ConnectError> {

@@ -3,7 +3,6 @@
 use std::{io, ops::Deref, os::fd::AsFd, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use russh::Sig;
 use rustix::termios::{tcgetattr, tcgetwinsize};
 
 use super::{
@@ -135,11 +134,6 @@ impl SshClient {
         self.start(ProcessRequest { command: Some(command.into()), ..ProcessRequest::default() }).await
     }
 
-    /// Runs a login shell on a terminal.
-    pub async fn shell(&self, terminal: TerminalSpec) -> Result<RemoteProcess, ProcessError> {
-        self.start(ProcessRequest { terminal: Some(terminal), ..ProcessRequest::default() }).await
-    }
-
     /// Starts a process. All requests are sent before the first answer is waited for.
     pub async fn start(&self, request: ProcessRequest) -> Result<RemoteProcess, ProcessError> {
         let channel = self.open_session().await?;
@@ -214,14 +208,6 @@ impl RemoteInput {
     pub async fn resize(&self, terminal: impl AsFd) -> io::Result<()> {
         let [columns, rows, width, height] = size_of(terminal)?;
         self.0.request(self.0.half().window_change(columns, rows, width, height)).await
-    }
-    /// Sends a signal by its name without `SIG` (RFC 4254, 6.9).
-    pub async fn signal(&self, name: &str) -> io::Result<()> {
-        let known = [Sig::ABRT, Sig::ALRM, Sig::FPE, Sig::HUP, Sig::ILL, Sig::INT, Sig::KILL, Sig::PIPE, Sig::QUIT];
-        let more = [Sig::SEGV, Sig::TERM, Sig::USR1];
-        let signal = known.into_iter().chain(more).find(|signal| format!("{signal:?}") == name);
-        let signal = signal.unwrap_or_else(|| Sig::Custom(name.to_owned()));
-        self.0.request(self.0.half().signal(signal)).await
     }
     /// Waits until nothing can be sent any more. Cancel safe.
     pub async fn closed(&self) {

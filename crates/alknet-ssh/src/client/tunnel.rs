@@ -134,24 +134,26 @@ impl Tunnel {
 
     /// Opens a connection from the node to a host and port, whose name the node resolves.
     pub async fn open_tcp(&self, host: &str, port: u16, origin: &Origin) -> Result<ForwardStream, TunnelError> {
-        match self.client().await?.open_tcp(host, port, origin).await {
-            // It was lost without anybody having noticed yet.
-            Err(OpenError::Ended) => Ok(self.client().await?.open_tcp(host, port, origin).await?),
+        let client = self.client().await?;
+        match client.open_tcp(host, port, origin).await {
+            Err(OpenError::Ended) => Ok(self.client_after(client).await?.open_tcp(host, port, origin).await?),
             opened => Ok(opened?),
         }
     }
 
     /// Opens a connection from the node to a unix socket there.
     pub async fn open_unix(&self, path: &str) -> Result<ForwardStream, TunnelError> {
-        match self.client().await?.open_unix(path).await {
-            Err(OpenError::Ended) => Ok(self.client().await?.open_unix(path).await?),
+        let client = self.client().await?;
+        match client.open_unix(path).await {
+            Err(OpenError::Ended) => Ok(self.client_after(client).await?.open_unix(path).await?),
             opened => Ok(opened?),
         }
     }
 
-    /// The carrier's connection, while there is one: for other services of the node.
-    pub async fn carrier(&self) -> Option<Connection> {
-        self.state.lock().await.carrier.clone()
+    /// Another connection than one that was lost without anybody having noticed yet.
+    async fn client_after(&self, lost: SshClient) -> Result<SshClient, TunnelError> {
+        self.state.lock().await.client.take_if(|client| client.is(&lost));
+        self.client().await
     }
 
     /// Says farewell and ends what there is.

@@ -1,5 +1,7 @@
 //! The corpora of the fuzz targets, replayed: no panic, bounded time.
 
+#[path = "../../../../fuzz/feeds/ssh_client_session.rs"]
+mod client_session;
 #[path = "../../../../fuzz/feeds/ssh.rs"]
 mod feeds;
 #[path = "../../../../fuzz/feeds/replay.rs"]
@@ -37,6 +39,11 @@ fn forward_target() {
 #[test]
 fn ssh_session() {
     replay::replay("ssh_session", session::ssh_session);
+}
+
+#[test]
+fn ssh_client_session() {
+    replay::replay("ssh_client_session", client_session::ssh_client_session);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use alknet_core::KeyPurpose;
-use alknet_ssh::{ClientLogin, ConnectError, ProcessRequest, SshClient};
+use alknet_ssh::{
+    ClientLogin, ConnectError, ForwardStream, Origin, ProcessRequest, SshClient,
+    limits::{MAX_REMOTE_CHANNELS, REMOTE_LISTENER_QUEUE},
+};
 use alknet_testkit::identities::TestKeys;
 use russh::{
     Channel, ChannelOpenFailure, Error,
@@ -13,7 +16,8 @@ use russh::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{RwLock, mpsc},
+    task::JoinSet,
     time::timeout,
 };
 
@@ -24,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Lets everybody in, and hands out the means to bother them.
 struct Bad {
     handles: mpsc::UnboundedSender<Handle>,
+    /// Its ends of the client's connections.
+    streams: mpsc::UnboundedSender<Channel<Msg>>,
     banner: String,
 }
 
@@ -58,33 +64,90 @@ impl Handler for Bad {
         std::mem::forget(channel);
         Ok(())
     }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
+        reply.accept().await;
+        self.streams.send(channel).unwrap();
+        Ok(())
+    }
+
+    async fn tcpip_forward(&mut self, _: &str, _: &mut u32, _session: &mut Session) -> Result<bool, Error> {
+        Ok(true)
+    }
 }
 
 fn login() -> ClientLogin {
     ClientLogin::new("alknet").with_keys(Arc::new(TestKeys::new(3)), &[KeyPurpose::Node])
 }
 
-/// A client of a bad node, and the node's means.
-async fn connected(banner: &str) -> (SshClient, Handle) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (handles, mut handle) = mpsc::unbounded_channel();
-    let bad = Bad { handles, banner: banner.to_owned() };
-    tokio::spawn(async move {
-        let (socket, _) = listener.accept().await.unwrap();
-        let keys = vec![PrivateKey::from(Ed25519Keypair::from_seed(&[5; 32]))];
-        let config = server::Config { keys, ..server::Config::default() };
-        server::run_stream(Arc::new(config), socket, bad).await.unwrap().await
-    });
-    let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let client = timeout(PATIENCE, SshClient::connect(plain_stream(socket), &login())).await.unwrap().unwrap();
-    (client, handle.recv().await.unwrap())
+/// A client of a bad node.
+struct Victim {
+    client: SshClient,
+    /// The node's means.
+    node: Handle,
+    streams: mpsc::UnboundedReceiver<Channel<Msg>>,
+    /// Held for writing, nothing that the client says reaches the node.
+    upwards: Arc<RwLock<()>>,
+}
+
+impl Victim {
+    async fn connected(banner: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (handles, mut handle) = mpsc::unbounded_channel();
+        let (sender, streams) = mpsc::unbounded_channel();
+        let bad = Bad { handles, streams: sender, banner: banner.to_owned() };
+        let upwards = Arc::<RwLock<()>>::default();
+        let gate = upwards.clone();
+        tokio::spawn(async move {
+            let (mut outside, inside) = (listener.accept().await.unwrap().0, tokio::io::duplex(1 << 20));
+            let keys = vec![PrivateKey::from(Ed25519Keypair::from_seed(&[5; 32]))];
+            let config = server::Config { keys, ..server::Config::default() };
+            tokio::spawn(async move { server::run_stream(Arc::new(config), inside.0, bad).await.unwrap().await });
+            let ((mut from_client, mut to_client), (mut from_node, mut to_node)) =
+                (outside.split(), tokio::io::split(inside.1));
+            let up = async {
+                let mut buffer = vec![0; 32 * 1024];
+                loop {
+                    let length = from_client.read(&mut buffer).await?;
+                    let _open = gate.read().await;
+                    to_node.write_all(&buffer[..length]).await?;
+                    if length == 0 {
+                        return to_node.shutdown().await;
+                    }
+                }
+            };
+            let down = async {
+                tokio::io::copy(&mut from_node, &mut to_client).await?;
+                to_client.shutdown().await
+            };
+            let _ = tokio::join!(up, down);
+        });
+        let client = timeout(PATIENCE, SshClient::connect(plain_stream(socket), &login())).await.unwrap().unwrap();
+        Self { client, node: handle.recv().await.unwrap(), streams, upwards }
+    }
+
+    /// A connection through the node, of which both ends are kept.
+    async fn stream(&mut self) -> (ForwardStream, Channel<Msg>) {
+        let origin = Origin { host: "127.0.0.1".to_owned(), port: 1 };
+        let ours = timeout(PATIENCE, self.client.open_tcp("box", 1, &origin)).await.unwrap().unwrap();
+        (ours, self.streams.recv().await.unwrap())
+    }
 }
 
 /// CLI-17.
 #[tokio::test]
 async fn a_node_opens_nothing_that_was_not_asked_for() {
-    let (client, node) = connected("").await;
+    let Victim { client, node, .. } = Victim::connected("").await;
     let refused = |opened: Result<Channel<Msg>, Error>| {
         let failure = opened.expect_err("the client let the node in");
         assert!(
@@ -102,19 +165,60 @@ async fn a_node_opens_nothing_that_was_not_asked_for() {
     assert!(!client.is_closed());
 }
 
+/// CLI-17: what waits for its answer counts.
+#[tokio::test]
+async fn channels_of_a_node_are_bounded_while_they_wait() {
+    let mut victim = Victim::connected("").await;
+    let (mut ours, theirs) = victim.stream().await;
+    let client = victim.client.clone();
+    let shut = victim.upwards.write().await;
+    // As long as this has no answer, it is not clear whose the node's channels are.
+    let listening = tokio::spawn(async move { client.listen_tcp("localhost", 80).await });
+    tokio::task::yield_now().await;
+    let mut opening = JoinSet::new();
+    for _ in 0..MAX_REMOTE_CHANNELS + 10 {
+        let node = victim.node.clone();
+        opening.spawn(async move { node.channel_open_forwarded_tcpip("localhost", 80, "127.0.0.1", 1).await });
+    }
+    tokio::spawn(async move { theirs.data(&b"x"[..]).await });
+    timeout(PATIENCE, ours.read_exact(&mut [0])).await.unwrap().unwrap();
+    // All of them have come before this has.
+    drop(shut);
+    let listener = timeout(PATIENCE, listening).await.unwrap().unwrap().unwrap();
+    let opened = timeout(PATIENCE, opening.join_all()).await.unwrap();
+    let no_room = |opened: &&Result<Channel<Msg>, Error>| {
+        matches!(opened, Err(Error::ChannelOpenFailure(ChannelOpenFailure::ResourceShortage)))
+    };
+    assert_eq!(opened.iter().filter(no_room).count(), 10);
+    assert_eq!(opened.iter().flatten().count(), REMOTE_LISTENER_QUEUE);
+    drop(listener);
+}
+
+/// CLI-17: how many channels the client opened is no reason to refuse one of the node's.
+#[tokio::test]
+async fn the_clients_own_channels_leave_room_for_the_nodes() {
+    let mut victim = Victim::connected("").await;
+    let mut own = Vec::new();
+    for _ in 0..=MAX_REMOTE_CHANNELS {
+        own.push(victim.stream().await);
+    }
+    let mut listener = victim.client.listen_tcp("localhost", 80).await.unwrap();
+    let opening = victim.node.channel_open_forwarded_tcpip("localhost", 80, "127.0.0.1", 1);
+    timeout(PATIENCE, opening).await.unwrap().unwrap();
+    assert!(timeout(PATIENCE, listener.accept()).await.unwrap().is_some());
+}
+
 /// CLI-18.
 #[tokio::test]
 async fn a_banner_is_kept_within_bounds() {
-    let (client, _node) = connected("words\n").await;
-    assert_eq!(client.banner(), "words\n");
-    let (client, _node) = connected(&"x".repeat(100_000)).await;
-    assert_eq!(client.banner(), "");
+    assert_eq!(Victim::connected("words\n").await.client.banner(), "words\n");
+    assert_eq!(Victim::connected(&"x".repeat(100_000)).await.client.banner(), "");
 }
 
 /// CLI-15: whoever waits for an answer that never comes learns of the end.
 #[tokio::test]
 async fn a_node_that_goes_away_without_an_answer_is_noticed() {
-    let (client, node) = connected("").await;
+    let Victim { client, node, .. } = Victim::connected("").await;
     let asking = client.start(ProcessRequest { command: Some(b"true".into()), ..ProcessRequest::default() });
     let ending = async {
         tokio::task::yield_now().await;
