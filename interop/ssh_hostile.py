@@ -68,7 +68,7 @@ class Siege:
         return Wire(self.node.port)
 
     def check(self, name, attack):
-        bound = HELD_KIB if attack is beyond_the_window else GROWTH_KIB
+        bound = HELD_KIB if attack in (beyond_the_window, crumbs) else GROWTH_KIB
 
         def attacked():
             before = self.node.resident_kib()
@@ -353,6 +353,22 @@ def beyond_the_window(siege):
     raise AssertionError("160 MB were taken for a process that reads nothing")
 
 
+def crumbs(siege):
+    """The same in packets of one byte and of none, each of which costs more than it says."""
+    with siege.wire() as wire:
+        wire.log_in(siege.key)
+        channel = wire.open_session()
+        wire.execute(channel, "exec sleep 60")
+        wire.stream.settimeout(3)
+        packets = [bytes([CHANNEL_DATA]) + u32(channel) + text(data) for data in (b"x", b"")]
+        try:
+            for _ in range(1000):
+                wire.send_raw(b"".join(wire.packet(packet) for packet in packets * 500))
+        except (Ended, TimeoutError):
+            return
+    raise AssertionError("a million packets were taken for a process that reads nothing")
+
+
 def overflowing_windows(siege):
     with siege.wire() as wire:
         wire.log_in(siege.key)
@@ -450,6 +466,7 @@ ATTACKS = (
     ("data after close", after_close),
     ("data after the end of input", data_after_end),
     ("more than the window allows", beyond_the_window),
+    ("the same in crumbs", crumbs),
     ("windows that overflow", overflowing_windows),
     ("windows and packets of nothing", no_window),
     ("a flood of channels", channel_flood),

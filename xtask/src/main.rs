@@ -33,7 +33,7 @@ cargo xtask CHORE [OPTIONS]
   tidy      the rules about the repository itself
   golden    rewrite the golden files, to be reviewed as a diff
   interop   [NAME...]           scripts of interop/ against a debug build
-  soak      calls [--seeds N] [--from SEED]: many worlds of a simulation
+  soak      calls|ssh [--seeds N] [--from SEED]: many worlds of a simulation, many sessions
   bench     [NAME...]           benchmarks with their peers and ratios: net ssh call peers events
 ";
 

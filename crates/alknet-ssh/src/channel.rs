@@ -68,60 +68,64 @@ pub(crate) async fn serve(
         why = drain.run() => Err(Some(why)),
         () = around.life.cancelled() => Err(None),
     };
-    let work = match work {
-        Ok(work) => work,
-        Err(Some(Drained::Closed)) => return,
-        Err(_) => return close_first(&writer, &around.pressure).await,
-    };
-    let (launch, permit) = match work {
-        Work::Process { launch, permit } => (launch, permit),
-        Work::Subsystem { serving, near } => {
-            serve_subsystem(serving, near, drain, input, &writer, &handle, &around).await;
-            return drop(open);
+    let client = Client { writer: &writer, handle: &handle, around: &around };
+    match work {
+        Ok(Work::Process { launch, permit }) => {
+            run_process(move || start_process(*launch, &permit, signals), drain, input, client).await;
         }
-    };
-    let started = tokio::task::spawn_blocking(move || start_process(*launch, &permit, signals)).await;
-    let Started { mut process, mut ends, recorder, greeting } = match started.map_err(io::Error::other) {
-        Ok(Ok(started)) => started,
-        Ok(Err(error)) => return refuse(&writer, &error.to_string(), &around.pressure).await,
-        Err(error) => return refuse(&writer, &error.to_string(), &around.pressure).await,
-    };
-    match relay(&process, &mut ends, recorder, greeting, &mut drain, input, &writer, &around).await {
-        Ended::Finished(exit) => {
-            process.reap();
-            finish(&writer, &handle, exit, &mut drain, &around.pressure).await;
-        }
-        Ended::Cut(why) => {
-            // The queue goes first: the library's loop may be waiting on it.
-            drop(drain);
-            if why == Some(Drained::Stalled) {
-                tracing::info!("an ssh channel was closed: its process took no input while others waited");
-            }
-            let closing = async {
-                if why != Some(Drained::Closed) {
-                    close_first(&writer, &around.pressure).await;
-                }
-                ends.discard().await;
-            };
-            tokio::select! {
-                () = process.hang_up(around.hangup_grace) => {}
-                () = closing => {}
-            }
-        }
+        Ok(Work::Subsystem { serving, near }) => serve_subsystem(serving, near, drain, input, client).await,
+        Err(Some(Drained::Closed)) => {}
+        Err(_) => client.close(drain).await,
     }
     drop(open);
 }
 
-/// Serves a subsystem to its end, which the client is told like a process's.
-async fn serve_subsystem(
-    serving: Served,
-    near: DuplexStream,
+/// Runs a process to its end, and the channel to its own.
+async fn run_process(
+    start: impl FnOnce() -> Result<Started, LaunchError> + Send + 'static,
     mut drain: Drain,
     input: Inbox,
-    writer: &ChannelWriteHalf<Msg>,
-    handle: &Handle,
-    around: &Surroundings,
+    client: Client<'_>,
 ) {
+    let mut starting = tokio::task::spawn_blocking(start);
+    let started = tokio::select! {
+        started = &mut starting => started,
+        why = drain.run() => {
+            drop((drain, input));
+            // What is being started ends like what runs.
+            return match starting.await {
+                Ok(Ok(Started { process, ends, .. })) => client.cut(process, ends, Some(why)).await,
+                _ if why == Drained::Stalled => close_first(client.writer, &client.around.pressure).await,
+                _ => {}
+            };
+        }
+    };
+    let started = match started {
+        Ok(started) => started.map_err(|error| error.to_string()),
+        Err(panicked) => Err(panicked.to_string()),
+    };
+    let Started { mut process, mut ends, recorder, greeting } = match started {
+        Ok(started) => started,
+        Err(why) => {
+            drop(input);
+            return client.refuse(&why, drain).await;
+        }
+    };
+    match relay(&process, &mut ends, recorder, greeting, &mut drain, input, client).await {
+        Ended::Finished(exit) => {
+            process.reap();
+            client.finish(exit, drain).await;
+        }
+        Ended::Cut(why) => {
+            drop(drain);
+            client.cut(process, ends, why).await;
+        }
+    }
+}
+
+/// Serves a subsystem to its end, which the client is told like a process's.
+async fn serve_subsystem(serving: Served, near: DuplexStream, mut drain: Drain, input: Inbox, client: Client<'_>) {
+    let around = client.around;
     let (output, stdin) = tokio::io::split(near);
     let (stdin, mut output) = (Input::Subsystem(stdin), Output::Subsystem(output));
     let feeding = async {
@@ -129,7 +133,7 @@ async fn serve_subsystem(
         std::future::pending::<()>().await;
     };
     let ending = async {
-        let sending = send_output(&mut output, writer, None, &around.pressure);
+        let sending = send_output(&mut output, client.writer, None, &around.pressure);
         tokio::join!(AssertUnwindSafe(serving).catch_unwind(), sending).0
     };
     let ended = tokio::select! {
@@ -149,12 +153,79 @@ async fn serve_subsystem(
             1
         }
         Err(Some(Drained::Closed)) => return,
-        Err(_) => {
-            drop(drain);
-            return close_first(writer, &around.pressure).await;
-        }
+        Err(_) => return client.close(drain).await,
     };
-    finish(writer, handle, Exit::Status(status), &mut drain, &around.pressure).await;
+    client.finish(Exit::Status(status), drain).await;
+}
+
+/// The client's end of a channel. Who waits for the library's loop, which takes what is said here, keeps the channel's queue emptied or drops
+/// it: the loop may be waiting for room in it.
+#[derive(Clone, Copy)]
+struct Client<'a> {
+    writer: &'a ChannelWriteHalf<Msg>,
+    handle: &'a Handle,
+    around: &'a Surroundings,
+}
+
+impl Client<'_> {
+    async fn close(self, drain: Drain) {
+        drop(drain);
+        close_first(self.writer, &self.around.pressure).await;
+    }
+
+    /// Ends a process and closes the channel, whose queue is gone.
+    async fn cut(self, process: Process, mut ends: Ends, why: Option<Drained>) {
+        if why == Some(Drained::Stalled) {
+            tracing::info!("an ssh channel was closed: its process took no input while others waited");
+        }
+        let closing = async {
+            if why != Some(Drained::Closed) {
+                close_first(self.writer, &self.around.pressure).await;
+            }
+            ends.discard().await;
+        };
+        tokio::select! {
+            () = process.hang_up(self.around.hangup_grace) => {}
+            () = closing => {}
+        }
+    }
+
+    /// Ends a channel in the order that clients rely on: all data is sent by now, then EOF, how the process ended, close.
+    async fn finish(self, exit: Exit, drain: Drain) {
+        // Each of these fails only when the connection is gone, and then nobody waits for it.
+        let words = async {
+            let _ = self.writer.eof().await;
+            match exit {
+                Exit::Status(status) => drop(self.writer.exit_status(status).await),
+                Exit::Signal(number) => send_exit_signal(self.handle, self.writer.id(), number).await,
+            }
+        };
+        self.part_with(words, drain).await;
+    }
+
+    /// Says why there is no process.
+    async fn refuse(self, why: &str, drain: Drain) {
+        tracing::warn!("an ssh session could not start: {why}");
+        let words = async {
+            let _ = self.writer.extended_data_bytes(STDERR, format!("alknet: {why}\r\n")).await;
+            let _ = self.writer.eof().await;
+            let _ = self.writer.exit_status(CANNOT_RUN).await;
+        };
+        self.part_with(words, drain).await;
+    }
+
+    async fn part_with(self, words: impl Future<Output = ()>, mut drain: Drain) {
+        let ended = tokio::select! {
+            () = words => None,
+            why = drain.run() => Some(why),
+            () = self.around.life.cancelled() => Some(Drained::Closed),
+        };
+        match ended {
+            Some(Drained::Closed) => {}
+            None if drain.has_ended() => part(self.writer, drain, &self.around.pressure).await,
+            _ => self.close(drain).await,
+        }
+    }
 }
 
 /// A process that runs, and what goes with it.
@@ -180,7 +251,6 @@ fn start_process(launch: Launch, permit: &Permit, signals: SignalTarget) -> Resu
     Ok(Started { process, ends, recorder, greeting })
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is another end of what is joined here")]
 async fn relay(
     process: &Process,
     ends: &mut Ends,
@@ -188,9 +258,9 @@ async fn relay(
     greeting: Option<Greeting>,
     drain: &mut Drain,
     input: Inbox,
-    writer: &ChannelWriteHalf<Msg>,
-    around: &Surroundings,
+    client: Client<'_>,
 ) -> Ended {
+    let Client { writer, around, .. } = client;
     let (stdin, stdout, stderr) = (ends.stdin.take(), &mut ends.stdout, ends.stderr.as_mut());
     let feeding = async {
         if let Some(stdin) = stdin {
@@ -232,33 +302,8 @@ async fn relay(
     }
 }
 
-/// Ends a channel in the order that clients rely on: all data is sent by now, then EOF, how the process ended, close.
-async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, exit: Exit, drain: &mut Drain, pressure: &Pressure) {
-    // Each of these fails only when the connection is gone, and then nobody waits for it.
-    let _ = writer.eof().await;
-    match exit {
-        Exit::Status(status) => {
-            let _ = writer.exit_status(status).await;
-        }
-        Exit::Signal(number) => send_exit_signal(handle, writer.id(), number).await,
-    }
-    if drain.has_ended() {
-        part(writer, drain, pressure).await;
-    } else {
-        close_first(writer, pressure).await;
-    }
-}
-
 async fn send_exit_signal(handle: &Handle, id: ChannelId, number: i32) {
     let _ = handle.exit_signal_request(id, signal_name(number), false, String::new(), String::new()).await;
-}
-
-async fn refuse(writer: &ChannelWriteHalf<Msg>, why: &str, pressure: &Pressure) {
-    tracing::warn!("an ssh session could not start: {why}");
-    let _ = writer.extended_data_bytes(STDERR, format!("alknet: {why}\r\n")).await;
-    let _ = writer.eof().await;
-    let _ = writer.exit_status(CANNOT_RUN).await;
-    close_first(writer, pressure).await;
 }
 
 /// The names of RFC 4254, 6.10, and OpenSSH's way of naming the others.

@@ -90,9 +90,10 @@ impl SshServer {
 impl SshServer {
     /// Shows new clients this certificate of the host key.
     pub fn set_host_certificate(&self, certificate: HostCertificate) {
-        let mut config = SshConfig::clone(&self.0.0.setup.load().config);
-        config.host_certificate = Some(certificate);
-        self.0.0.setup.store(Arc::new(Setup::new(config)));
+        // Whatever else is configured meanwhile stays.
+        self.0.0.setup.rcu(|setup| {
+            Setup::new(SshConfig { host_certificate: Some(certificate.clone()), ..SshConfig::clone(&setup.config) })
+        });
     }
 
     /// For fuzzing only.

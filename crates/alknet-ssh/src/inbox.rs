@@ -1,6 +1,6 @@
-//! What came for a channel and its process has not taken yet.
+//! What came for a channel and its consumer has not taken yet: a process, a subsystem, or the target of a forward.
 //!
-//! A channel's queue in the SSH library is emptied into here at once, whatever the process does; [`Pressure`] bounds how much comes. A
+//! A channel's queue in the SSH library is emptied into here at once, whatever the consumer does; [`Pressure`] bounds how much comes. A
 //! consumer that takes nothing for too long, while nothing is read because of it and others wait, loses its channel.
 
 use std::{
@@ -16,13 +16,24 @@ use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf};
 use tokio::{sync::mpsc, time::sleep};
 
-use crate::pressure::{Held, Pressure};
+use crate::{
+    limits::PIECE_OVERHEAD_BYTES,
+    pressure::{Held, Pressure},
+};
 
 /// A piece of input.
 pub(crate) struct Piece {
     pub(crate) data: Bytes,
     _held: Held,
     _backlog: Arc<()>,
+}
+
+impl Piece {
+    /// Counts a piece; an empty one is none.
+    fn new(data: Bytes, pressure: &Arc<Pressure>, backlog: &Arc<()>) -> Option<Self> {
+        let held = || pressure.hold(data.len() + PIECE_OVERHEAD_BYTES);
+        (!data.is_empty()).then(held).map(|held| Self { data, _held: held, _backlog: backlog.clone() })
+    }
 }
 
 /// How often the backlog's counter is held besides in pieces: by the drain, and by the watch over it.
@@ -105,10 +116,10 @@ impl Drain {
     }
 
     fn keep(&self, data: Bytes) {
-        if let Some(pieces) = &self.pieces {
-            let held = self.pressure.hold(data.len());
+        let Some(pieces) = &self.pieces else { return };
+        if let Some(piece) = Piece::new(data, &self.pressure, &self.backlog) {
             // A consumer that has gone wants nothing more.
-            let _ = pieces.send(Piece { data, _held: held, _backlog: self.backlog.clone() });
+            let _ = pieces.send(piece);
         }
     }
 }
@@ -123,5 +134,29 @@ pub(crate) async fn stalled(taken: &AtomicU64, backlog: &Arc<()>, pressure: &Pre
         if idle && pressure.is_full() && pressure.channels() > 1 {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        limits::{FULL_INPUT_BYTES, WINDOW_BYTES},
+        pressure::Intake,
+    };
+
+    /// SSH-31, SSH-32: what costs memory counts, however short it is.
+    #[test]
+    fn the_smallest_pieces_fill_a_connection_and_empty_ones_are_none() {
+        let (pressure, backlog) = (Arc::new(Pressure::default()), Arc::default());
+        let piece = |data: &'static [u8]| Piece::new(Bytes::from_static(data), &pressure, &backlog);
+        assert!(piece(b"").is_none());
+        let kept: Vec<_> = (0..FULL_INPUT_BYTES / PIECE_OVERHEAD_BYTES).map(|_| piece(b"x").unwrap()).collect();
+        assert!(pressure.is_full() && pressure.intake() != Intake::Free);
+        drop(kept);
+        assert_eq!((pressure.window(), pressure.intake()), (WINDOW_BYTES, Intake::Free));
+        // Typing is nothing.
+        let _typed: Vec<_> = (0..1000).map(|_| piece(b"x").unwrap()).collect();
+        assert_eq!(pressure.window(), WINDOW_BYTES);
     }
 }

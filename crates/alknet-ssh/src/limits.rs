@@ -41,8 +41,10 @@ pub const MAX_PACKET_BYTES: u32 = 64 * 1024;
 pub const CHANNEL_QUEUE_PACKETS: usize = 16;
 /// Packets from all channels that wait to be encrypted.
 pub const OUTGOING_QUEUE_PACKETS: usize = 64;
-/// Input of a connection that its processes have not taken yet, in bytes, above which its windows are made small: with the window that is
-/// granted by then it is not full yet. What arrives in a burst over a long path stays below.
+/// What a piece of input counts for besides its bytes: more than is kept with it, however short it is.
+pub const PIECE_OVERHEAD_BYTES: usize = 256;
+/// Input of a connection that nobody has taken yet (processes, subsystems, the targets of forwards), in bytes, above which its windows are
+/// made small: with the window that is granted by then it is not full yet. What arrives in a burst over a long path stays below.
 pub const CALM_INPUT_BYTES: usize = 6 * 1024 * 1024;
 /// The same, above which the connection is read slowly.
 pub const FULL_INPUT_BYTES: usize = 24 * 1024 * 1024;
@@ -55,7 +57,7 @@ pub const SLOWEST_READ_BYTES: usize = 512;
 /// Input above which nothing is read, in bytes. While output waits for the client reading is not slow before: the client's permission to
 /// send it may stand behind more input.
 pub const MAX_INPUT_BYTES: usize = 64 * 1024 * 1024;
-/// How long a channel whose process takes nothing may hold up the other channels of its connection.
+/// How long a channel whose input is not taken may hold up the other channels of its connection.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes read ahead of the SSH library on a connection without a channel, while it writes.

@@ -1,9 +1,10 @@
-//! How much input a connection's processes have not taken yet, and what follows from it.
+//! How much of a connection's input nobody has taken yet (processes, subsystems, the targets of forwards, at a client the program that has
+//! the channel), and what follows from it.
 //!
 //! The SSH library opens a channel's window again as soon as data *arrives*, and its loop stops for all channels when one channel's queue is
 //! full. So every queue is emptied at once, and the pressure is put on elsewhere: first the windows are made small, which the library lets
 //! us do for the connection as a whole; then the connection is read slowly, behind what is under way there may be a new channel, while its
-//! loop keeps sending; and at last not at all. A process that must get rid of output before it can take input is why reading goes on at full
+//! loop keeps sending; and at last not at all. A consumer that must get rid of output before it can take input is why reading goes on at full
 //! speed while output waits: the client's permission to send it may stand behind the very input that fills the buffer.
 
 use std::{
@@ -33,7 +34,7 @@ pub(crate) struct Pressure {
 }
 
 impl Pressure {
-    /// Counts input that is kept for a process, until the share is dropped.
+    /// Counts input that is kept until somebody takes it, by the bytes that it costs, until the share is dropped.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Held {
         self.held.fetch_add(bytes, SeqCst);
         Held { pressure: self.clone(), bytes }
@@ -148,7 +149,7 @@ impl Drop for Sending<'_> {
 /// What a channel is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChannelKind {
-    /// A process, or nothing yet; at a client whatever it opened itself.
+    /// A process, a subsystem, or nothing yet; at a client whatever it opened itself.
     Session,
     /// A forwarded connection; at a client only those that the node opened.
     Forward,

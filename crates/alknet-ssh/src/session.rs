@@ -182,10 +182,11 @@ impl ClientSession {
             // What the key's line has run speaks the subsystem's protocol, or not.
             return self.start(id, Right::Exec, Some(name.as_bytes().to_vec()), session);
         }
-        let Some(subsystem) = self.subsystems.get(name) else { return false };
+        let Some(subsystem) = self.subsystems.get(name).cloned() else { return false };
         let Some((caller, permit)) = self.login.authorize_subsystem(name, subsystem.scope()) else { return false };
         let (near, far) = duplex(SUBSYSTEM_BUFFER_BYTES);
-        let serving = subsystem.serve(caller, permit, far);
+        // In the channel's task from its first call on: should it panic, nothing else is harmed.
+        let serving = Box::pin(async move { subsystem.serve(caller, permit, far).await });
         channel.start.take().is_some_and(|start| start.send(Work::Subsystem { serving, near }).is_ok())
     }
 

@@ -5,5 +5,6 @@ pub mod identities;
 pub mod measure;
 pub mod memory;
 pub mod simulation;
+pub mod skipping;
 pub mod virtual_network;
 pub mod wan;

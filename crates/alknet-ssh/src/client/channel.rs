@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::callbacks::Shared;
 use crate::{
     inbox::stalled,
+    limits::PIECE_OVERHEAD_BYTES,
     pressure::{Held, OpenChannel, Pressure},
     relay::STDERR,
 };
@@ -25,6 +26,17 @@ use crate::{
 /// A piece of what came, counted until it is dropped.
 pub(super) struct Piece {
     pub(super) data: Bytes,
+    _share: Share,
+}
+
+/// What came and was not taken yet: each costs something, whatever it is.
+struct Queued {
+    arrived: Arrived,
+    _share: Share,
+}
+
+/// A part of what is held, and of the channel's backlog.
+struct Share {
     _held: Held,
     _backlog: Arc<()>,
 }
@@ -55,7 +67,7 @@ pub(super) struct Sending {
 
 /// What came.
 pub(super) struct Arriving {
-    queue: mpsc::UnboundedReceiver<Arrived>,
+    queue: mpsc::UnboundedReceiver<Queued>,
     taken: Arc<AtomicU64>,
 }
 
@@ -128,7 +140,7 @@ impl Arriving {
     pub(super) fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Arrived>> {
         let next = std::task::ready!(self.queue.poll_recv(cx));
         self.taken.fetch_add(1, Ordering::Relaxed);
-        std::task::Poll::Ready(next)
+        std::task::Poll::Ready(next.map(|queued| queued.arrived))
     }
 }
 
@@ -136,9 +148,9 @@ impl Arriving {
 struct Drain {
     queue: ChannelReadHalf,
     half: Arc<ChannelWriteHalf<Msg>>,
-    sender: mpsc::UnboundedSender<Arrived>,
+    sender: mpsc::UnboundedSender<Queued>,
     taken: Arc<AtomicU64>,
-    /// Cloned into every piece: how many there are of it says how many were not taken yet.
+    /// Cloned into every share: how many there are of it says how many were not taken yet.
     backlog: Arc<()>,
     pressure: Arc<Pressure>,
     _open: OpenChannel,
@@ -171,23 +183,32 @@ impl Drain {
     }
 
     fn hand_on(&self, message: ChannelMsg) {
+        let mut cost = PIECE_OVERHEAD_BYTES;
         let arrived = match message {
+            ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } if data.is_empty() => return,
             ChannelMsg::Data { data } => Arrived::Data(self.piece(data)),
             ChannelMsg::ExtendedData { data, ext: STDERR } => Arrived::Errors(self.piece(data)),
             ChannelMsg::Eof => Arrived::EndOfData,
             ChannelMsg::Success => Arrived::Answer(true),
             ChannelMsg::Failure => Arrived::Answer(false),
             ChannelMsg::ExitStatus { exit_status } => Arrived::Status(exit_status),
-            ChannelMsg::ExitSignal { signal_name, .. } => Arrived::Signal(name_of(&signal_name)),
+            ChannelMsg::ExitSignal { signal_name, .. } => {
+                let name = name_of(&signal_name);
+                cost += name.len();
+                Arrived::Signal(name)
+            }
             _ => return,
         };
         // An application that has gone wants nothing more.
-        let _ = self.sender.send(arrived);
+        let _ = self.sender.send(Queued { arrived, _share: self.share(cost) });
     }
 
     fn piece(&self, data: Bytes) -> Piece {
-        let held = self.pressure.hold(data.len());
-        Piece { data, _held: held, _backlog: self.backlog.clone() }
+        Piece { _share: self.share(data.len()), data }
+    }
+
+    fn share(&self, bytes: usize) -> Share {
+        Share { _held: self.pressure.hold(bytes), _backlog: self.backlog.clone() }
     }
 }
 

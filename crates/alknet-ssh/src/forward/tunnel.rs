@@ -95,7 +95,7 @@ pub(crate) async fn carry<S>(
         Ended::Through => {
             // Whatever still comes is not wanted any more.
             drop(outward);
-            part(&writer, &mut drain, &around.pressure).await;
+            part(&writer, drain, &around.pressure).await;
         }
         Ended::Channel(Drained::Closed) => {
             drop((drain, from));

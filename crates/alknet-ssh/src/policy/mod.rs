@@ -25,9 +25,7 @@ mod target;
 pub use direction::{Direction, InvalidDirection};
 pub use explain::{Explained, Explanation, ForwardTarget, InvalidForwardTarget};
 pub use forward_policy::ForwardPolicy;
-#[allow(unused_imports, reason = "forwarding takes them")]
 pub(crate) use granted::{ForwardListener, ForwardSocket, Granted, Hold};
-#[allow(unused_imports, reason = "forwarding takes them")]
 pub(crate) use refusal::{ForwardRefusal, Reason};
 pub(crate) use request::Asker;
 pub use rule::{ForwardRule, InvalidRule};

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,6 +11,7 @@ use std::{
 use alknet_core::{Maintenance, Permit, PermitError};
 use rustix::{
     fs::{FlockOperation, flock},
+    io::retry_on_intr,
     termios::Winsize,
 };
 use tokio::sync::watch;
@@ -182,8 +183,6 @@ pub(crate) fn begin(policy: &RecordingPolicy, head: &Head, sizes: watch::Receive
         tracing::warn!(%error, "old recordings were not thrown away");
     }
     let file = create(&policy.folder, &format!("{}-{}", head.timestamp, head.alknet.identity))?;
-    // Whoever throws recordings away tries to take this lock.
-    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     let line = head.line();
     file.write_all_at(line.as_bytes(), 0)?;
     (&file).seek(SeekFrom::End(0))?;
@@ -191,13 +190,21 @@ pub(crate) fn begin(policy: &RecordingPolicy, head: &Head, sizes: watch::Receive
     Ok(Recorder::start(file.into(), left, sizes))
 }
 
+/// Makes a file and takes its lock, which says that it is being written. Blocks.
 fn create(folder: &Path, name: &str) -> io::Result<File> {
     let numbered = (2..).map(|number| format!("{name}-{number}"));
     for id in std::iter::once(name.to_owned()).chain(numbered) {
         let path = folder.join(format!("{id}{SUFFIX}"));
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return made,
+            Err(error) => return Err(error),
+            Ok(file) => {
+                // Who looks whether it is being written holds the lock for a moment, and may throw away what was not locked yet.
+                retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+                if file.metadata()?.nlink() > 0 {
+                    return Ok(file);
+                }
+            }
         }
     }
     Err(io::Error::other("the numbers ran out"))
@@ -208,7 +215,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-/// Whether its writer still holds the file's lock.
+/// Whether its writer still holds the file's lock. If not, nobody takes it before `file` is closed.
 fn is_live(file: &File) -> bool {
     flock(file, FlockOperation::NonBlockingLockShared).is_err()
 }
@@ -252,10 +259,18 @@ fn prune(folder: &Path, limits: &RecordingLimits, now: SystemTime) -> io::Result
     for (written, bytes, path) in found {
         let old = now.duration_since(written).is_ok_and(|age| age > limits.age);
         let too_much = all > limits.all_bytes || number > MAX_RECORDINGS;
-        if (old || too_much) && !open(&path).is_ok_and(|file| is_live(&file)) {
-            fs::remove_file(path)?;
-            all -= bytes;
-            number -= 1;
+        if !(old || too_much) {
+            continue;
+        }
+        // Kept open, and so locked, until it is gone. Somebody else may throw it away, too.
+        let gone = match open(&path) {
+            Ok(file) if is_live(&file) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            _file => fs::remove_file(path),
+        };
+        match gone {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => (all, number) = (all - bytes, number - 1),
         }
     }
     Ok(())
@@ -309,6 +324,32 @@ mod tests {
         prune(dir.path(), &limits, SystemTime::now()).unwrap();
         assert!(!live.exists());
         prune(&dir.path().join("nowhere"), &limits, SystemTime::now()).unwrap();
+    }
+
+    /// SES-45, SES-47: whoever lists and throws away at that moment takes no new recording away, and keeps none from beginning.
+    #[test]
+    fn a_recording_begins_whoever_looks_at_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = RecordingLimits { each_bytes: 0, all_bytes: 0, age: Duration::ZERO };
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        prune(dir.path(), &limits, SystemTime::now() + Duration::from_secs(1)).unwrap();
+                    }
+                });
+            }
+            for _ in 0..300 {
+                let file = create(dir.path(), "1-a");
+                let there = file.as_ref().is_ok_and(|file| file.metadata().unwrap().nlink() > 0);
+                if !there {
+                    done.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
+                assert!(there, "{file:?}");
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     /// SES-46.

@@ -1,6 +1,6 @@
 //! Writing a recording while its session runs.
 
-use std::io;
+use std::{io, mem};
 
 use bytes::Bytes;
 use rustix::termios::Winsize;
@@ -25,7 +25,8 @@ impl Recorder {
     pub(crate) fn start(file: File, left: u64, sizes: watch::Receiver<Winsize>) -> Self {
         let (events, queue) = mpsc::channel(MAX_QUEUED_EVENTS);
         let (encoder, lines) = (Encoder::default(), String::new());
-        let writing = Writing { file, began: Instant::now(), left, encoder, lines, flush_at: Instant::now() };
+        let now = Instant::now();
+        let writing = Writing { file, began: now, left, ended: false, encoder, lines, flush_at: now };
         tokio::spawn(async move {
             if let Err(error) = writing.run(queue, sizes).await {
                 tracing::error!(%error, "the recording of an ssh session cannot be written: the session ends");
@@ -56,6 +57,8 @@ struct Writing {
     began: Instant,
     /// Bytes that the recording may still grow by.
     left: u64,
+    /// Whether the remark that it has ended there is written.
+    ended: bool,
     encoder: Encoder,
     /// What is not written yet.
     lines: String,
@@ -95,7 +98,7 @@ impl Writing {
 
     /// Writes whole lines, as far as there is room; then says once that there was no more.
     async fn write(&mut self) -> io::Result<()> {
-        let lines = std::mem::take(&mut self.lines);
+        let lines = mem::take(&mut self.lines);
         let fits = usize::try_from(self.left).map_or(lines.len(), |left| lines.len().min(left));
         let whole = if fits < lines.len() {
             lines.as_bytes()[..fits].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
@@ -104,7 +107,7 @@ impl Writing {
         };
         self.file.write_all(&lines.as_bytes()[..whole]).await?;
         self.left -= whole as u64;
-        if whole < lines.len() && self.left > 0 {
+        if whole < lines.len() && !mem::replace(&mut self.ended, true) {
             self.left = 0;
             tracing::warn!("the recording of an ssh session has reached its bound: it ends, the session goes on");
             let mut last = String::new();
@@ -112,5 +115,38 @@ impl Writing {
             self.file.write_all(last.as_bytes()).await?;
         }
         self.file.flush().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    /// SES-45: the remark is there wherever the bound fell: before the first line, inside one, or between two.
+    #[tokio::test]
+    async fn a_recording_that_reached_its_bound_says_so_once() {
+        const LINE: &str = "a line\n";
+        for left in [0, 1, LINE.len(), LINE.len() + 1] {
+            let (file, now) = (tempfile::tempfile().unwrap(), Instant::now());
+            let mut writing = Writing {
+                file: file.try_clone().unwrap().into(),
+                began: now,
+                left: left as u64,
+                ended: false,
+                encoder: Encoder::default(),
+                lines: String::new(),
+                flush_at: now,
+            };
+            for _ in 0..3 {
+                writing.lines.push_str(LINE);
+                writing.write().await.unwrap();
+            }
+            let mut text = vec![0; 1024];
+            let read = file.read_at(&mut text, 0).unwrap();
+            let text = String::from_utf8_lossy(&text[..read]);
+            assert_eq!((text.matches("bound").count(), text.matches(LINE).count()), (1, left / LINE.len()), "{left}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use alknet_core::{BoxFuture, KeyPurpose, KeySigner, NodeKey};
 use alknet_ssh::{Agent, AgentKey, AskPermission, limits};
-use alknet_testkit::identities::TestKeys;
+use alknet_testkit::{identities::TestKeys, skipping};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -372,8 +372,7 @@ fn connections_are_bounded_and_come_free_again() {
 /// AGENT-06: needs root, to be somebody else.
 #[test]
 fn another_users_process_gets_nothing() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can play another user");
+    if !skipping::is_root("play another user") {
         return;
     }
     let agent = Running::start();

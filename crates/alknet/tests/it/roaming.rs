@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alknet_testkit::wan::{Conditions, Wan, WanError};
+use alknet_testkit::{
+    skipping::is_root,
+    wan::{Conditions, Wan},
+};
 
 use crate::folder::Folder;
 
@@ -44,14 +47,10 @@ impl Echo {
 /// CLI-40, CLI-41.
 #[test]
 fn a_session_survives_another_address_and_an_outage_of_a_minute() {
-    let mut wan = match Wan::open(GOOD, 1) {
-        Ok(wan) => wan,
-        Err(WanError::NotRoot) => {
-            eprintln!("SKIPPED: only root can make networks");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    if !is_root("make networks") {
+        return;
+    }
+    let mut wan = Wan::open(GOOD, 1).unwrap();
     let (client, server) = (Folder::with_identity(), Folder::with_identity());
     let id = client.json(&["identity", "show"])["node_id"].as_str().unwrap().to_owned();
     server.run(&["peer", "add", "laptop", "--key", &id, "--role", "owner"]);

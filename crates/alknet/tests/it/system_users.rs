@@ -1,17 +1,14 @@
 //! Sessions as other users of the machine, as far as the configuration decides. Only root can map any; without it these tests skip.
 
+use alknet_testkit::skipping;
+
 use crate::folder::{Folder, ssh_key};
 
 /// A user that is not the node's own.
 const USER: &str = "nobody";
 
-#[expect(clippy::print_stderr, reason = "a test that was not run must not look as if it had been")]
 fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: only root can run processes as other users");
-    }
-    root
+    skipping::is_root("run processes as other users")
 }
 
 const DEV: &str = "[roles.dev]\nscopes = [\"ssh:exec\", \"node:read\"]\n";
