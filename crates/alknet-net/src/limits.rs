@@ -151,3 +151,5 @@ pub const MAX_LINES_AT_ONCE: u64 = 200;
 pub const LINES_PER_SECOND: u64 = 10;
 /// How long a changed score waits for others before it is written.
 pub const GATE_SAVE_DELAY: Duration = Duration::from_secs(1);
+/// The same at the most, after it could not be written several times.
+pub const MAX_GATE_SAVE_DELAY: Duration = Duration::from_secs(600);

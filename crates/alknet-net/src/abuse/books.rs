@@ -71,9 +71,20 @@ impl Books {
         self.of(source).is_penalised(source, now)
     }
 
-    /// What is judged mildly whatever it does. Ranges that were exempt before keep no score.
+    /// What is not judged, whatever it does. The scores that these ranges had until now are thrown away.
     pub(super) fn set_exempt(&mut self, exempt: Vec<AddressRange>) {
         self.exempt = exempt;
+        let scored = self.iter().map(|(source, ..)| source);
+        let freed: Vec<Source> = scored.filter(|source| self.keeps_no_score(source)).cloned().collect();
+        for source in freed {
+            self.of_mut(&source).remove(&source);
+            self.unsaved.insert(source);
+        }
+    }
+
+    /// Whether all addresses of a source are exempt.
+    fn keeps_no_score(&self, source: &Source) -> bool {
+        self.exempt.iter().any(|range| range.covers(source))
     }
 
     pub(super) fn is_exempt(&self, ip: std::net::IpAddr) -> bool {
@@ -97,11 +108,12 @@ impl Books {
             return;
         }
         let key = offender.key.clone().map(Source::Key);
-        if let Some(key) = &key {
-            self.count(key, offence, door, now);
-        }
+        let counted = key.as_ref().map(|key| self.count(key, offence, door, now));
         if offender.known {
-            return lines::known(&mut self.lines, key.as_ref(), offence, offender.addr, door, now);
+            let (change, threshold) = (counted.unwrap_or(Change::Counted), self.keys.threshold());
+            let told = Told { offence, addr: offender.addr, door, change, threshold, now };
+            let key = key.as_ref().and_then(|key| Some((key, self.keys.score_mut(key)?)));
+            return lines::known(&mut self.lines, key, &told);
         }
         let narrow = Source::of(offender.addr.ip());
         let change = self.count(&narrow, offence, door, now);
@@ -144,7 +156,7 @@ impl Books {
 
     /// Takes a score that outlived a restart.
     pub(super) fn restore(&mut self, source: Source, score: Score, now: u64) {
-        if score.is_blank(now) {
+        if score.is_blank(now) || self.keeps_no_score(&source) {
             self.unsaved.insert(source);
         } else {
             let given_up = self.of_mut(&source).insert(source, score, now);
@@ -254,7 +266,36 @@ mod tests {
         assert!(penalties(&books, "192.0.2.1").is_empty(), "from now on");
         fail(&mut books, &stranger("192.0.2.2:5"), 100);
         books.set_exempt(Vec::new());
-        assert!(penalties(&books, "192.0.2.2").is_empty());
+        assert!(penalties(&books, "192.0.2.1").is_empty() && penalties(&books, "192.0.2.2").is_empty());
+        assert_eq!(books.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_prefix_keeps_its_score_unless_all_of_it_is_exempt() {
+        // GATE-13
+        let mut books = Books::default();
+        for network in 1..5 {
+            fail(&mut books, &stranger(&format!("[2001:db8:1:{network}::1]:5")), 10);
+        }
+        books.take_unsaved();
+        let mut left = |ranges: &[&str]| {
+            books.set_exempt(ranges.iter().map(|range| range.parse().unwrap()).collect());
+            (books.iter().count(), books.take_unsaved().len())
+        };
+        assert_eq!(left(&["2001:db8:1:1::/65", "2001:db8:2::/48", "10.0.0.0/8"]), (5, 0));
+        assert_eq!(left(&["2001:db8:1:1::/64"]), (4, 1), "and it is gone from the journal");
+        assert_eq!(left(&["2001:db8:1::/48"]), (0, 4));
+    }
+
+    #[test]
+    fn what_is_exempt_has_no_score_from_before_the_start() {
+        // GATE-13 GATE-22
+        let (mut before, mut books) = (Books::default(), Books::default());
+        fail(&mut before, &stranger("192.0.2.1:5"), 10);
+        let (source, score, _) = before.iter().next().unwrap();
+        books.set_exempt(vec!["192.0.2.0/24".parse().unwrap()]);
+        books.restore(source.clone(), score.clone(), NOW);
+        assert_eq!((books.iter().count(), books.take_unsaved()), (0, vec![source.clone()]));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Inner {
     now: Box<Now>,
     pub(super) journal: OnceLock<Arc<dyn GateJournal>>,
     pub(super) changed: Notify,
+    /// Held while something is written: what was taken first is written first.
+    pub(super) saving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -62,12 +64,15 @@ impl AbuseGate {
             now: Box::new(now),
             journal: OnceLock::new(),
             changed: Notify::new(),
+            saving: tokio::sync::Mutex::default(),
         }))
     }
 
     /// What comes from these ranges has no score from now on.
     pub fn set_exempt(&self, exempt: Vec<AddressRange>) {
-        self.state().books.set_exempt(exempt);
+        let mut state = self.state();
+        state.books.set_exempt(exempt);
+        self.unlock(state);
     }
 
     pub(super) fn inner(&self) -> &Inner {

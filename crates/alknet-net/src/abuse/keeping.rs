@@ -6,7 +6,7 @@ use alknet_core::{GateJournal, GateJournalError};
 use tokio::time::sleep;
 
 use super::{gate::AbuseGate, score::Score, source::Source};
-use crate::limits::GATE_SAVE_DELAY;
+use crate::limits::{GATE_SAVE_DELAY, MAX_GATE_SAVE_DELAY};
 
 impl AbuseGate {
     /// Takes over what a journal remembers, and remembers there from now on. Another journal than the first is not taken.
@@ -34,6 +34,7 @@ impl AbuseGate {
     /// When it cannot be written; it is tried again the next time.
     pub async fn save(&self) -> Result<(), GateJournalError> {
         let Some(journal) = self.inner().journal.get() else { return Ok(()) };
+        let _in_order = self.inner().saving.lock().await;
         let now = self.now();
         let (mut kept, mut forgotten, mut tried) = (Vec::new(), Vec::new(), Vec::new());
         {
@@ -53,15 +54,19 @@ impl AbuseGate {
         journal.save(kept, forgotten).await.inspect_err(|_| self.state().books.save_again(tried))
     }
 
-    /// Writes whatever changes, a little later, for as long as it runs.
+    /// Writes whatever changes, a little later, for as long as it runs; where that fails, again and again and ever more seldom.
     pub async fn keep_saving(self) {
+        let mut delay = GATE_SAVE_DELAY;
         loop {
             self.inner().changed.notified().await;
-            sleep(GATE_SAVE_DELAY).await;
-            if let Err(error) = self.save().await {
-                tracing::warn!(%error, "penalties may be forgotten by the next start");
-                self.inner().changed.notify_one();
-            }
+            sleep(delay).await;
+            let Err(error) = self.save().await else {
+                delay = GATE_SAVE_DELAY;
+                continue;
+            };
+            tracing::warn!(%error, "penalties may be forgotten by the next start");
+            delay = (delay * 2).min(MAX_GATE_SAVE_DELAY);
+            self.inner().changed.notify_one();
         }
     }
 

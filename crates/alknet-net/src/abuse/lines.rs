@@ -58,7 +58,7 @@ fn is_due(score: &mut Score, offence: Offence, change: Change, now: u64) -> bool
     true
 }
 
-/// An offence that was counted against an address, and what came of it.
+/// An offence that was counted, and what came of it.
 pub(super) struct Told<'a> {
     pub(super) offence: Offence,
     pub(super) addr: SocketAddr,
@@ -73,11 +73,18 @@ pub(super) fn offence(budget: &mut Budget, score: &mut Score, told: &Told<'_>) {
     if !is_due(score, told.offence, told.change, told.now) {
         return;
     }
-    let Some(left_out) = budget.take(told.now) else { return };
+    if allowed(budget, told.now) {
+        tracing::warn!(target: TARGET, "{}", told.line(score));
+    }
+}
+
+/// Takes a line, and tells of those that were left out before it.
+fn allowed(budget: &mut Budget, now: u64) -> bool {
+    let Some(left_out) = budget.take(now) else { return false };
     if left_out > 0 {
         tracing::warn!(target: TARGET, "{left_out} lines about offences were left out");
     }
-    tracing::warn!(target: TARGET, "{}", told.line(score));
+    true
 }
 
 impl Told<'_> {
@@ -105,16 +112,14 @@ pub(super) fn penalty(source: &impl std::fmt::Display, score: &Score, now: u64) 
     tracing::warn!(target: TARGET, "penalty for {source}: {left} s, level {}", score.level(now));
 }
 
-/// An offence of somebody known: it counts against the key and not against the address.
-pub(super) fn known(
-    budget: &mut Budget,
-    key: Option<&Source>,
-    offence: Offence,
-    addr: SocketAddr,
-    door: &str,
-    now: u64,
-) {
-    if budget.take(now).is_none() {
+/// Writes the line of an offence of somebody known, if one is due: it counts against the key, if one was shown, and not against the address.
+pub(super) fn known(budget: &mut Budget, key: Option<(&Source, &mut Score)>, told: &Told<'_>) {
+    let Told { offence, addr, door, now, .. } = told;
+    let (key, due) = match key {
+        Some((key, score)) => (Some(key), is_due(score, *offence, told.change, *now)),
+        None => (None, true),
+    };
+    if !due || !allowed(budget, *now) {
         return;
     }
     match key {
@@ -130,10 +135,54 @@ pub(super) fn forgiven(source: &impl std::fmt::Display, by: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use alknet_core::Fingerprint;
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+    };
+
     use super::*;
     use crate::limits::PENALTY_POINTS;
 
     const NOW: u64 = 1_800_000_000_000;
+
+    /// Keeps what is written at the gate's target.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<String>>>);
+
+    impl Subscriber for Log {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == TARGET
+        }
+        fn event(&self, event: &Event<'_>) {
+            struct Message(String);
+            impl Visit for Message {
+                fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
+                    self.0 = format!("{value:?}");
+                }
+            }
+            let mut message = Message(String::new());
+            event.record(&mut message);
+            self.0.lock().unwrap().push(message.0);
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    /// What is written while `act` runs.
+    fn written(act: impl FnOnce()) -> Vec<String> {
+        let log = Log::default();
+        tracing::subscriber::with_default(log.clone(), act);
+        log.0.lock().unwrap().clone()
+    }
 
     fn told(offence: Offence, change: Change, now: u64) -> Told<'static> {
         let addr = "[2001:db8::7]:50222".parse().unwrap();
@@ -180,5 +229,43 @@ mod tests {
         assert_eq!(budget.take(NOW + 1000), Some(10_000 - MAX_LINES_AT_ONCE));
         let more = (1..100_000).filter(|n| budget.take(NOW + 1000 + n / 10).is_some()).count() as u64;
         assert!(more <= LINES_PER_SECOND * 11, "{more}");
+    }
+
+    #[test]
+    fn the_next_line_tells_how_many_were_left_out_before_it_whosever_it_is() {
+        // GATE-31
+        let (mut budget, mut score) = (Budget::default(), Score::default());
+        let address = |now| told(Offence::BadFrame, Change::Counted, now);
+        let lines = written(|| {
+            (0..MAX_LINES_AT_ONCE + 7).for_each(|_| offence(&mut budget, &mut score, &address(NOW)));
+            known(&mut budget, None, &address(NOW + 1000));
+            (0..LINES_PER_SECOND + 2).for_each(|_| known(&mut budget, None, &address(NOW + 1000)));
+            offence(&mut budget, &mut score, &address(NOW + 2000));
+        });
+        let known = "bad frame by somebody known at [2001:db8::7]:50222 on ssh";
+        let (first, rest) = lines.split_at(MAX_LINES_AT_ONCE as usize);
+        assert!(first.iter().all(|line| line.starts_with("bad frame from ")), "{first:?}");
+        assert_eq!(rest[..2], ["7 lines about offences were left out", known]);
+        let after = &rest[LINES_PER_SECOND as usize + 1..];
+        assert_eq!((after[0].as_str(), after.len()), ("3 lines about offences were left out", 2), "{after:?}");
+    }
+
+    #[test]
+    fn a_penalised_key_has_few_lines_and_its_neighbours_keep_theirs() {
+        // GATE-31
+        let (mut budget, mut score) = (Budget::default(), Score::default());
+        let key = Source::Key(Fingerprint::of_sha256(&[7; 32]));
+        let mut lines = |change, at| {
+            written(|| {
+                (0..1000).for_each(|_| {
+                    known(&mut budget, Some((&key, &mut score)), &told(Offence::BadFrame, change, NOW + at));
+                });
+            })
+        };
+        let line = [format!("bad frame by the known key {key} at [2001:db8::7]:50222 on ssh")];
+        assert_eq!(lines(Change::Prolonged, 0), line);
+        assert!(lines(Change::Prolonged, 9_999).is_empty());
+        assert_eq!(lines(Change::Prolonged, 10_000), line);
+        assert_eq!(lines(Change::Counted, 10_000).len() as u64, MAX_LINES_AT_ONCE - 1);
     }
 }

@@ -155,6 +155,17 @@ impl AddressRange {
         }
     }
 
+    /// Whether all addresses of a source are in it.
+    pub(crate) fn covers(&self, source: &Source) -> bool {
+        let (start, bits): (IpAddr, _) = match source {
+            Source::V4(ip) => ((*ip).into(), 32),
+            Source::V6(bytes) => (prefix(bytes).into(), 64),
+            Source::V6Wide(bytes) => (prefix(bytes).into(), 48),
+            Source::Key(_) => return false,
+        };
+        self.bits <= bits && self.contains(start)
+    }
+
     fn masked(self) -> Self {
         let start = match self.start {
             IpAddr::V4(ip) => {

@@ -15,7 +15,7 @@ use alknet_core::{
 };
 
 use super::*;
-use crate::limits::{MAX_HALF_OPEN_PER_SOURCE, PENALISED_LOGIN_TIMEOUT};
+use crate::limits::{MAX_GATE_SAVE_DELAY, MAX_HALF_OPEN_PER_SOURCE, PENALISED_LOGIN_TIMEOUT};
 
 const NOW: u64 = 1_800_000_000_000;
 
@@ -293,11 +293,14 @@ fn the_gate_answers_and_forgives_under_a_permit() {
     assert_eq!(world.gate.list(&read).unwrap(), []);
 }
 
-/// A journal in memory that can be out of order.
+/// A journal in memory that can be out of order, or slow.
 #[derive(Default)]
 struct Kept {
     records: Mutex<Vec<GateRecord>>,
     broken: AtomicBool,
+    attempts: AtomicU64,
+    /// What the first attempt waits for, if it waits.
+    first_waits_for: Option<tokio::sync::Notify>,
 }
 
 impl GateJournal for Kept {
@@ -306,6 +309,10 @@ impl GateJournal for Kept {
     }
     fn save(&self, kept: Vec<GateRecord>, forgotten: Vec<String>) -> BoxFuture<'_, Result<(), GateJournalError>> {
         Box::pin(async move {
+            let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+            if let (0, Some(go_on)) = (attempt, &self.first_waits_for) {
+                go_on.notified().await;
+            }
             if self.broken.load(Ordering::Relaxed) {
                 return Err(GateJournalError(Arc::new(std::io::Error::other("out of order"))));
             }
@@ -352,6 +359,39 @@ async fn what_changes_is_written_soon_and_what_time_took_back_is_deleted() {
     world.gate.tidy();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(*journal.records.lock().unwrap(), []);
+    saver.abort();
+}
+
+#[tokio::test]
+async fn what_changed_later_is_written_later() {
+    // GATE-22
+    let journal = Arc::new(Kept { first_waits_for: Some(tokio::sync::Notify::new()), ..Kept::default() });
+    let world = world();
+    world.gate.remember_in(journal.clone()).await.unwrap();
+    world.penalise("192.0.2.1:5");
+    let pardon = async {
+        world.gate.forgive(&permit("gate:write"), None).unwrap();
+        world.gate.save().await
+    };
+    let go_on = async { journal.first_waits_for.as_ref().unwrap().notify_one() };
+    let (penalty, pardon, ()) = tokio::join!(world.gate.save(), pardon, go_on);
+    penalty.and(pardon).unwrap();
+    assert_eq!(*journal.records.lock().unwrap(), [], "a slow write must not bring back what was forgiven meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_not_tried_every_second_and_told_as_often() {
+    // GATE-22
+    let (journal, world) = (Arc::new(Kept { broken: true.into(), ..Kept::default() }), world());
+    world.gate.remember_in(journal.clone()).await.unwrap();
+    let saver = tokio::spawn(world.gate.clone().keep_saving());
+    world.penalise("192.0.2.1:5");
+    tokio::time::sleep(Duration::from_secs(6 * 3600)).await;
+    let attempts = journal.attempts.load(Ordering::Relaxed);
+    assert!((30..60).contains(&attempts), "{attempts} in six hours");
+    journal.broken.store(false, Ordering::Relaxed);
+    tokio::time::sleep(MAX_GATE_SAVE_DELAY).await;
+    assert_eq!(journal.records.lock().unwrap().len(), 1);
     saver.abort();
 }
 
