@@ -53,6 +53,17 @@ def says(done, status, *texts):
     return True
 
 
+def owner_gets_in(ssh, within=2):
+    """The owner logs in and runs a command, within so many seconds."""
+    begin = time.monotonic()
+    done = subprocess.run([*ssh, "echo in"], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    took = time.monotonic() - begin
+    says(done, 0, "in")
+    if took > within:
+        raise AssertionError(f"the owner needed {took:.1f} s")
+    return True
+
+
 def wait_until(condition, seconds, what):
     """Polls a condition until it holds; returns its value."""
     end = time.monotonic() + seconds

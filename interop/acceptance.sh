@@ -65,6 +65,9 @@ check "ssh node over the proxy: the exit status" ends 7 installed_ssh node 'exit
 sed -i 's/ssh-ed25519 .*/ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHY5CmlD8utHLps54nQvHXvGwMuxZl7L+RAWrX\/awtOI/' "$DATA/known_hosts"
 check "ssh node: another host key is refused" ends 255 installed_ssh node true
 alknet ssh-config --install 2>/dev/null
+sed -i '/^alknet-/d' "$DATA/known_hosts"
+check "ssh node: by the authority that certifies its host key, alone" prints hi installed_ssh node 'echo hi'
+alknet ssh-config --install 2>/dev/null
 
 # The web.
 URL=https://127.0.0.1:$PORT

@@ -10,11 +10,11 @@ line for each check and a total; exits 1 when one fails.
 import os
 import random
 import struct
-import subprocess
 import sys
 import time
+from pathlib import Path
 
-from _node import Node, Report, World, equal, says, wait_until
+from _node import Node, Report, World, equal, owner_gets_in, wait_until
 from _ssh_wire import *
 
 SEED = 20261122
@@ -50,6 +50,14 @@ USERS_MESSAGES = {
 }
 
 
+# Requests that a node refuses whoever asks, before and after login: what is sent before them must not have changed that.
+REFUSED_TO_STRANGERS = STRANGERS_MESSAGES["USERAUTH none"]
+REFUSED_TO_USERS = bytes([GLOBAL_REQUEST]) + text("no-such-request@example.org") + b"\1"
+REFUSALS = (UNIMPLEMENTED, USERAUTH_FAILURE, REQUEST_FAILURE, CHANNEL_OPEN_FAILURE, CHANNEL_FAILURE)
+# What a node says without being asked for it.
+ASIDES = (IGNORE, DEBUG, EXT_INFO, KEXINIT, USERAUTH_BANNER, GLOBAL_REQUEST, CHANNEL_WINDOW_ADJUST)
+
+
 class Siege:
     """A node, its owner's key, and what each attack has to leave behind."""
 
@@ -61,8 +69,7 @@ class Siege:
         self.owner_gets_in()
 
     def owner_gets_in(self):
-        done = subprocess.run([*self.ssh, "echo in"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
-        return says(done, 0, "in")
+        return owner_gets_in(self.ssh, within=20)
 
     def wire(self):
         return Wire(self.node.port)
@@ -97,12 +104,40 @@ def ended_by(wire, *packets):
     must_end(wire)
 
 
+def refused(wire, payload, ask, or_answered=False):
+    """The payload ends the connection, or is refused or passed over, and does nothing else: the request behind it is refused as ever."""
+    try:
+        wire.send(payload)
+        wire.send(ask)
+        while (answer := wire.receive()[0]) not in REFUSALS:
+            if answer == DISCONNECT:
+                return
+            if answer not in ASIDES and not or_answered:
+                raise AssertionError(f"{payload.hex()} was answered with message {answer}")
+        wire.stream.shutdown(1)
+    except (Ended, BrokenPipeError, ConnectionError):
+        return
+    must_end(wire)
+
+
 def lying(message):
-    """Each field of four bytes in the message that could be a length, as a lie."""
+    """Each field of four bytes in the message that could be a length, as a lie, and whether it is the length of a text that ends behind
+    the message. The others may be true of something else."""
     for at in range(1, len(message) - 3):
-        if struct.unpack_from(">I", message, at)[0] <= 64:
+        length = struct.unpack_from(">I", message, at)[0]
+        if length <= 64:
+            content = message[at + 4:at + 4 + length]
+            is_text = len(content) == length > 1 and all(32 < byte < 127 for byte in content)
             for lie in LIES:
-                yield message[:at] + u32(lie) + message[at + 4:]
+                yield message[:at] + u32(lie) + message[at + 4:], is_text and lie > len(message)
+
+
+def lies(siege, payloads, reach, ask):
+    for payload in payloads:
+        for lie, too_long in lying(payload):
+            with siege.wire() as wire:
+                reach(wire)
+                refused(wire, lie, ask, or_answered=not too_long)
 
 
 # Before the keys are there.
@@ -124,18 +159,25 @@ def injected_before_new_keys(siege):
 
 
 def out_of_order(siege):
+    """Whoever goes on after it as if nothing had been said finds the connection ended."""
+    states = ((lambda wire: wire.hello(), lambda wire: wire.offer().exchange()),
+              (lambda wire: wire.hello().offer(), lambda wire: wire.exchange()),
+              (lambda wire: wire.hello().offer().exchange(), lambda wire: wire.new_keys().service()))
     openings = [bytes([NEWKEYS]), bytes([KEX_REPLY]) + text(b"x"), *STRANGERS_MESSAGES.values(), *USERS_MESSAGES.values()]
     for payload in openings:
         if payload[0] in (DISCONNECT, IGNORE, DEBUG, UNIMPLEMENTED, KEXINIT):
             continue
-        for state in (lambda wire: wire.hello(), lambda wire: wire.hello().offer(), lambda wire: wire.hello().offer().exchange()):
+        for state, go_on in states:
             with siege.wire() as wire:
                 state(wire)
                 if payload[0] == NEWKEYS and hasattr(wire, "next_seal") or payload[0] == KEX_INIT and hasattr(wire, "i_s"):
                     continue
-                wire.send(payload)
-                wire.stream.shutdown(1)
-                must_end(wire)
+                try:
+                    wire.send(payload)
+                    go_on(wire)
+                except Ended:
+                    continue
+                raise AssertionError(f"{payload.hex()} changed nothing")
 
 
 def weak_shares(siege):
@@ -176,16 +218,7 @@ def wrong_packets(siege):
 def lies_before_login(siege):
     base = [payload for name, payload in STRANGERS_MESSAGES.items() if name not in ("DISCONNECT",)]
     base.append(key_request("me", siege.key, False))
-    for payload in base:
-        for lie in lying(payload):
-            with siege.wire() as wire:
-                wire.secure().service()
-                try:
-                    wire.send(lie)
-                    wire.stream.shutdown(1)
-                except (Ended, OSError):
-                    continue
-                must_end(wire)
+    lies(siege, base, lambda wire: wire.secure().service(), REFUSED_TO_STRANGERS)
 
 
 def offered_but_not_proven(siege):
@@ -195,14 +228,7 @@ def offered_but_not_proven(siege):
             wire.secure().service()
             wire.send(key_request("me", siege.key, False))
             wire.expect(USERAUTH_PK_OK)
-            wire.send(then)
-            wire.stream.settimeout(0.5)
-            try:
-                answer = wire.receive()
-            except (Ended, TimeoutError):
-                continue
-            if answer[0] not in (DISCONNECT, UNIMPLEMENTED, USERAUTH_FAILURE):
-                raise AssertionError(f"message {answer[0]} to a stranger")
+            refused(wire, then, REFUSED_TO_STRANGERS)
 
 
 def proven_by_others(siege):
@@ -267,17 +293,7 @@ def flood_before_login(siege):
 # After the login.
 
 def lies_after_login(siege):
-    for payload in USERS_MESSAGES.values():
-        for lie in lying(payload):
-            with siege.wire() as wire:
-                wire.log_in(siege.key)
-                wire.open_session()
-                try:
-                    wire.send(lie)
-                    wire.stream.shutdown(1)
-                except (Ended, OSError):
-                    continue
-                must_end(wire)
+    lies(siege, USERS_MESSAGES.values(), lambda wire: wire.log_in(siege.key).open_session(), REFUSED_TO_USERS)
 
 
 def from_the_wrong_side(siege):
@@ -289,12 +305,7 @@ def from_the_wrong_side(siege):
     for payload in payloads:
         with siege.wire() as wire:
             wire.log_in(siege.key)
-            try:
-                wire.send(payload)
-                wire.stream.shutdown(1)
-            except (Ended, OSError):
-                continue
-            must_end(wire)
+            refused(wire, payload, REFUSED_TO_USERS)
 
 
 def unknown_channels(siege):
@@ -312,7 +323,7 @@ def unknown_channels(siege):
 
 def after_close(siege):
     """FWD-22: data, requests and another close on a channel that is closed; the connection goes on."""
-    before = set(children(siege.node.pid))
+    before = children(siege.node.pid)
     with siege.wire() as wire:
         wire.log_in(siege.key)
         channel = wire.open_session()
@@ -322,7 +333,7 @@ def after_close(siege):
             wire.send(bytes([CHANNEL_DATA]) + u32(channel) + text(bytes(1000)))
         wire.send(bytes([CHANNEL_REQUEST]) + u32(channel) + text("exec") + b"\1" + text("exec sleep 1000"))
         wire.send(bytes([CHANNEL_CLOSE]) + u32(channel))
-        wait_until(lambda: not set(children(siege.node.pid)) - before, 10, "nothing was started on a closed channel")
+        wait_until(lambda: not children(siege.node.pid) - before, 10, "nothing was started on a closed channel")
         again = wire.open_after(channel)
         equal(wire.execute(again, "true"), True)
 
@@ -417,10 +428,9 @@ def request_flood(siege):
     with siege.wire() as wire:
         wire.log_in(siege.key)
         wire.stream.settimeout(3)
-        unknown = bytes([GLOBAL_REQUEST]) + text("no-such-request@example.org") + b"\1"
         try:
             for _ in range(100_000):
-                wire.send(unknown)
+                wire.send(REFUSED_TO_USERS)
         except (Ended, TimeoutError):
             pass
 
@@ -438,16 +448,26 @@ def rekey_flood(siege):
 
 def vanish(siege):
     """Gone without a word, in the middle of everything."""
-    before = set(children(siege.node.pid))
+    before = children(siege.node.pid)
     for command in ("exec yes", "exec cat", "exec sleep 1000", "trap '' HUP; exec sleep 1000"):
         with siege.wire() as wire:
             wire.log_in(siege.key)
-            wire.execute(wire.open_session(), command)
-    wait_until(lambda: not set(children(siege.node.pid)) - before, 10, "the processes of vanished clients end")
+            others = children(siege.node.pid)
+            equal(wire.execute(wire.open_session(), command), True)
+            wait_until(lambda: children(siege.node.pid) - others, 5, "the process is there")
+    wait_until(lambda: not children(siege.node.pid) - before, 10, "the processes of vanished clients end")
 
 
 def children(pid):
-    return open(f"/proc/{pid}/task/{pid}/children").read().split() if os.path.exists(f"/proc/{pid}/task/{pid}/children") else []
+    """The processes whose parent this one is, whichever of its threads began them."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.add(entry.name)
+        except OSError:
+            continue
+    return found
 
 
 ATTACKS = (
