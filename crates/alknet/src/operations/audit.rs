@@ -24,15 +24,11 @@ pub struct QueryAudit {
     #[serde(default)]
     pub denied: bool,
     /// At most so many rows.
-    #[serde(default = "default_limit")]
+    #[serde(default = "super::default_limit")]
     pub limit: u32,
     /// Only rows older than the one with this id: the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_id: Option<u64>,
-}
-
-const fn default_limit() -> u32 {
-    100
 }
 
 /// One row.

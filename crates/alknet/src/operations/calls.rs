@@ -35,13 +35,9 @@ pub struct ListCalls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<CallNumber>,
     /// At most so many.
-    #[serde(default = "default_limit")]
+    #[serde(default = "super::default_limit")]
     #[schemars(range(min = 1, max = MAX_LISTED))]
     pub limit: u32,
-}
-
-const fn default_limit() -> u32 {
-    100
 }
 
 /// Output of `calls/list`.
@@ -232,7 +228,7 @@ fn keeping(registry: &mut RegistryBuilder, foundation: &Foundation, calls: CallG
                 let kept = store.kept_calls();
                 async move {
                     let Some(id) = input.id else {
-                        let found = kept.list(&context.permit, default_limit() as usize, input.before).await;
+                        let found = kept.list(&context.permit, super::default_limit() as usize, input.before).await;
                         let found = found.map_err(|error| refusal(&error))?;
                         return Ok(KeptCalls { kept: found.into_iter().map(|row| view(row, None)).collect() });
                     };

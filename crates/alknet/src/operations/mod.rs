@@ -103,6 +103,11 @@ fn resolver(foundation: &Foundation) -> Option<CredentialResolver> {
     Some(CredentialResolver::new(identity, foundation.store.clone(), foundation.clock.clone()))
 }
 
+/// How much an answer lists when it was not said.
+const fn default_limit() -> u32 {
+    100
+}
+
 /// The rule of an operation that needs one scope.
 fn scoped(scope: &str) -> AccessRule {
     AccessRule::scoped([scope.parse().expect("because the scopes of this folder are written as service:action")])

@@ -81,13 +81,9 @@ pub struct ListRecordings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// At most so many.
-    #[serde(default = "default_limit")]
+    #[serde(default = "super::default_limit")]
     #[schemars(range(min = 1, max = MAX_LISTED))]
     pub limit: u32,
-}
-
-const fn default_limit() -> u32 {
-    100
 }
 
 /// Output of `ssh/recordings`.
@@ -154,8 +150,9 @@ fn recordings(registry: &mut RegistryBuilder, recordings: Recordings) -> Result<
             .handler(move |context, input: ListRecordings| {
                 let archive = archive.clone();
                 async move {
-                    let limit = input.limit.min(MAX_LISTED) as usize;
-                    let found = block(move || archive.list(&context.permit, input.before.as_deref(), limit)).await?;
+                    let ListRecordings { before, limit } = input;
+                    let list = move || archive.list(&context.permit, before.as_deref(), limit as usize);
+                    let found = block(list).await?;
                     Ok(SshRecordings { recordings: found.into_iter().map(recording).collect() })
                 }
             }),
