@@ -58,10 +58,11 @@ impl HostCertificate {
     }
 }
 
-/// The line for `known_hosts` with which a client trusts this authority for every host: `@cert-authority * ssh-ed25519 AAAA…`.
-pub fn known_hosts_line(authority: NodeKey) -> String {
+/// The line for `known_hosts` with which a client trusts this authority for hosts that match a pattern, `*` for all of them:
+/// `@cert-authority * ssh-ed25519 AAAA…`.
+pub fn known_hosts_line(hosts: &str, authority: NodeKey) -> String {
     let key = PublicKey::from(Ed25519PublicKey(*authority.as_bytes()));
-    format!("@cert-authority * {}", key.to_openssh().expect("because an Ed25519 key always has a text form"))
+    format!("@cert-authority {hosts} {}", key.to_openssh().expect("because an Ed25519 key always has a text form"))
 }
 
 /// The vault's key for certificates, as the library wants to sign with it.
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!((certificate.valid_after(), certificate.valid_before()), (1_799_996_400, 1_802_592_000));
         certificate.verify_signature().unwrap();
         let authority = PublicKey::from(certificate.signature_key().clone()).to_openssh().unwrap();
-        let line = known_hosts_line(keys.public_key(KeyPurpose::SshAuthority));
+        let line = known_hosts_line("*", keys.public_key(KeyPurpose::SshAuthority));
         assert_eq!(line, format!("@cert-authority * {authority}"));
         assert_ne!(keys.public_key(KeyPurpose::SshAuthority), keys.public_key(KeyPurpose::Node));
     }

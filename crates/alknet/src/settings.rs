@@ -19,6 +19,7 @@ use crate::{
     data_folder::DataFolder,
     failure::Failure,
     identity::NodeIdentity,
+    ssh_config::host_key_alias,
 };
 
 /// What may be forwarded.
@@ -51,13 +52,14 @@ pub fn ssh(
     Ok(ssh)
 }
 
-/// The names and addresses under which SSH clients reach this node.
+/// The names and addresses under which SSH clients reach this node, and under which `alknet ssh-config` has them remember it.
 pub fn host_names(config: &Config, identity: &NodeIdentity) -> Vec<String> {
     let bound = config.node.listen.resolve().map(|addr| own_addresses(config, addr)).unwrap_or_default();
     let addresses = bound.iter().map(|address| address.host().to_owned());
     let mut names = certificate_names(config);
-    let more: Vec<_> =
-        addresses.chain([identity.node_key().to_string()]).filter(|name| !names.contains(name)).collect();
+    let key = identity.node_key();
+    let ids = [key.to_string(), host_key_alias(key)];
+    let more: Vec<_> = addresses.chain(ids).filter(|name| !names.contains(name)).collect();
     names.extend(more);
     names
 }

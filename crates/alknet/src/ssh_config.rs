@@ -1,10 +1,12 @@
 //! The stanza for stock SSH clients, and its place in `~/.ssh/config`. Pure: text in, text out.
 //!
-//! Each node becomes a `Host` whose connection is a pipe through `alknet connect`, pinned to the host key that its node key vouches for.
+//! Each node becomes a `Host` whose connection is a pipe through `alknet connect`, pinned to the host key that its node key vouches for, or to the authority that
+//! certifies its host keys.
 
 use std::path::{Path, PathBuf};
 
 use alknet_core::NodeKey;
+use alknet_ssh::known_hosts_line;
 
 /// The line above the managed block.
 const BEGIN: &str = "# >>> alknet >>>";
@@ -24,6 +26,8 @@ pub struct NodeStanza {
     pub key: NodeKey,
     /// Its SSH host key, `ssh-ed25519 AAAA…`, when it is known.
     pub host_key_line: Option<String>,
+    /// The key that signs certificates of its SSH host key, when it is known.
+    pub host_authority: Option<NodeKey>,
 }
 
 /// What all stanzas share.
@@ -67,7 +71,7 @@ impl FirstCipher {
 pub struct Rendered {
     /// The stanzas, without the markers.
     pub block: String,
-    /// Lines for the `known_hosts` file, one for each known host key.
+    /// Lines for the `known_hosts` file, one for each known host key and each known authority over one.
     pub known_hosts: String,
 }
 
@@ -108,6 +112,11 @@ pub enum InstallError {
     },
 }
 
+/// Under which name clients remember a node's host key, and find it in its certificate.
+pub fn host_key_alias(node: NodeKey) -> String {
+    format!("alknet-{node}")
+}
+
 /// Renders the stanzas of these nodes, in their order.
 ///
 /// # Errors
@@ -120,8 +129,9 @@ pub fn render(client: &Client, nodes: &[NodeStanza]) -> Result<Rendered, RenderE
     let data = data.unwrap_or_default();
     for node in nodes {
         check_name(&node.name)?;
-        let (name, alias) = (&node.name, format!("alknet-{}", node.key));
-        let checking = if node.host_key_line.is_some() { "yes" } else { "accept-new" };
+        let (name, alias) = (&node.name, host_key_alias(node.key));
+        let known = node.host_key_line.is_some() || node.host_authority.is_some();
+        let checking = if known { "yes" } else { "accept-new" };
         let gap = if rendered.block.is_empty() { "" } else { "\n" };
         rendered.block.push_str(&format!(
             "{gap}Host {name}\n    ProxyCommand {program} connect{data} {name} alknet/ssh\n    User {USER}\n    \
@@ -131,6 +141,9 @@ pub fn render(client: &Client, nodes: &[NodeStanza]) -> Result<Rendered, RenderE
         ));
         if let Some(key) = &node.host_key_line {
             rendered.known_hosts.push_str(&format!("{alias} {}\n", host_key(name, key)?));
+        }
+        if let Some(authority) = node.host_authority {
+            rendered.known_hosts.push_str(&format!("{}\n", known_hosts_line(&alias, authority)));
         }
     }
     Ok(rendered)

@@ -253,16 +253,10 @@ fn the_host_proves_itself_by_its_certificate() {
         HostCertificate::issue(&host, &names, now(), [1; 32], &keys).unwrap()
     };
     let node = Node::with(|config| config.host_certificate = Some(certificate(&["node.test", "127.0.0.1"])));
-    let strictly = |known: &str| {
-        std::fs::write(node.path("known"), known).unwrap();
-        let known = format!("UserKnownHostsFile={}", node.path("known").display());
-        // What comes first holds; the helper's own come later.
-        node.run(&["-o", "StrictHostKeyChecking=yes", "-o", &known, "-o", "GlobalKnownHostsFile=none"], "echo in")
-            .stdout
-    };
+    let strictly = |known: &str| strictly(&node, known, &[]);
     let port = node.port;
-    let ours = known_hosts_line(keys.public_key(KeyPurpose::SshAuthority));
-    let other = known_hosts_line(TestKeys::new(4).public_key(KeyPurpose::SshAuthority));
+    let ours = known_hosts_line("*", keys.public_key(KeyPurpose::SshAuthority));
+    let other = known_hosts_line("*", TestKeys::new(4).public_key(KeyPurpose::SshAuthority));
     assert_eq!(strictly(&ours), b"in\n");
     assert_eq!(strictly(&format!("[127.0.0.1]:{port} {}\n", host.public_openssh())), b"in\n", "a plain entry will do");
     assert_eq!(strictly(&other), b"", "another authority");
@@ -270,4 +264,29 @@ fn the_host_proves_itself_by_its_certificate() {
     assert_eq!(strictly(&ours), b"", "another name");
     node.server.set_host_certificate(certificate(&["127.0.0.1"]));
     assert_eq!(strictly(&ours), b"in\n", "renewed");
+}
+
+/// What a client says that trusts these hosts and no others.
+fn strictly(node: &Node, known: &str, options: &[&str]) -> Vec<u8> {
+    std::fs::write(node.path("known"), known).unwrap();
+    let known = format!("UserKnownHostsFile={}", node.path("known").display());
+    // What comes first holds; the helper's own come later.
+    let first = ["-o", "StrictHostKeyChecking=yes", "-o", &known, "-o", "GlobalKnownHostsFile=none"];
+    node.run(&[first.as_slice(), options].concat(), "echo in").stdout
+}
+
+/// KEY-40: as `alknet ssh-config` has clients look for it.
+#[test]
+fn an_alias_that_the_certificate_names_is_the_host() {
+    let host = HostKey::from_seed([7; 32].into());
+    let keys = TestKeys::new(3);
+    let certificate = |name: &str| HostCertificate::issue(&host, &[name.to_owned()], now(), [1; 32], &keys).unwrap();
+    let node = Node::with(|config| config.host_certificate = Some(certificate("alknet-x")));
+    let line = known_hosts_line("alknet-x", keys.public_key(KeyPurpose::SshAuthority));
+    let by_alias = |alias: &str| strictly(&node, &line, &["-o", &format!("HostKeyAlias={alias}")]);
+    assert_eq!(by_alias("alknet-x"), b"in\n");
+    assert_eq!(by_alias("alknet-y"), b"", "the line is not about it");
+    assert_eq!(strictly(&node, &line, &[]), b"", "nor about the address");
+    node.server.set_host_certificate(certificate("x"));
+    assert_eq!(by_alias("alknet-x"), b"", "the certificate is not about it");
 }

@@ -75,7 +75,7 @@ fn show(place: &Place) -> Result<(), Failure> {
     let public = |purpose| vault.as_ref().map(|identity| HEXLOWER.encode(&identity.vault().public_key(purpose)));
     let ethereum = vault.as_ref().map(|identity| HEXLOWER.encode(&identity.vault().ethereum_public_key()));
     let (ssh_host, root) = (public(alknet_vault::KeyPurpose::SshHost), public(alknet_vault::KeyPurpose::Root));
-    let ssh_ca = vault.as_ref().map(|identity| known_hosts_line(identity.public_key(KeyPurpose::SshAuthority)));
+    let ssh_ca = vault.as_ref().map(|identity| known_hosts_line("*", identity.public_key(KeyPurpose::SshAuthority)));
     if place.json {
         return output::json(&json!({
             "node_id": key.to_string(), "key": key.to_hex(), "epoch": epoch,

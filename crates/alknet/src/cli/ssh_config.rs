@@ -10,6 +10,7 @@ use std::{
 
 use alknet_core::NodeKey;
 use clap::Args;
+use data_encoding::HEXLOWER;
 use serde_json::json;
 
 use super::{Place, output};
@@ -73,14 +74,21 @@ async fn nodes(place: &Place) -> Result<Vec<NodeStanza>, Failure> {
     let own = NodeKey::from_bytes(NodeIdentity::keystore(&place.data)?.node_key())?;
     let local = NodeClient::local(place).await?;
     let identification: NodeIdentification = local.call("node/identify", &json!({})).await?;
-    let mut nodes = vec![NodeStanza { name: "node".to_owned(), key: own, host_key_line: identification.ssh_host_key }];
+    let NodeIdentification { ssh_host_key: host_key_line, ssh_host_authority, .. } = identification;
+    let host_authority = ssh_host_authority.as_deref().and_then(key_of_hex);
+    let mut nodes = vec![NodeStanza { name: "node".to_owned(), key: own, host_key_line, host_authority }];
     let Peers { peers } = local.call("peers/list", &json!({})).await?;
     for peer in peers {
         if let Some(key) = peer.node_id.and_then(|id| id.parse().ok()) {
-            nodes.push(NodeStanza { name: peer.name, key, host_key_line: None });
+            nodes.push(NodeStanza { name: peer.name, key, host_key_line: None, host_authority: None });
         }
     }
     Ok(nodes)
+}
+
+fn key_of_hex(hex: &str) -> Option<NodeKey> {
+    let bytes = HEXLOWER.decode(hex.as_bytes()).ok()?;
+    NodeKey::from_bytes(bytes.try_into().ok()?).ok()
 }
 
 /// Replaces the file's content, keeping its mode; a new one is private.

@@ -1,7 +1,7 @@
 //! `node/*`: who this node is, what it does, and stopping it.
 
 use alknet_call::{CallError, Nothing, Operation, OperationContext, RegisterError, RegistryBuilder};
-use alknet_core::AccessRule;
+use alknet_core::{AccessRule, KeyPurpose, KeySigner};
 use data_encoding::BASE64URL_NOPAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ pub struct NodeIdentification {
     /// Its SSH host key as a `known_hosts` line without the host; absent while the node is locked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssh_host_key: Option<String>,
+    /// The key that certifies its SSH host keys, 64 hex digits; absent while the node is locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh_host_authority: Option<String>,
     /// Who the node takes the caller for; absent for a stranger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub you: Option<String>,
@@ -86,11 +89,14 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
                     .map(|identity| identity.vault().statement(clock.now(), STATEMENT_VALIDITY))
                     .transpose();
                 let ssh_host_key = identity.as_ref().map(|identity| identity.ssh_host_key().public_openssh());
+                let ssh_host_authority =
+                    identity.as_ref().map(|identity| identity.public_key(KeyPurpose::SshAuthority).to_hex());
                 let answer = statement.map_err(CallError::internal).map(|statement| NodeIdentification {
                     node_id: node.to_string(),
                     key: node.to_hex(),
                     statement: statement.map(|statement| BASE64URL_NOPAD.encode(&statement.encode())),
                     ssh_host_key,
+                    ssh_host_authority,
                     you: context.caller.id().map(str::to_owned),
                 });
                 async move { answer }

@@ -3,6 +3,8 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 use super::*;
 
 const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZm";
+/// [`key`], as an SSH key.
+const AUTHORITY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZm";
 
 fn key() -> NodeKey {
     let mut bytes = [0x66; 32];
@@ -11,7 +13,7 @@ fn key() -> NodeKey {
 }
 
 fn node(name: &str, host_key: Option<&str>) -> NodeStanza {
-    NodeStanza { name: name.into(), key: key(), host_key_line: host_key.map(str::to_owned) }
+    NodeStanza { name: name.into(), key: key(), host_key_line: host_key.map(str::to_owned), host_authority: None }
 }
 
 fn client(program: &Path, folder: &Path) -> Client {
@@ -41,7 +43,9 @@ fn a_stanza_is_exactly_this() {
         known_hosts: "/home/me/.local/share/alknet/known_hosts".into(),
         cipher: FirstCipher::Aes128Gcm,
     };
-    let rendered = render(&client, &[node("node", Some(HOST_KEY)), node("box", None)]).unwrap();
+    let certified = |name, host_key| NodeStanza { host_authority: Some(key()), ..node(name, host_key) };
+    let nodes = [certified("node", Some(HOST_KEY)), node("box", None), certified("certified", None)];
+    let rendered = render(&client, &nodes).unwrap();
     let alias = format!("alknet-{}", key());
     let expected = format!(
         "Host node
@@ -59,10 +63,19 @@ Host box
     UserKnownHostsFile \"/home/me/.local/share/alknet/known_hosts\"
     StrictHostKeyChecking accept-new
     Ciphers ^aes128-gcm@openssh.com
+
+Host certified
+    ProxyCommand '/usr/bin/alknet' connect certified alknet/ssh
+    User alknet
+    HostKeyAlias {alias}
+    UserKnownHostsFile \"/home/me/.local/share/alknet/known_hosts\"
+    StrictHostKeyChecking yes
+    Ciphers ^aes128-gcm@openssh.com
 "
     );
     assert_eq!(rendered.block, expected);
-    assert_eq!(rendered.known_hosts, format!("{alias} {HOST_KEY}\n"));
+    let authority = format!("@cert-authority {alias} {AUTHORITY}\n");
+    assert_eq!(rendered.known_hosts, format!("{alias} {HOST_KEY}\n{authority}{authority}"));
 }
 
 #[test]
