@@ -6,5 +6,6 @@ pub mod net;
 pub mod socks;
 pub mod ssh;
 pub mod ssh_client_session;
+pub mod ssh_kex;
 pub mod ssh_session;
 pub mod vault;

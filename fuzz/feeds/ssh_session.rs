@@ -33,8 +33,14 @@ const NEWKEYS: u8 = 21;
 const SERVICE_REQUEST: u8 = 5;
 const USERAUTH_REQUEST: u8 = 50;
 
-/// A server that knows one guest, who may start nothing.
 static SERVER: LazyLock<Arc<SshServer>> = LazyLock::new(|| {
+    let server = server();
+    fuzzing::speak_in_clear(&server);
+    server
+});
+
+/// A server that knows one guest, who may start nothing.
+pub(super) fn server() -> Arc<SshServer> {
     let identities = TestIdentities::default();
     let key = Fingerprint::from(USER.public_key(KeyPurpose::Node));
     let guest = Identity::new("guest", ScopeSet::default(), ResourceGrants::default());
@@ -42,24 +48,21 @@ static SERVER: LazyLock<Arc<SshServer>> = LazyLock::new(|| {
     let config = SshConfig::new(HostKey::from_seed([7; 32].into()), "nobody", "/nonexistent", "/nonexistent");
     let authorizer = Authorizer::new(Arc::new(KeptAudit::default()));
     let (live, subsystems) = (LiveSessions::default(), Subsystems::default());
-    let server = SshServer::new(config, Arc::new(identities), authorizer, Sessions::default(), live, subsystems);
-    fuzzing::speak_in_clear(&server);
-    server
-});
-
-pub fn ssh_session(data: &[u8]) {
-    converse(data);
+    SshServer::new(config, Arc::new(identities), authorizer, Sessions::default(), live, subsystems)
 }
 
-/// What the server says.
-fn converse(data: &[u8]) -> Vec<u8> {
-    let Some((&state, rest)) = data.split_first() else { return Vec::new() };
+pub fn ssh_session(data: &[u8]) {
+    let Some((&state, rest)) = data.split_first() else { return };
+    converse(&SERVER, script(state % 4, rest));
+}
+
+/// What the server says to a client that says all of this at once.
+pub(super) fn converse(server: &SshServer, script: Vec<u8>) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     let runtime = runtime.expect("because a runtime without threads needs nothing");
     runtime.block_on(async {
-        let (client, server) = memory::pair(&test_alpn(), stranger(), stranger());
-        let talking = talk(client, script(state % 4, rest));
-        let both = async { tokio::join!(talking, SERVER.serve(server)).0 };
+        let (client, connection) = memory::pair(&test_alpn(), stranger(), stranger());
+        let both = async { tokio::join!(talk(client, script), server.serve(connection)).0 };
         let said = tokio::time::timeout(PATIENCE, both).await;
         said.expect("because a connection does not outlive its client")
     })
@@ -93,18 +96,25 @@ fn script(state: u8, rest: &[u8]) -> Vec<u8> {
     if state == 3 {
         packet(&mut script, &login());
     }
-    let mut rest = rest;
-    for _ in 0..MAX_PACKETS {
-        let Some((length, after)) = rest.split_first_chunk::<2>() else { break };
-        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
-        packet(&mut script, &after[..length]);
-        rest = &after[length..];
+    for payload in payloads(rest) {
+        packet(&mut script, payload);
     }
     script
 }
 
+/// What stands behind its length of two bytes, again and again.
+pub(super) fn payloads(mut rest: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while let (Some((length, after)), 0..MAX_PACKETS) = (rest.split_first_chunk::<2>(), found.len()) {
+        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
+        found.push(&after[..length]);
+        rest = &after[length..];
+    }
+    found
+}
+
 /// RFC 4253, 6, with blocks of 8 bytes.
-fn packet(script: &mut Vec<u8>, payload: &[u8]) {
+pub(super) fn packet(script: &mut Vec<u8>, payload: &[u8]) {
     let padding = 4 + (8 - (payload.len() + 9) % 8) % 8;
     let length = u32::try_from(1 + payload.len() + padding).expect("because inputs are small");
     script.extend(length.to_be_bytes());
@@ -139,7 +149,7 @@ fn login() -> Vec<u8> {
     request
 }
 
-fn text(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn text(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).expect("because inputs are small");
     [&length.to_be_bytes()[..], bytes].concat()
 }
@@ -149,13 +159,20 @@ fn text(bytes: &[u8]) -> Vec<u8> {
 fn the_login_is_taken_and_a_channel_opened() {
     let open = [&[90][..], &text(b"session"), &[0, 0, 0, 1], &[0, 16, 0, 0], &[0, 0, 128, 0]].concat();
     let length = u16::try_from(open.len()).expect("because it is short");
-    let said = converse(&[&[3][..], &length.to_be_bytes(), &open].concat());
+    let kinds = kinds(&converse(&SERVER, script(3, &[&length.to_be_bytes()[..], &open].concat())));
+    assert!(kinds.contains(&52) && kinds.contains(&91), "{kinds:?}");
+}
+
+/// The numbers of the messages that were said in clear, up to the keys.
+#[cfg(test)]
+pub(super) fn kinds(said: &[u8]) -> Vec<u8> {
     let mut rest = &said[said.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1)..];
     let mut kinds = Vec::new();
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = u32::from_be_bytes(*length) as usize;
-        kinds.push(after[1]);
-        rest = &after[length..];
+        let Some(next) = after.get(length..) else { break };
+        kinds.extend(after.get(1));
+        rest = next;
     }
-    assert!(kinds.contains(&52) && kinds.contains(&91), "{kinds:?}");
+    kinds
 }

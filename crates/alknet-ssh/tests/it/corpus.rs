@@ -6,10 +6,12 @@ mod client_session;
 mod feeds;
 #[path = "../../../../fuzz/feeds/replay.rs"]
 mod replay;
-#[path = "../../../../fuzz/feeds/ssh_session.rs"]
-mod session;
 #[path = "../../../../fuzz/feeds/socks.rs"]
 mod socks;
+#[path = "../../../../fuzz/feeds/ssh_kex.rs"]
+mod ssh_kex;
+#[path = "../../../../fuzz/feeds/ssh_session.rs"]
+mod ssh_session;
 
 #[test]
 fn authorized_keys() {
@@ -38,7 +40,12 @@ fn forward_target() {
 
 #[test]
 fn ssh_session() {
-    replay::replay("ssh_session", session::ssh_session);
+    replay::replay("ssh_session", ssh_session::ssh_session);
+}
+
+#[test]
+fn ssh_kex() {
+    replay::replay("ssh_kex", ssh_kex::ssh_kex);
 }
 
 #[test]
