@@ -16,7 +16,7 @@ const KEX_INIT: u8 = 30;
 const KEX: [&str; 2] = ["curve25519-sha256", "mlkem768x25519-sha256"];
 const CIPHERS: [&str; 3] = ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"];
 
-static SERVER: LazyLock<Arc<SshServer>> = LazyLock::new(server);
+static SERVER: LazyLock<Arc<SshServer>> = LazyLock::new(|| server(|_| {}));
 
 /// What the rest of the bytes is.
 #[derive(Clone, Copy)]

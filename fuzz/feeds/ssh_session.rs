@@ -34,18 +34,19 @@ const SERVICE_REQUEST: u8 = 5;
 const USERAUTH_REQUEST: u8 = 50;
 
 static SERVER: LazyLock<Arc<SshServer>> = LazyLock::new(|| {
-    let server = server();
+    let server = server(|_| {});
     fuzzing::speak_in_clear(&server);
     server
 });
 
 /// A server that knows one guest, who may start nothing.
-pub(super) fn server() -> Arc<SshServer> {
+pub(super) fn server(change: fn(&mut SshConfig)) -> Arc<SshServer> {
     let identities = TestIdentities::default();
     let key = Fingerprint::from(USER.public_key(KeyPurpose::Node));
     let guest = Identity::new("guest", ScopeSet::default(), ResourceGrants::default());
     identities.know(&Credential::SshKey(key), guest);
-    let config = SshConfig::new(HostKey::from_seed([7; 32].into()), "nobody", "/nonexistent", "/nonexistent");
+    let mut config = SshConfig::new(HostKey::from_seed([7; 32].into()), "nobody", "/nonexistent", "/nonexistent");
+    change(&mut config);
     let authorizer = Authorizer::new(Arc::new(KeptAudit::default()));
     let (live, subsystems) = (LiveSessions::default(), Subsystems::default());
     SshServer::new(config, Arc::new(identities), authorizer, Sessions::default(), live, subsystems)
@@ -161,6 +162,15 @@ fn the_login_is_taken_and_a_channel_opened() {
     let length = u16::try_from(open.len()).expect("because it is short");
     let kinds = kinds(&converse(&SERVER, script(3, &[&length.to_be_bytes()[..], &open].concat())));
     assert!(kinds.contains(&52) && kinds.contains(&91), "{kinds:?}");
+}
+
+/// Otherwise no input could ever fail: a session has a task of its own.
+#[test]
+#[should_panic(expected = "an SSH session panicked")]
+fn a_session_that_panics_is_noticed() {
+    let server = server(|config| config.clock = || panic!("as a bug would"));
+    fuzzing::speak_in_clear(&server);
+    converse(&server, script(3, &[]));
 }
 
 /// The numbers of the messages that were said in clear, up to the keys.

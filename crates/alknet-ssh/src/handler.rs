@@ -1,6 +1,6 @@
 //! The door: each stream becomes one SSH connection, watched until it ends.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
 
 use alknet_core::{
     Alpn, Authorizer, Connection, IdentityProvider, KillSwitch, Offence, Peer, PerStream, ProtocolHandler, ServeError,
@@ -197,7 +197,8 @@ fn quietly(ended: Result<(), russh::Error>) -> Result<(), ServeError> {
         Ok(()) | Err(russh::Error::Disconnect | russh::Error::HUP) => Ok(()),
         Err(russh::Error::IO(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
         Err(russh::Error::IO(error)) => Err(error.into()),
-        Err(russh::Error::Join(error)) => Err(ServeError::internal(error)),
+        // The library serves in a task of its own. Its panic is this one's: it costs the connection, and is counted.
+        Err(russh::Error::Join(_)) => resume_unwind(Box::new("an SSH session panicked")),
         Err(russh::Error::InactivityTimeout | russh::Error::KeepaliveTimeout) => {
             Err(ServeError::Lost("silent for too long".into()))
         }
