@@ -117,3 +117,6 @@ pub(crate) async fn carry<S>(
         Ended::Life => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
