@@ -373,11 +373,11 @@ def crumbs(siege):
         wire.stream.settimeout(3)
         packets = [bytes([CHANNEL_DATA]) + u32(channel) + text(data) for data in (b"x", b"")]
         try:
-            for _ in range(1000):
+            for _ in range(3000):
                 wire.send_raw(b"".join(wire.packet(packet) for packet in packets * 500))
         except (Ended, TimeoutError):
             return
-    raise AssertionError("a million packets were taken for a process that reads nothing")
+    raise AssertionError("three million packets were taken for a process that reads nothing")
 
 
 def overflowing_windows(siege):
