@@ -22,6 +22,8 @@ SEED = 20261122
 GROWTH_KIB = 8 * 1024
 # Input that a process does not take is held for its connection up to this bound (docs/spec/ssh.md, SSH-32), and a little besides.
 HELD_KIB = 72 * 1024
+# What a node calls the first channel of a connection.
+CHANNEL = 2
 LIES = (0, 1, 0x7FFFFFFF, 0xFFFFFFFF)
 STRANGERS_MESSAGES = {
     "DISCONNECT": bytes([DISCONNECT]) + u32(11) + text("bye") + text(""),
@@ -40,13 +42,13 @@ USERS_MESSAGES = {
     "CHANNEL_OPEN session": bytes([CHANNEL_OPEN]) + text("session") + u32(9) + u32(1 << 20) + u32(1 << 15),
     "CHANNEL_OPEN direct": bytes([CHANNEL_OPEN]) + text("direct-tcpip") + u32(9) + u32(1 << 20) + u32(1 << 15) + text("127.0.0.1") + u32(1)
     + text("127.0.0.1") + u32(1),
-    "CHANNEL_DATA": bytes([CHANNEL_DATA]) + u32(0) + text("data"),
-    "CHANNEL_EXTENDED_DATA": bytes([CHANNEL_EXTENDED_DATA]) + u32(0) + u32(1) + text("data"),
-    "CHANNEL_WINDOW_ADJUST": bytes([CHANNEL_WINDOW_ADJUST]) + u32(0) + u32(1),
-    "pty-req": bytes([CHANNEL_REQUEST]) + u32(0) + text("pty-req") + b"\1" + text("xterm") + u32(80) * 2 + u32(0) * 2 + text(b"\x01\0\0\0\3\0"),
-    "exec": bytes([CHANNEL_REQUEST]) + u32(0) + text("exec") + b"\1" + text("true"),
-    "env": bytes([CHANNEL_REQUEST]) + u32(0) + text("env") + b"\1" + text("LANG") + text("C"),
-    "subsystem": bytes([CHANNEL_REQUEST]) + u32(0) + text("subsystem") + b"\1" + text("sftp"),
+    "CHANNEL_DATA": bytes([CHANNEL_DATA]) + u32(CHANNEL) + text("data"),
+    "CHANNEL_EXTENDED_DATA": bytes([CHANNEL_EXTENDED_DATA]) + u32(CHANNEL) + u32(1) + text("data"),
+    "CHANNEL_WINDOW_ADJUST": bytes([CHANNEL_WINDOW_ADJUST]) + u32(CHANNEL) + u32(1),
+    "pty-req": bytes([CHANNEL_REQUEST]) + u32(CHANNEL) + text("pty-req") + b"\1" + text("xterm") + u32(80) * 2 + u32(0) * 2 + text(b"\x01\0\0\0\3\0"),
+    "exec": bytes([CHANNEL_REQUEST]) + u32(CHANNEL) + text("exec") + b"\1" + text("true"),
+    "env": bytes([CHANNEL_REQUEST]) + u32(CHANNEL) + text("env") + b"\1" + text("LANG") + text("C"),
+    "subsystem": bytes([CHANNEL_REQUEST]) + u32(CHANNEL) + text("subsystem") + b"\1" + text("sftp"),
 }
 
 
@@ -293,7 +295,10 @@ def flood_before_login(siege):
 # After the login.
 
 def lies_after_login(siege):
-    lies(siege, USERS_MESSAGES.values(), lambda wire: wire.log_in(siege.key).open_session(), REFUSED_TO_USERS)
+    def reach(wire):
+        equal(wire.log_in(siege.key).open_session(), CHANNEL)
+
+    lies(siege, USERS_MESSAGES.values(), reach, REFUSED_TO_USERS)
 
 
 def from_the_wrong_side(siege):
