@@ -207,3 +207,6 @@ fn quietly(ended: Result<(), russh::Error>) -> Result<(), ServeError> {
         Err(_) => Err(ServeError::misbehaved("broke the SSH protocol")),
     }
 }
+
+#[cfg(test)]
+mod tests;
