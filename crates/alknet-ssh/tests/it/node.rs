@@ -118,7 +118,9 @@ impl Node {
     /// `ssh` with these options and no configuration but ours, bounded in time.
     pub fn ssh_as(&self, user: &str, key: &Path, options: &[&str], command: &str) -> Command {
         let mut ssh = Command::new("timeout");
-        ssh.args([PATIENCE_SECONDS, "ssh", "-F", "none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
+        // What is told to end before it has noted its child leaves it behind; that one ends with it.
+        ssh.args([PATIENCE_SECONDS, "setpriv", "--pdeathsig", "KILL", "ssh"]);
+        ssh.args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
         ssh.args(["-i"]).arg(key).args(options);
         ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
         ssh.args(["-o", "LogLevel=ERROR"]);
