@@ -75,6 +75,9 @@ def rsync(tools):
     with open(here / "file 4", "r+b") as file:
         file.seek(MIB)
         file.write(os.urandom(100))
+    # rsync sees no change of a file within the second in which it copied it.
+    changed = (here / "file 4").stat().st_mtime + 10
+    os.utime(here / "file 4", (changed, changed))
     said = go("--stats", "--no-whole-file", "--delete", f"{here}/", f"{tools.destination()}:{there}/")
     sent = next(int(line.split(":")[1].split()[0].replace(",", "")) for line in said.splitlines() if line.startswith("Total bytes sent"))
     if sent > MIB:
