@@ -23,7 +23,8 @@ use crate::{
 
 const RUNS: usize = 2;
 const ROUND_TRIPS_MS: [u64; 2] = [50, 100];
-const MIB: u64 = 128;
+/// So much that the beginning, in which TCP finds out what the path carries, is a small part of it.
+const MIB: u64 = 256;
 /// Over a path that loses packets, where TCP crawls.
 const LOSSY_MIB: u64 = 4;
 const CIPHER: &str = "Ciphers=aes128-gcm@openssh.com";
