@@ -30,7 +30,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes that a client may send on a channel before the window is opened again. It is never opened wider than this: twice this bounds what
 /// may be under way during a rekey, over all channels (docs/upstream/russh-rekey-window.md).
-pub const WINDOW_BYTES: u32 = 10 * 1024 * 1024;
+pub const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// The same while more than [`CALM_INPUT_BYTES`] are held: two packets of a stock client.
 pub const SMALL_WINDOW_BYTES: u32 = 64 * 1024;
 /// The same while more than [`FULL_INPUT_BYTES`] are held: less than any client lets its server send.
