@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     AccessRule, AuditCounter, AuditEvent, AuditKind, AuditLog, AuditOutcome, AuthenticationWatch, Denial, Identity,
-    PeerAddr, ResourceId, Standing, access::decide, limits::MAX_GATE_COUNTERS,
+    PeerAddr, ResourceDemand, ResourceId, Standing, access::decide, limits::MAX_GATE_COUNTERS,
 };
 
 /// Who asks: the identity if one is known, the credential that proved it, and from where.
@@ -120,6 +120,10 @@ impl Permit {
     /// The resource it was given for.
     pub const fn resource(&self) -> Option<&ResourceId> {
         self.resource.as_ref()
+    }
+    /// What its rule demands of the resource; `None` where the rule names none.
+    pub fn rule_resource(&self) -> Option<&ResourceDemand> {
+        self.rule.resource()
     }
     /// Who it was given to; `None` for the anonymous caller of something public.
     pub const fn identity(&self) -> Option<&Arc<Identity>> {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use rusqlite::ErrorCode;
 
-/// Why the database did not do it. Nothing was changed.
+/// Why the database did not do it. Nothing was changed, except where it says that this is not known.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// It was closed, or its writer is gone.
@@ -16,6 +16,9 @@ pub enum StoreError {
     /// Another change in the same commit failed so badly that SQLite undid them all.
     #[error("the change was undone together with another that failed; try again")]
     RolledBack,
+    /// The disk failed while the commit was written: after a crash it may be there, whole, or not.
+    #[error("the disk failed in the middle of the commit; it is not known whether the change is kept: {0}")]
+    Unknown(#[source] DatabaseFault),
     /// Anything else that SQLite reports.
     #[error("the database failed: {0}")]
     Failed(#[source] DatabaseFault),

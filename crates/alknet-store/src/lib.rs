@@ -21,6 +21,7 @@ mod backup;
 mod clock;
 mod credentials;
 mod directory;
+mod durability;
 mod error;
 mod events;
 mod gate_scores;
@@ -39,6 +40,7 @@ mod records;
 mod roles;
 mod store;
 mod strangers;
+mod tables;
 mod tokens;
 mod writer;
 
@@ -48,6 +50,7 @@ pub use backup::BackupError;
 pub use clock::Clock;
 pub use credentials::{CredentialError, CredentialRecord, Credentials, NewCredential, SealedCredential};
 pub use directory::Directory;
+pub use durability::Durability;
 pub use error::{DatabaseFault, StoreError};
 pub use events::{
     BadPayload, Claim, ConsumerName, ConsumerRecord, DeadJob, DeclareError, Event, Events, InvalidName, Job, NewEvent,
@@ -62,4 +65,5 @@ pub use outcomes::Outcomes;
 pub use peers::{NewPeer, PeerError, PeerKey, PeerRecord, Peers};
 pub use roles::{GUEST_ROLE, Role, RoleError, Roles};
 pub use store::Store;
+pub use tables::{Noted, Rights, Tables};
 pub use tokens::{NewToken, TokenDenial, TokenRecord, TokenStoreError, Tokens};

@@ -7,11 +7,17 @@ pub const MAX_QUEUED_JOBS: usize = 1024;
 /// Mutations in one commit.
 pub const MAX_BATCH_JOBS: usize = 256;
 /// Connections that read at a time.
-pub const MAX_READERS: usize = 4;
+pub const MAX_READERS: usize = 8;
+/// How long a change that may wait for others does so, unless told otherwise.
+pub const DEFAULT_GROUP_DELAY: Duration = Duration::from_millis(20);
+/// The longest that it may be told to wait.
+pub const MAX_GROUP_DELAY: Duration = Duration::from_secs(60);
+/// What was acknowledged before it was synced is synced so long after, at the latest.
+pub const LAZY_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// How long SQLite waits for another process's lock.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared; the least used make room for others.
-pub const MAX_PREPARED_STATEMENTS: usize = 128;
+pub const MAX_PREPARED_STATEMENTS: usize = 256;
 /// What the write-ahead log is cut back to after a checkpoint, in bytes.
 pub const MAX_IDLE_WAL_BYTES: u32 = 8 * 1024 * 1024;
 

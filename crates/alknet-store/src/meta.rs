@@ -8,6 +8,7 @@ use crate::{clock::Clock, error::StoreError, store::Store, writer::Touches};
 const CREATED_AT: &str = "created_at";
 const NODE_KEY: &str = "node_key";
 const STARTS: &str = "starts";
+const SYNCS: &str = "syncs";
 
 /// Why a database does not serve a node.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +62,20 @@ pub(crate) fn note_creation(sql: &Connection, clock: &Clock) -> rusqlite::Result
 
 /// Counts this opening of the database and answers which one it is.
 pub(crate) fn count_start(sql: &Connection) -> rusqlite::Result<i64> {
-    let text: String = sql.query_row(
+    count(sql, STARTS)
+}
+
+/// Writes something, so that the commit reaches the disk and takes those before it along.
+pub(crate) fn mark_sync(sql: &Connection) -> rusqlite::Result<()> {
+    count(sql, SYNCS).map(|_| ())
+}
+
+fn count(sql: &Connection, key: &str) -> rusqlite::Result<i64> {
+    let mut statement = sql.prepare_cached(
         "INSERT INTO meta (key, value) VALUES (?1, '1')
          ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING value",
-        [STARTS],
-        |row| row.get(0),
     )?;
+    let text: String = statement.query_row([key], |row| row.get(0))?;
     Ok(text.parse().unwrap_or_default())
 }
 

@@ -13,10 +13,11 @@ pub(crate) const STEPS: &[Step] = &[
     (4, include_str!("migrations/v4.sql")),
     (5, include_str!("migrations/v5.sql")),
     (6, include_str!("migrations/v6.sql")),
+    (7, include_str!("migrations/v7.sql")),
 ];
 
 /// The version this program writes.
-pub(crate) const NEWEST: u32 = 6;
+pub(crate) const NEWEST: u32 = 7;
 
 /// The tables of the newest version; any other table makes a database foreign.
 pub(crate) const TABLES: &[&str] = &[
@@ -28,6 +29,19 @@ pub(crate) const TABLES: &[&str] = &[
     "dead_jobs",
     "event_positions",
     "events",
+    "fs_blob",
+    "fs_branch",
+    "fs_bucket",
+    "fs_commit",
+    "fs_conflict",
+    "fs_dent",
+    "fs_hook",
+    "fs_inode",
+    "fs_merge",
+    "fs_meta",
+    "fs_ref",
+    "fs_session",
+    "fs_snapshot",
     "gate_scores",
     "identities",
     "jobs",

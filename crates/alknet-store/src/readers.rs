@@ -47,6 +47,27 @@ impl Readers {
         work.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Runs `body` on a connection of its own on the calling thread, which it may block. There are as many as threads that do so.
+    pub fn read_here<T, E>(&self, body: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<StoreError>,
+    {
+        if self.slots.is_closed() {
+            return Err(StoreError::Closed.into());
+        }
+        let kept = lock(&self.idle).pop();
+        let sql = match kept {
+            Some(sql) => sql,
+            None => open_reader(&self.path).map_err(StoreError::from)?,
+        };
+        let answer = body(&sql);
+        let mut idle = lock(&self.idle);
+        if !self.slots.is_closed() && idle.len() < MAX_READERS {
+            idle.push(sql);
+        }
+        answer
+    }
+
     /// Lets nobody in any more and closes what is idle.
     pub fn close(&self) {
         self.slots.close();

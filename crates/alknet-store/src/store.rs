@@ -30,6 +30,7 @@ use crate::{
     readers::Readers,
     records::Records,
     roles::Roles,
+    tables::Tables,
     tokens::Tokens,
     writer::{Touches, Writer},
 };
@@ -112,6 +113,10 @@ impl Store {
     /// The sealed credentials for services elsewhere.
     pub fn credentials(&self) -> Credentials {
         Credentials::new(self.clone())
+    }
+    /// The tables that another crate keeps in this database.
+    pub fn tables(&self) -> Tables {
+        Tables::new(self.clone())
     }
     /// The audit, for reading.
     pub fn audit(&self) -> Audit {

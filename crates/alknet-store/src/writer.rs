@@ -6,27 +6,31 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
     directory::Directory,
+    durability::{Durability, GroupDelay, Synchronous},
     error::StoreError,
     events::wake::{Newest, Wakes},
     ledger::{Entries, Ledger},
-    limits::{FLUSH_INTERVAL, MAX_BATCH_JOBS, MAX_QUEUED_JOBS},
+    limits::{FLUSH_INTERVAL, LAZY_SYNC_INTERVAL, MAX_BATCH_JOBS, MAX_QUEUED_JOBS},
+    meta::mark_sync,
     records::Records,
 };
 
-/// What a change means for the directory in memory.
+/// What a change means for what is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Touches {
     /// Nothing.
     Nothing,
-    /// It is read again before the commit and swapped after it.
+    /// Those who watch the tables of other crates hear of it.
+    Tables,
+    /// The directory is read again before the commit and swapped after it.
     Directory,
     /// As before, and rights end: no later change may run before that is in force.
     Rights,
@@ -46,6 +50,8 @@ type Run = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send>;
 
 pub(crate) struct Job {
     touches: Touches,
+    durability: Durability,
+    handed_in: Instant,
     run: Run,
     _slot: OwnedSemaphorePermit,
 }
@@ -60,6 +66,7 @@ struct Ran {
 pub(crate) struct Writer {
     inbox: Sender<Message>,
     slots: Arc<Semaphore>,
+    group_delay: GroupDelay,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -71,15 +78,47 @@ impl Writer {
         ledger: Arc<Ledger>,
         wakes: Wakes,
     ) -> std::io::Result<Self> {
-        let work = Work { sql, messages, directory, ledger, wakes, flush_at: None };
+        let (group_delay, synchronous) = (GroupDelay::default(), Synchronous::Full);
+        let delay = group_delay.clone();
+        let work = Work {
+            sql,
+            messages,
+            directory,
+            ledger,
+            wakes,
+            group_delay: delay,
+            synchronous,
+            flush_at: None,
+            sync_at: None,
+        };
         let thread = thread::Builder::new().name("alknet-store".to_owned()).spawn(move || work.run())?;
-        Ok(Self { inbox, slots: Arc::new(Semaphore::new(MAX_QUEUED_JOBS)), thread: Mutex::new(Some(thread)) })
+        let slots = Arc::new(Semaphore::new(MAX_QUEUED_JOBS));
+        Ok(Self { inbox, slots, group_delay, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// How long a change with [`Durability::Group`] may wait for others.
+    pub const fn group_delay(&self) -> &GroupDelay {
+        &self.group_delay
     }
 
     /// Runs `body` in the writer and answers after its commit. A dropped future does not take the change back.
     pub async fn write<T, E>(
         &self,
         touches: Touches,
+        body: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.write_as(touches, Durability::Strict, body).await
+    }
+
+    /// As [`Self::write`], with an answer that may mean less.
+    pub async fn write_as<T, E>(
+        &self,
+        touches: Touches,
+        durability: Durability,
         body: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
@@ -97,7 +136,7 @@ impl Writer {
             };
             Ran { kept, settle: Box::new(settle) }
         };
-        let job = Job { touches, run: Box::new(run), _slot: slot };
+        let job = Job { touches, durability, handed_in: Instant::now(), run: Box::new(run), _slot: slot };
         self.inbox.send(Message::Job(job)).map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
@@ -132,12 +171,25 @@ struct Batch {
     jobs: Vec<Job>,
     flushes: Vec<oneshot::Sender<Result<(), StoreError>>>,
     stop: bool,
+    /// Whether a job must not wait for others.
+    hurries: bool,
+    /// When the first job was handed in that may wait for others, but not for long.
+    gathers_since: Option<Instant>,
 }
 
 impl Batch {
     fn take(&mut self, message: Message) {
         match message {
-            Message::Job(job) => self.jobs.push(job),
+            Message::Job(job) => {
+                match job.durability {
+                    Durability::Strict => self.hurries = true,
+                    Durability::Group => {
+                        self.gathers_since.get_or_insert(job.handed_in);
+                    }
+                    Durability::Lazy => {}
+                }
+                self.jobs.push(job);
+            }
             Message::Wake => {}
             Message::Flush(reply) => self.flushes.push(reply),
             Message::Stop => self.stop = true,
@@ -147,6 +199,24 @@ impl Batch {
         let ends_rights = self.jobs.last().is_some_and(|job| job.touches == Touches::Rights);
         self.stop || ends_rights || self.jobs.len() + self.flushes.len() >= MAX_BATCH_JOBS
     }
+    /// Until when to wait for more, if the commit gains by it and nobody loses.
+    fn gathers_until(&self, delay: Duration) -> Option<Instant> {
+        let waits = !self.hurries && self.flushes.is_empty();
+        self.gathers_since.filter(|_| waits).map(|since| since + delay)
+    }
+    /// Whether nobody waits for the disk.
+    fn is_lazy(&self) -> bool {
+        !self.jobs.is_empty() && !self.hurries && self.gathers_since.is_none() && self.flushes.is_empty() && !self.stop
+    }
+}
+
+/// What a commit holds besides the jobs.
+struct Besides {
+    entries: Entries,
+    /// What became of the entries.
+    recorded: Result<(), StoreError>,
+    /// Something is written in any case, so that the commit syncs those before it.
+    mark: bool,
 }
 
 struct Work {
@@ -155,8 +225,12 @@ struct Work {
     directory: Arc<Directory>,
     ledger: Arc<Ledger>,
     wakes: Wakes,
+    group_delay: GroupDelay,
+    synchronous: Synchronous,
     /// When the ledger's counters, and what could not be written before, are due.
     flush_at: Option<Instant>,
+    /// When commits that were acknowledged before they were synced must be.
+    sync_at: Option<Instant>,
 }
 
 impl Work {
@@ -175,10 +249,11 @@ impl Work {
         }
     }
 
-    /// Waits for the first message or the time to flush, then takes what else is there.
+    /// Waits for the first message or until something is due, then takes what else is there, or comes in time.
     fn next_batch(&self) -> Batch {
         let mut batch = Batch::default();
-        let first = match self.flush_at {
+        let wake_at = self.flush_at.into_iter().chain(self.sync_at).min();
+        let first = match wake_at {
             None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => self.messages.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
@@ -187,34 +262,48 @@ impl Work {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => batch.stop = true,
         }
-        while !batch.is_closed()
-            && let Ok(message) = self.messages.try_recv()
-        {
-            batch.take(message);
+        while !batch.is_closed() {
+            let next = match self.messages.try_recv() {
+                Ok(message) => Some(message),
+                Err(_) => batch.gathers_until(self.group_delay.get()).and_then(|until| self.next_until(until)),
+            };
+            match next {
+                Some(message) => batch.take(message),
+                None => break,
+            }
         }
         batch
     }
 
-    fn commit(&mut self, batch: Batch) {
-        let due = self.flush_at.is_some_and(|at| at <= Instant::now());
-        let everything = due || batch.stop || !batch.flushes.is_empty();
+    fn next_until(&self, until: Instant) -> Option<Message> {
+        self.messages.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+    }
+
+    fn commit(&mut self, mut batch: Batch) {
+        let now = Instant::now();
+        let everything = is_due(self.flush_at, now) || batch.stop || !batch.flushes.is_empty();
         if everything {
             self.flush_at = None;
         }
-        let mut entries = self.ledger.drain(everything);
-        let mut ran = Vec::with_capacity(batch.jobs.len());
-        let mut recorded = Ok(());
-        if !batch.jobs.is_empty() || !entries.is_empty() {
-            let committed = self.transact(batch.jobs, &mut ran, &mut entries, &mut recorded);
+        let mark = self.sync_at.is_some() && (everything || is_due(self.sync_at, now));
+        let mut besides = Besides { entries: self.ledger.drain(everything), recorded: Ok(()), mark };
+        let relaxed = batch.is_lazy() && !everything && !mark;
+        let jobs = std::mem::take(&mut batch.jobs);
+        if !jobs.is_empty() || !besides.entries.is_empty() || mark {
+            self.set_synchronous(if relaxed { Synchronous::Normal } else { Synchronous::Full });
+            let mut ran = Vec::with_capacity(jobs.len());
+            let committed = self.transact(jobs, &mut ran, &mut besides);
+            self.note_sync(relaxed, mark, committed.is_ok());
             if let Err(error) = &committed
-                && !entries.is_empty()
+                && (!besides.entries.is_empty() || mark)
             {
-                recorded = Err(error.clone());
+                besides.recorded = Err(error.clone());
             }
             for done in ran {
                 (done.settle)(committed.clone());
             }
         }
+        let Besides { entries, recorded, .. } = besides;
         if let Err(error) = &recorded {
             tracing::error!(%error, "the audit could not be written; it is tried again");
             self.ledger.restore(entries);
@@ -227,56 +316,103 @@ impl Work {
         }
     }
 
-    /// One transaction for all of it. An error means that nothing of it was kept.
-    fn transact(
-        &mut self,
-        jobs: Vec<Job>,
-        ran: &mut Vec<Ran>,
-        entries: &mut Entries,
-        recorded: &mut Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut touched = false;
+    /// Says how the next commit is synced. Where that fails, it is synced as before, or not at all.
+    fn set_synchronous(&mut self, wanted: Synchronous) {
+        if self.synchronous == wanted {
+            return;
+        }
+        match self.sql.pragma_update(None, "synchronous", wanted.word()) {
+            Ok(()) => self.synchronous = wanted,
+            Err(error) => tracing::warn!(%error, wanted = wanted.word(), "commits are synced as before"),
+        }
+    }
+
+    /// Notes until when a commit that was not synced must be, or that all of them are.
+    fn note_sync(&mut self, relaxed: bool, marked: bool, committed: bool) {
+        if marked {
+            self.sync_at = if committed { None } else { Some(Instant::now() + LAZY_SYNC_INTERVAL) };
+        }
+        if relaxed && committed {
+            self.sync_at.get_or_insert_with(|| Instant::now() + LAZY_SYNC_INTERVAL);
+        }
+    }
+
+    /// One transaction for all of it. An error other than [`StoreError::Unknown`] means that nothing of it was kept.
+    fn transact(&mut self, jobs: Vec<Job>, ran: &mut Vec<Ran>, besides: &mut Besides) -> Result<(), StoreError> {
+        let mut touched = Touched::default();
         let mut fate = self.sql.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
         for job in jobs {
-            let touches = job.touches != Touches::Nothing;
+            let touches = job.touches;
             match &fate {
                 Ok(()) => {
                     let (done, still) = run_in_savepoint(&self.sql, job);
-                    touched |= touches && done.kept;
+                    if done.kept {
+                        touched.note(touches);
+                    }
                     ran.push(done);
                     fate = still;
                 }
                 Err(error) => ran.push((job.run)(Err(error.clone()))),
             }
         }
-        let outcome = fate.and_then(|()| self.finish(touched, entries, recorded));
+        let outcome = fate.and_then(|()| self.finish(touched, besides));
         if outcome.is_err() && !self.sql.is_autocommit() {
             let _ = self.sql.execute_batch("ROLLBACK");
         }
         outcome
     }
 
-    fn finish(
-        &mut self,
-        touched: bool,
-        entries: &mut Entries,
-        recorded: &mut Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        if !entries.is_empty() {
-            *recorded = in_savepoint(&self.sql, |sql| Ok(entries.write(sql)?));
+    fn finish(&mut self, touched: Touched, besides: &mut Besides) -> Result<(), StoreError> {
+        if !besides.entries.is_empty() {
+            besides.recorded = in_savepoint(&self.sql, |sql| Ok(besides.entries.write(sql)?));
             if self.sql.is_autocommit() {
-                return Err(recorded.clone().err().unwrap_or(StoreError::RolledBack));
+                return Err(besides.recorded.clone().err().unwrap_or(StoreError::RolledBack));
             }
         }
+        if besides.mark {
+            mark_sync(&self.sql)?;
+        }
         // Read before the commit: afterwards nothing may fail any more.
-        let records = if touched { Some(Records::load(&self.sql)?) } else { None };
+        let records = if touched.directory { Some(Records::load(&self.sql)?) } else { None };
         let newest = Newest::read(&self.sql)?;
-        self.sql.execute_batch("COMMIT")?;
+        self.sql.execute_batch("COMMIT").map_err(fate_of_commit)?;
         if let Some(records) = records {
             self.directory.replace(records);
         }
         self.wakes.tell(newest);
+        if touched.tables {
+            self.wakes.tell_tables();
+        }
         Ok(())
+    }
+}
+
+fn is_due(at: Option<Instant>, now: Instant) -> bool {
+    at.is_some_and(|at| at <= now)
+}
+
+/// What the kept changes of a transaction touched.
+#[derive(Default)]
+struct Touched {
+    directory: bool,
+    tables: bool,
+}
+
+impl Touched {
+    fn note(&mut self, touches: Touches) {
+        match touches {
+            Touches::Nothing => {}
+            Touches::Tables => self.tables = true,
+            Touches::Directory | Touches::Rights => self.directory = true,
+        }
+    }
+}
+
+/// A commit that the disk failed may be in the log nevertheless, whole, for whoever reads it after a crash.
+fn fate_of_commit(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure) => StoreError::Unknown(error.into()),
+        _ => error.into(),
     }
 }
 

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("alknet-net", &["alknet-core"]),
     ("alknet-call", &["alknet-core"]),
     ("alknet-store", &["alknet-core", "alknet-vault"]),
+    ("alknet-fs", &["alknet-core", "alknet-call", "alknet-store"]),
     ("alknet-ssh", &["alknet-core", "alknet-call"]),
     ("alknet-http", &["alknet-core", "alknet-call"]),
     (

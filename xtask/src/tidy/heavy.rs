@@ -15,7 +15,8 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     // The binary installs the crypto provider of the process, once.
     (&["rustls"], &["alknet-net", "alknet"]),
     (&["jsonschema"], &["alknet-call"]),
-    (&["rusqlite"], &["alknet-store"]),
+    // The store owns the database; the file system keeps its tables in it (docs/adr/0015-let-the-file-system-speak-sql.md).
+    (&["rusqlite"], &["alknet-store", "alknet-fs"]),
     (&["russh"], &["alknet-ssh"]),
     (&["axum", "hyper", "hyper-util", "http", "http-body-util", "tower", "tower-http", "h3"], &["alknet-http"]),
     (&["clap", "clap_complete", "clap_mangen", "rpassword", "toml_edit", "tracing-subscriber"], &["alknet"]),

@@ -10,10 +10,10 @@ mod dead;
 mod name;
 pub(crate) mod outbox;
 mod payload;
-mod queue;
+pub(crate) mod queue;
 mod retention;
 mod settle;
-mod stream;
+pub(crate) mod stream;
 mod topic;
 pub(crate) mod wake;
 

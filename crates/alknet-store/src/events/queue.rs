@@ -128,10 +128,7 @@ impl Queues {
         check(&job)?;
         let clock = self.store.clock().clone();
         self.store
-            .mutate(permit, PRODUCE, Touches::Nothing, move |sql, _| {
-                let queue = open_or_make(sql, &job.queue)?;
-                insert(sql, queue, &job, &producer, clock.now_ms())
-            })
+            .mutate(permit, PRODUCE, Touches::Nothing, move |sql, _| put(sql, &job, &producer, clock.now_ms()))
             .await
     }
 
@@ -152,6 +149,17 @@ impl Queues {
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.store.listeners().jobs.clone()
     }
+}
+
+/// Hands a job in within a transaction: it is kept exactly if the transaction is. Answers its id.
+pub(crate) fn enqueue_in(sql: &Connection, job: &NewJob, producer: &str, now_ms: u64) -> Result<u64, QueueError> {
+    check(job)?;
+    put(sql, job, producer, now_ms)
+}
+
+fn put(sql: &Connection, job: &NewJob, producer: &str, now_ms: u64) -> Result<u64, QueueError> {
+    let queue = open_or_make(sql, &job.queue)?;
+    insert(sql, queue, job, producer, now_ms)
 }
 
 fn check(job: &NewJob) -> Result<(), QueueError> {

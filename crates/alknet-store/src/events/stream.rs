@@ -241,6 +241,13 @@ fn check(events: &[NewEvent]) -> Result<(), PublishError> {
     Ok(())
 }
 
+/// Publishes an event of the node's own within a transaction: it is kept exactly if the transaction is. Answers its id.
+pub(crate) fn append_in(sql: &Connection, event: NewEvent, now_ms: u64) -> Result<u64, PublishError> {
+    let events = [event];
+    check(&events)?;
+    Ok(append(sql, &events, None, now_ms)?[0])
+}
+
 fn append(
     sql: &Connection,
     events: &[NewEvent],

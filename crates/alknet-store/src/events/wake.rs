@@ -33,25 +33,34 @@ impl Newest {
 pub(crate) struct Wakes {
     events: watch::Sender<u64>,
     jobs: watch::Sender<u64>,
+    tables: watch::Sender<u64>,
 }
 
 /// What is handed out to those who wait.
 pub(crate) struct Listeners {
     pub events: watch::Receiver<u64>,
     pub jobs: watch::Receiver<u64>,
+    pub tables: watch::Receiver<u64>,
 }
 
 impl Wakes {
     pub fn new(newest: Newest) -> (Self, Listeners) {
         let (events, hears_events) = watch::channel(newest.events);
         let (jobs, hears_jobs) = watch::channel(newest.jobs);
-        (Self { events, jobs }, Listeners { events: hears_events, jobs: hears_jobs })
+        let (tables, hears_tables) = watch::channel(0);
+        let listeners = Listeners { events: hears_events, jobs: hears_jobs, tables: hears_tables };
+        (Self { events, jobs, tables }, listeners)
     }
 
     /// After a commit.
     pub fn tell(&self, newest: Newest) {
         raise(&self.events, newest.events);
         raise(&self.jobs, newest.jobs);
+    }
+
+    /// After a commit that changed tables of other crates.
+    pub fn tell_tables(&self) {
+        self.tables.send_modify(|commits| *commits += 1);
     }
 }
 

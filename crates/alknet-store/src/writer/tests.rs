@@ -202,6 +202,17 @@ async fn a_commit_that_fails_fails_all_of_its_changes() {
     assert_eq!(keys(&store).await, [""; 0]);
 }
 
+#[test]
+fn a_disk_that_fails_in_the_middle_of_a_commit_leaves_its_fate_open_and_nothing_else_does() {
+    // STORE-23
+    let fate = |code| fate_of_commit(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+    let unknown = fate(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+    assert!(matches!(unknown, StoreError::Unknown(_)) && unknown.to_string().contains("not known"), "{unknown}");
+    assert!(matches!(fate(rusqlite::ffi::SQLITE_IOERR_WRITE), StoreError::Unknown(_)));
+    assert!(matches!(fate(rusqlite::ffi::SQLITE_FULL), StoreError::Full), "the last frame was not written whole");
+    assert!(matches!(fate(rusqlite::ffi::SQLITE_CONSTRAINT_COMMITHOOK), StoreError::Failed(_)));
+}
+
 fn hold_up_refused(store: &Store) -> Sender<()> {
     let (release, released) = mpsc::channel::<()>();
     let _held = submit(store, Touches::Rights, move |_| {

@@ -1,0 +1,237 @@
+//! What a branch shows: its own rows, and through them those of the branches that it was made from.
+//!
+//! The newest row at or before a level's bound counts, the nearest level first; a whiteout ends the search. A branch that was made
+//! `pinned` sees its parent as it was at the fork. One that follows sees later rows too, under three rules that keep every folder in
+//! one place and the tree free of loops: a folder that the parent makes appears where it was made and stays there; no folder moves or
+//! vanishes; and once a nearer level has changed the names of a file, the parent's later changes of its names do not count.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    ids::{BranchId, Ino, Seq},
+    limits::{MAX_CHAIN_LEVELS, PAGE_ROWS_AT_ONCE},
+    rows::{
+        Kind,
+        branch::{self, Mode},
+        dent::{self, Dent},
+        inode::{self, Inode},
+    },
+};
+
+/// A branch in a chain, and how much of it is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// The branch.
+    pub branch: BranchId,
+    /// Rows after this are not seen.
+    pub bound: Seq,
+    /// The nearer level follows this one since here; `None`: it does not, or there is none.
+    pub fork: Option<Seq>,
+}
+
+/// A branch at a version, with everything that it reads through; its own level comes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain(Arc<[Level]>);
+
+impl Chain {
+    /// The chain of a branch at a version of its bucket, or `None` where there is no such branch.
+    ///
+    /// # Errors
+    /// Fails when there are more than [`MAX_CHAIN_LEVELS`] levels.
+    pub fn of(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<Option<Self>> {
+        let Some(mut row) = branch::get(sql, branch)? else { return Ok(None) };
+        let mut levels = vec![Level { branch, bound, fork: None }];
+        let mut bound = bound;
+        while let Some(origin) = row.fork {
+            if levels.len() == MAX_CHAIN_LEVELS {
+                return Err(rusqlite::Error::IntegralValueOutOfRange(0, origin.parent.0));
+            }
+            let fork = match origin.mode {
+                Mode::Pinned => {
+                    bound = bound.min(origin.at);
+                    None
+                }
+                Mode::Follow => Some(origin.at),
+            };
+            levels.push(Level { branch: origin.parent, bound, fork });
+            match branch::get(sql, origin.parent)? {
+                Some(parent) => row = parent,
+                None => break,
+            }
+        }
+        Ok(Some(Self(levels.into())))
+    }
+
+    /// Its levels, the branch itself first.
+    pub fn levels(&self) -> &[Level] {
+        &self.0
+    }
+
+    /// What a name in a folder stands for.
+    pub fn dent(&self, sql: &Connection, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<Dent>> {
+        Ok(self.entry(sql, 0, dir, name)?.filter(|dent| !dent.gone))
+    }
+
+    /// The names of a folder after this one (the empty one: from the first), in the order of their bytes, at most `count`.
+    pub fn page(&self, sql: &Connection, dir: Ino, after: &[u8], count: usize) -> rusqlite::Result<Vec<Dent>> {
+        let batch = count.clamp(1, PAGE_ROWS_AT_ONCE);
+        let mut cursors: Vec<_> = self.0.iter().map(|level| Cursor::new(*level, dir, after, batch)).collect();
+        let follows = self.0.iter().any(|level| level.fork.is_some());
+        let mut page = Vec::new();
+        while page.len() < count {
+            let Some(nearest) = next_name(sql, &mut cursors)? else { break };
+            let shown = if follows { self.entry(sql, 0, dir, &nearest.name)? } else { Some(nearest) };
+            page.extend(shown.filter(|dent| !dent.gone));
+        }
+        Ok(page)
+    }
+
+    /// What an inode is. Under a branch that follows, what it has not changed itself comes from its parent.
+    pub fn inode(&self, sql: &Connection, ino: Ino) -> rusqlite::Result<Option<Inode>> {
+        self.inode_from(sql, 0, ino)
+    }
+
+    /// Every folder and name that stands for an inode: as many as it has links.
+    pub fn places(&self, sql: &Connection, ino: Ino) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+        let mut known = BTreeSet::new();
+        for level in self.0.iter() {
+            known.extend(dent::places(sql, level.branch, ino, level.bound)?);
+        }
+        let mut places = Vec::new();
+        for (dir, name) in known {
+            if self.dent(sql, dir, &name)?.is_some_and(|dent| dent.ino == ino) {
+                places.push((dir, name));
+            }
+        }
+        Ok(places)
+    }
+
+    /// The row that counts for a name, from a level on; a whiteout is one.
+    fn entry(&self, sql: &Connection, from: usize, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<Dent>> {
+        for (index, level) in self.0.iter().enumerate().skip(from) {
+            if let Some(fork) = level.fork {
+                return self.followed(sql, (index, fork), dir, name);
+            }
+            if let Some(dent) = dent::newest(sql, level.branch, dir, name, level.bound)? {
+                return Ok(Some(dent));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`Self::entry`], from a level that the nearer one follows.
+    fn followed(
+        &self,
+        sql: &Connection,
+        (index, fork): (usize, Seq),
+        dir: Ino,
+        name: &[u8],
+    ) -> rusqlite::Result<Option<Dent>> {
+        let Level { branch, bound, .. } = self.0[index];
+        let base = match dent::newest(sql, branch, dir, name, bound.min(fork))? {
+            Some(dent) => Some(dent),
+            None => self.entry(sql, index + 1, dir, name)?,
+        };
+        let mut shown = None;
+        for later in dent::between(sql, (branch, dir), name, fork, bound)? {
+            let stays = |dent: &Dent| dent.kind == Kind::Folder && !dent.gone && dent.seq < later.seq;
+            if shown.is_none() && base.as_ref().is_some_and(stays) {
+                break;
+            }
+            if later.kind == Kind::Folder {
+                if later.made && !later.gone {
+                    return Ok(Some(later));
+                }
+            } else if !self.is_placed_before(sql, index, &later)? {
+                shown = Some(later);
+            }
+        }
+        Ok(shown.or(base))
+    }
+
+    /// Whether a nearer level had changed the names of an inode before this row did.
+    fn is_placed_before(&self, sql: &Connection, index: usize, later: &Dent) -> rusqlite::Result<bool> {
+        for level in &self.0[..index] {
+            if dent::places_it(sql, level.branch, later.ino, level.bound.min(later.seq))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn inode_from(&self, sql: &Connection, from: usize, ino: Ino) -> rusqlite::Result<Option<Inode>> {
+        for (index, level) in self.0.iter().enumerate().skip(from) {
+            let Some(own) = inode::newest(sql, level.branch, ino, level.bound)? else { continue };
+            if self.0.get(index + 1).is_none_or(|next| next.fork.is_none()) {
+                return Ok(Some(own));
+            }
+            let changed = inode::changed(sql, level.branch, ino, level.bound)?;
+            if changed == inode::Changed::ALL {
+                return Ok(Some(own));
+            }
+            let inherited = self.inode_from(sql, index + 1, ino)?;
+            return Ok(Some(inherited.map_or_else(|| own.clone(), |theirs| overridden(&own, theirs, changed))));
+        }
+        Ok(None)
+    }
+}
+
+/// What is inherited, with what the branch has changed itself in its place.
+fn overridden(own: &Inode, theirs: Inode, changed: inode::Changed) -> Inode {
+    let seq = own.seq.max(theirs.seq);
+    if changed.content {
+        return Inode { mode: theirs.mode, xattrs: theirs.xattrs, seq, ..own.clone() };
+    }
+    // Content that came later brings its time along.
+    let mtime_ns = if theirs.seq > own.seq { theirs.mtime_ns } else { own.mtime_ns };
+    Inode { blob: theirs.blob, size: theirs.size, target: theirs.target, mtime_ns, seq, ..own.clone() }
+}
+
+/// The names of one level, a few at a time.
+struct Cursor {
+    level: Level,
+    dir: Ino,
+    after: Box<[u8]>,
+    batch: usize,
+    rows: VecDeque<Dent>,
+    is_done: bool,
+}
+
+impl Cursor {
+    fn new(level: Level, dir: Ino, after: &[u8], batch: usize) -> Self {
+        Self { level, dir, after: after.into(), batch, rows: VecDeque::new(), is_done: false }
+    }
+
+    fn head(&mut self, sql: &Connection) -> rusqlite::Result<Option<&Dent>> {
+        if self.rows.is_empty() && !self.is_done {
+            let at = (self.level.branch, self.dir);
+            self.rows = dent::page(sql, at, &self.after, self.level.bound, self.batch)?.into();
+            self.is_done = self.rows.len() < self.batch;
+            if let Some(last) = self.rows.back() {
+                self.after = last.name.clone();
+            }
+        }
+        Ok(self.rows.front())
+    }
+}
+
+/// Takes the first name off all levels that have it. Answers the nearest level's row.
+fn next_name(sql: &Connection, cursors: &mut [Cursor]) -> rusqlite::Result<Option<Dent>> {
+    let mut first: Option<Box<[u8]>> = None;
+    for cursor in cursors.iter_mut() {
+        if let Some(head) = cursor.head(sql)?
+            && first.as_ref().is_none_or(|name| head.name < *name)
+        {
+            first = Some(head.name.clone());
+        }
+    }
+    let Some(name) = first else { return Ok(None) };
+    let same = cursors.iter_mut().filter(|cursor| cursor.rows.front().is_some_and(|head| head.name == name));
+    let rows: Vec<_> = same.filter_map(|cursor| cursor.rows.pop_front()).collect();
+    Ok(rows.into_iter().next())
+}

@@ -1,0 +1,165 @@
+//! Content that is stored once, whoever refers to it, and who does.
+
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
+
+use super::{On, foreign, loaded, stored};
+use crate::{
+    hash::ContentHash,
+    ids::{BlobId, BranchId, BucketId},
+};
+
+/// Whether content may be referred to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It may.
+    Live = 0,
+    /// It is being removed; the same content that comes now gets a row of its own.
+    Dying = 1,
+    /// It is not on this node.
+    Missing = 3,
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// In the row.
+    Inline = 0,
+    /// In a file of their own.
+    Whole = 1,
+}
+
+/// Content as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobRow {
+    /// Its number.
+    pub id: BlobId,
+    /// Its hash.
+    pub hash: ContentHash,
+    /// The generation in its file's name.
+    pub generation: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// Where they are.
+    pub class: Class,
+    /// Whether it may be referred to.
+    pub state: State,
+    /// Versions of inodes that refer to it.
+    pub refs: u64,
+}
+
+/// Content to store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewBlob<'a> {
+    /// Its hash.
+    pub hash: ContentHash,
+    /// The generation in its file's name.
+    pub generation: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// The bytes themselves, of an inline one.
+    pub bytes: Option<&'a [u8]>,
+}
+
+const COLUMNS: &str = "SELECT id, hash, gen, size, class, state, refs FROM fs_blob";
+
+fn of(row: &Row<'_>) -> rusqlite::Result<BlobRow> {
+    let (class, state) = (row.get(4)?, row.get(5)?);
+    let hash: Vec<u8> = row.get(1)?;
+    let wrong = || rusqlite::Error::InvalidColumnType(1, "hash".to_owned(), Type::Blob);
+    Ok(BlobRow {
+        id: row.get(0)?,
+        hash: ContentHash::from_bytes(hash.try_into().map_err(|_| wrong())?),
+        generation: loaded(row.get(2)?),
+        size: loaded(row.get(3)?),
+        class: match class {
+            0 => Class::Inline,
+            1 => Class::Whole,
+            other => return Err(foreign(4, other)),
+        },
+        state: match state {
+            0 => State::Live,
+            1 => State::Dying,
+            3 => State::Missing,
+            other => return Err(foreign(5, other)),
+        },
+        refs: loaded(row.get(6)?),
+    })
+}
+
+/// Stores content that nothing refers to yet. Fails when there is a live row of that hash.
+pub fn insert(sql: &Connection, blob: &NewBlob<'_>, now_ms: u64) -> rusqlite::Result<BlobId> {
+    let text = "INSERT INTO fs_blob (hash, gen, size, class, state, refs, zero_since_ms, bytes) VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6)";
+    let class = if blob.bytes.is_some() { Class::Inline } else { Class::Whole } as i64;
+    let NewBlob { hash, generation, size, bytes } = blob;
+    let values = params![hash.as_bytes(), stored(*generation), stored(*size), class, stored(now_ms), bytes];
+    sql.prepare_cached(text)?.insert(values).map(BlobId)
+}
+
+/// The row of this hash that may be referred to.
+pub fn live(sql: &Connection, hash: &ContentHash) -> rusqlite::Result<Option<BlobRow>> {
+    sql.prepare_cached(&format!("{COLUMNS} WHERE hash = ?1 AND state = 0"))?.query_row([hash.as_bytes()], of).optional()
+}
+
+/// The row of this number.
+pub fn get(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<BlobRow>> {
+    sql.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id], of).optional()
+}
+
+/// The bytes of an inline one.
+pub fn bytes(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = sql.prepare_cached("SELECT bytes FROM fs_blob WHERE id = ?1")?;
+    Ok(statement.query_row([id], |row| row.get(0)).optional()?.flatten())
+}
+
+/// The branches of a bucket, in any of their kept versions, on which content of this hash is visible.
+pub fn visible_on(sql: &Connection, hash: &ContentHash, bucket: BucketId) -> rusqlite::Result<Vec<BranchId>> {
+    let text = "SELECT DISTINCT branch FROM fs_blob JOIN fs_ref ON fs_ref.blob = fs_blob.id
+                WHERE fs_blob.hash = ?1 AND fs_ref.bucket = ?2 ORDER BY branch";
+    sql.prepare_cached(text)?.query_map(params![hash.as_bytes(), bucket], |row| row.get(0))?.collect()
+}
+
+/// Counts one more version that refers to it.
+pub(super) fn add_ref(sql: &Connection, id: BlobId, on: On) -> rusqlite::Result<()> {
+    let text = "UPDATE fs_blob SET refs = refs + 1, zero_since_ms = NULL WHERE id = ?1 AND state <> 1";
+    if sql.prepare_cached(text)?.execute([id])? == 0 {
+        return Err(rusqlite::Error::StatementChangedRows(0));
+    }
+    let text = "INSERT INTO fs_ref (blob, bucket, branch, count) VALUES (?1, ?2, ?3, 1) ON CONFLICT DO UPDATE SET count = count + 1";
+    sql.prepare_cached(text)?.execute(params![id, on.bucket, on.branch]).map(|_| ())
+}
+
+/// Counts one version less that refers to it.
+pub(super) fn drop_ref(sql: &Connection, id: BlobId, on: On) -> rusqlite::Result<()> {
+    let text = "UPDATE fs_blob SET refs = refs - 1, zero_since_ms = iif(refs = 1, ?2, NULL) WHERE id = ?1";
+    sql.prepare_cached(text)?.execute(params![id, stored(on.now_ms)])?;
+    let text = "DELETE FROM fs_ref WHERE blob = ?1 AND bucket = ?2 AND branch = ?3 AND count = 1";
+    if sql.prepare_cached(text)?.execute(params![id, on.bucket, on.branch])? == 0 {
+        let text = "UPDATE fs_ref SET count = count - 1 WHERE blob = ?1 AND bucket = ?2 AND branch = ?3";
+        sql.prepare_cached(text)?.execute(params![id, on.bucket, on.branch])?;
+    }
+    Ok(())
+}
+
+/// At most `count` rows that nothing has referred to since before this time, those that are being removed among them.
+pub fn dead(sql: &Connection, before_ms: u64, count: usize) -> rusqlite::Result<Vec<BlobRow>> {
+    let text = format!("{COLUMNS} WHERE refs = 0 AND zero_since_ms < ?1 ORDER BY zero_since_ms LIMIT ?2");
+    sql.prepare_cached(&text)?.query_map([stored(before_ms), stored(count as u64)], of)?.collect()
+}
+
+/// Begins to remove content that nothing refers to. Answers whether that is so.
+pub fn mark_dying(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
+    let text = "UPDATE fs_blob SET state = 1 WHERE id = ?1 AND refs = 0 AND state = 0";
+    Ok(sql.prepare_cached(text)?.execute([id])? > 0)
+}
+
+/// Takes that back. Answers whether it is live again: another row of the same hash may have come meanwhile.
+pub fn revive(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
+    let text = "UPDATE OR IGNORE fs_blob SET state = 0 WHERE id = ?1 AND state = 1";
+    Ok(sql.prepare_cached(text)?.execute([id])? > 0)
+}
+
+/// Takes the row of content away that was marked and whose files are gone. Answers whether there was one.
+pub fn remove(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
+    let text = "DELETE FROM fs_blob WHERE id = ?1 AND state = 1 AND refs = 0";
+    Ok(sql.prepare_cached(text)?.execute([id])? > 0)
+}

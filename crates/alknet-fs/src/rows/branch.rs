@@ -1,0 +1,133 @@
+//! Branches, each with the one that it was made from.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{foreign, parsed};
+use crate::{
+    ids::{BranchId, BucketId, Seq},
+    name::BranchName,
+};
+
+/// What a branch sees of the changes that its parent makes after the fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// None of them.
+    Pinned,
+    /// Those that it has not overridden itself: content, attributes, new names and removed files, but not moves of folders.
+    Follow,
+}
+
+impl Mode {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::Follow => "follow",
+        }
+    }
+}
+
+/// Where a branch comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fork {
+    /// The branch that it was made from.
+    pub parent: BranchId,
+    /// The parent's version that it was made from.
+    pub at: Seq,
+    /// What it sees of later ones.
+    pub mode: Mode,
+}
+
+/// A branch as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchRow {
+    /// Its number.
+    pub id: BranchId,
+    /// Its bucket.
+    pub bucket: BucketId,
+    /// Its name.
+    pub name: BranchName,
+    /// Where it comes from; `None` for a bucket's first.
+    pub fork: Option<Fork>,
+    /// The bucket's newest commit when it was made.
+    pub made: Seq,
+    /// Whether it was removed and only its children still need it.
+    pub hidden: bool,
+}
+
+const COLUMNS: &str = "SELECT id, bucket, name, parent, parent_seq, mode, made_seq, hidden FROM fs_branch";
+
+fn of(row: &Row<'_>) -> rusqlite::Result<BranchRow> {
+    let mode: String = row.get(5)?;
+    let mode = if mode == Mode::Follow.as_str() { Mode::Follow } else { Mode::Pinned };
+    let fork = match (row.get(3)?, row.get(4)?) {
+        (Some(parent), Some(at)) => Some(Fork { parent, at, mode }),
+        _ => None,
+    };
+    Ok(BranchRow {
+        id: row.get(0)?,
+        bucket: row.get(1)?,
+        name: parsed(row, 2)?,
+        fork,
+        made: row.get(6)?,
+        hidden: row.get(7)?,
+    })
+}
+
+/// Makes a branch. Fails when the name is taken.
+pub fn insert(
+    sql: &Connection,
+    bucket: BucketId,
+    name: &BranchName,
+    fork: Option<Fork>,
+    made: Seq,
+) -> rusqlite::Result<BranchId> {
+    let text =
+        "INSERT INTO fs_branch (bucket, name, parent, parent_seq, mode, made_seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mode = fork.map_or(Mode::Pinned, |fork| fork.mode).as_str();
+    let (parent, at) = (fork.map(|fork| fork.parent), fork.map(|fork| fork.at));
+    sql.prepare_cached(text)?.insert(params![bucket, name.as_str(), parent, at, mode, made]).map(BranchId)
+}
+
+/// The branch of this name that is not hidden.
+pub fn find(sql: &Connection, bucket: BucketId, name: &BranchName) -> rusqlite::Result<Option<BranchRow>> {
+    let mut statement = sql.prepare_cached(&format!("{COLUMNS} WHERE bucket = ?1 AND name = ?2 AND hidden = 0"))?;
+    statement.query_row(params![bucket, name.as_str()], of).optional()
+}
+
+/// The branch of this number.
+pub fn get(sql: &Connection, id: BranchId) -> rusqlite::Result<Option<BranchRow>> {
+    sql.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id], of).optional()
+}
+
+/// A bucket's branches by name, without the hidden.
+pub fn list(sql: &Connection, bucket: BucketId) -> rusqlite::Result<Vec<BranchRow>> {
+    let text = format!("{COLUMNS} WHERE bucket = ?1 AND hidden = 0 ORDER BY name");
+    sql.prepare_cached(&text)?.query_map([bucket], of)?.collect()
+}
+
+/// The branches that were made from this one, the hidden too.
+pub fn children(sql: &Connection, id: BranchId) -> rusqlite::Result<Vec<BranchRow>> {
+    let text = format!("{COLUMNS} WHERE parent = ?1 ORDER BY id");
+    sql.prepare_cached(&text)?.query_map([id], of)?.collect()
+}
+
+/// Takes its name away; its children go on reading through it.
+pub fn hide(sql: &Connection, id: BranchId) -> rusqlite::Result<()> {
+    sql.prepare_cached("UPDATE fs_branch SET hidden = 1 WHERE id = ?1")?.execute([id]).map(|_| ())
+}
+
+/// Lets it come from elsewhere, or from nowhere.
+pub fn set_fork(sql: &Connection, id: BranchId, fork: Option<Fork>) -> rusqlite::Result<()> {
+    let text = "UPDATE fs_branch SET parent = ?2, parent_seq = ?3, mode = ?4 WHERE id = ?1";
+    let mode = fork.map_or(Mode::Pinned, |fork| fork.mode).as_str();
+    let (parent, at) = (fork.map(|fork| fork.parent), fork.map(|fork| fork.at));
+    match sql.prepare_cached(text)?.execute(params![id, parent, at, mode])? {
+        1 => Ok(()),
+        _ => Err(foreign(0, id.0)),
+    }
+}
+
+/// Takes the branch's own row away. Its entries and inodes are for the caller to take away before.
+pub fn remove(sql: &Connection, id: BranchId) -> rusqlite::Result<()> {
+    sql.prepare_cached("DELETE FROM fs_branch WHERE id = ?1")?.execute([id]).map(|_| ())
+}

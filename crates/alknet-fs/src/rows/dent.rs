@@ -1,0 +1,93 @@
+//! Entries of folders: which inode a name stands for, in each version of each branch.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Kind, foreign};
+use crate::ids::{BranchId, Ino, Seq};
+
+/// One version of a name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dent {
+    /// The name.
+    pub name: Box<[u8]>,
+    /// The commit that wrote it.
+    pub seq: Seq,
+    /// What it stands for; of a whiteout: what it stood for.
+    pub ino: Ino,
+    /// What that is.
+    pub kind: Kind,
+    /// Whether the name was taken away: a whiteout, which hides older versions of the name, here and on the parents.
+    pub gone: bool,
+    /// Whether this is the first name that the inode ever had.
+    pub made: bool,
+}
+
+const COLUMNS: &str = "SELECT name, seq, ino, kind, made FROM fs_dent WHERE branch = ?1 AND dir = ?2";
+
+fn of(row: &Row<'_>) -> rusqlite::Result<Dent> {
+    let number: i64 = row.get(3)?;
+    let kind = number.checked_abs().and_then(Kind::of).ok_or_else(|| foreign(3, number))?;
+    let name: Vec<u8> = row.get(0)?;
+    Ok(Dent { name: name.into(), seq: row.get(1)?, ino: row.get(2)?, kind, gone: number < 0, made: row.get(4)? })
+}
+
+/// Writes a version of a name; one that the same commit wrote before is replaced.
+pub fn write(sql: &Connection, branch: BranchId, dir: Ino, dent: &Dent) -> rusqlite::Result<()> {
+    let text =
+        "INSERT OR REPLACE INTO fs_dent (branch, dir, name, seq, ino, kind, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let kind = if dent.gone { -(dent.kind as i64) } else { dent.kind as i64 };
+    let Dent { name, seq, ino, made, .. } = dent;
+    sql.prepare_cached(text)?.execute(params![branch, dir, name, seq, ino, kind, made]).map(|_| ())
+}
+
+/// The newest version of a name on a branch itself, at or before `bound`.
+pub fn newest(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], bound: Seq) -> rusqlite::Result<Option<Dent>> {
+    let text = format!("{COLUMNS} AND name = ?3 AND seq <= ?4 ORDER BY seq DESC LIMIT 1");
+    sql.prepare_cached(&text)?.query_row(params![branch, dir, name, bound], of).optional()
+}
+
+/// The versions of a name on a branch itself, after `after` and up to `bound`, the oldest first.
+pub fn between(
+    sql: &Connection,
+    (branch, dir): (BranchId, Ino),
+    name: &[u8],
+    after: Seq,
+    bound: Seq,
+) -> rusqlite::Result<Vec<Dent>> {
+    let text = format!("{COLUMNS} AND name = ?3 AND seq > ?4 AND seq <= ?5 ORDER BY seq");
+    sql.prepare_cached(&text)?.query_map(params![branch, dir, name, after, bound], of)?.collect()
+}
+
+/// The newest version of each name after `after` in a folder, on a branch itself, at or before `bound`; at most `count`, by name.
+pub fn page(
+    sql: &Connection,
+    (branch, dir): (BranchId, Ino),
+    after: &[u8],
+    bound: Seq,
+    count: usize,
+) -> rusqlite::Result<Vec<Dent>> {
+    // The other columns are those of the row with the highest seq (SQLite's documentation, "Bare columns in an aggregate query").
+    let text = "SELECT name, max(seq), ino, kind, made FROM fs_dent
+                WHERE branch = ?1 AND dir = ?2 AND name > ?3 AND seq <= ?4 GROUP BY name ORDER BY name LIMIT ?5";
+    let values = params![branch, dir, after, bound, super::stored(count as u64)];
+    sql.prepare_cached(text)?.query_map(values, of)?.collect()
+}
+
+/// Every folder and name that stood for an inode on a branch itself, at or before `bound`, whether or not it still does.
+pub fn places(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+    let text = "SELECT DISTINCT dir, name FROM fs_dent WHERE ino = ?1 AND branch = ?2 AND seq <= ?3 ORDER BY dir, name";
+    let place = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?.into()));
+    sql.prepare_cached(text)?.query_map(params![ino, branch, bound], place)?.collect()
+}
+
+/// Whether a branch itself has given the inode a name, or taken one away, at or before `bound`.
+pub fn places_it(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<bool> {
+    let text = "SELECT EXISTS (SELECT 1 FROM fs_dent WHERE ino = ?1 AND branch = ?2 AND seq <= ?3)";
+    sql.prepare_cached(text)?.query_row(params![ino, branch, bound], |row| row.get(0))
+}
+
+/// Forgets a version of a name.
+pub fn prune(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq) -> rusqlite::Result<()> {
+    let text = "DELETE FROM fs_dent WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND seq = ?4";
+    sql.prepare_cached(text)?.execute(params![branch, dir, name, seq]).map(|_| ())
+}

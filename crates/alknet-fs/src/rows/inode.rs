@@ -1,0 +1,168 @@
+//! Inodes: what an entry is, in each version of each branch. Writing and forgetting a version counts what it holds.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Kind, On, blob, bucket, foreign, loaded, stored};
+use crate::ids::{BlobId, BranchId, Ino, Seq};
+
+/// What a version changed. On a branch that follows its parent, the rest still comes from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changed {
+    /// The content, or a link's target.
+    pub content: bool,
+    /// The mode, the times, the extended attributes.
+    pub attributes: bool,
+}
+
+impl Changed {
+    /// All of it, as of something new.
+    pub const ALL: Self = Self { content: true, attributes: true };
+
+    fn of(bits: i64) -> Self {
+        Self { content: bits & 1 != 0, attributes: bits & 2 != 0 }
+    }
+    fn bits(self) -> i64 {
+        i64::from(self.content) | i64::from(self.attributes) << 1
+    }
+    /// What either changed.
+    pub const fn or(self, other: Self) -> Self {
+        Self { content: self.content || other.content, attributes: self.attributes || other.attributes }
+    }
+}
+
+/// One version of an inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inode {
+    /// Which inode.
+    pub ino: Ino,
+    /// The commit that wrote it.
+    pub seq: Seq,
+    /// What it is.
+    pub kind: Kind,
+    /// A file's content; `None`: it is empty.
+    pub blob: Option<BlobId>,
+    /// A file's length, or that of a link's target, in bytes.
+    pub size: u64,
+    /// The permission bits.
+    pub mode: u16,
+    /// When the content was last changed, as its writer says, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// A link's target.
+    pub target: Option<Box<[u8]>>,
+    /// The extended attributes, encoded.
+    pub xattrs: Option<Box<[u8]>>,
+    /// What this version changed.
+    pub changed: Changed,
+}
+
+impl Inode {
+    /// What the bucket is charged for this version: its length, if that is new with it.
+    fn charge(&self) -> i64 {
+        if self.changed.content { stored(self.size) } else { 0 }
+    }
+}
+
+const COLUMNS: &str = "SELECT ino, seq, kind, blob, size, mode, mtime_ns, target, xattrs, changed FROM fs_inode
+                       WHERE branch = ?1 AND ino = ?2";
+
+fn of(row: &Row<'_>) -> rusqlite::Result<Inode> {
+    let kind = row.get(2)?;
+    Ok(Inode {
+        ino: row.get(0)?,
+        seq: row.get(1)?,
+        kind: Kind::of(kind).ok_or_else(|| foreign(2, kind))?,
+        blob: row.get(3)?,
+        size: loaded(row.get(4)?),
+        mode: row.get(5)?,
+        mtime_ns: row.get(6)?,
+        target: row.get::<_, Option<Vec<u8>>>(7)?.map(Into::into),
+        xattrs: row.get::<_, Option<Vec<u8>>>(8)?.map(Into::into),
+        changed: Changed::of(row.get(9)?),
+    })
+}
+
+/// Writes a version; one that the same commit wrote before is replaced, and what that one changed counts as changed.
+pub fn write(sql: &Connection, on: On, inode: &Inode) -> rusqlite::Result<()> {
+    let mut inode = inode.clone();
+    let mut files = i64::from(!exists(sql, on.branch, inode.ino)?);
+    let mut bytes = 0;
+    let before = at(sql, on.branch, inode.ino, inode.seq)?;
+    if let Some(before) = &before {
+        inode.changed = inode.changed.or(before.changed);
+        bytes -= before.charge();
+        delete(sql, on.branch, inode.ino, inode.seq)?;
+        files = 0;
+    }
+    insert(sql, on.branch, &inode)?;
+    // First up, then down: content that both refer to is never without a reference.
+    inode.blob.map_or(Ok(()), |blob| blob::add_ref(sql, blob, on))?;
+    before.and_then(|before| before.blob).map_or(Ok(()), |blob| blob::drop_ref(sql, blob, on))?;
+    bucket::charge(sql, on.bucket, bytes + inode.charge(), files)
+}
+
+/// Forgets a version. What it changed counts as changed by the next newer one of the branch, if there is one.
+pub fn prune(sql: &Connection, on: On, ino: Ino, seq: Seq) -> rusqlite::Result<()> {
+    let Some(old) = at(sql, on.branch, ino, seq)? else { return Ok(()) };
+    delete(sql, on.branch, ino, seq)?;
+    old.blob.map_or(Ok(()), |blob| blob::drop_ref(sql, blob, on))?;
+    let mut bytes = -old.charge();
+    if let Some(newer) = next_after(sql, on.branch, ino, seq)? {
+        let heir = Inode { changed: newer.changed.or(old.changed), ..newer.clone() };
+        bytes += heir.charge() - newer.charge();
+        let text = "UPDATE fs_inode SET changed = ?4 WHERE branch = ?1 AND ino = ?2 AND seq = ?3";
+        sql.prepare_cached(text)?.execute(params![on.branch, ino, heir.seq, heir.changed.bits()])?;
+    }
+    let files = -i64::from(!exists(sql, on.branch, ino)?);
+    bucket::charge(sql, on.bucket, bytes, files)
+}
+
+/// The newest version on a branch itself, at or before `bound`.
+pub fn newest(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Option<Inode>> {
+    let text = format!("{COLUMNS} AND seq <= ?3 ORDER BY seq DESC LIMIT 1");
+    sql.prepare_cached(&text)?.query_row(params![branch, ino, bound], of).optional()
+}
+
+/// What the versions on a branch itself, up to `bound`, changed together.
+pub fn changed(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Changed> {
+    let text = "SELECT coalesce(max(changed & 1), 0) | coalesce(max(changed & 2), 0) FROM fs_inode
+                WHERE branch = ?1 AND ino = ?2 AND seq <= ?3";
+    sql.prepare_cached(text)?.query_row(params![branch, ino, bound], |row| row.get(0)).map(Changed::of)
+}
+
+fn at(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
+    sql.prepare_cached(&format!("{COLUMNS} AND seq = ?3"))?.query_row(params![branch, ino, seq], of).optional()
+}
+
+fn next_after(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
+    let text = format!("{COLUMNS} AND seq > ?3 ORDER BY seq LIMIT 1");
+    sql.prepare_cached(&text)?.query_row(params![branch, ino, seq], of).optional()
+}
+
+fn exists(sql: &Connection, branch: BranchId, ino: Ino) -> rusqlite::Result<bool> {
+    let text = "SELECT EXISTS (SELECT 1 FROM fs_inode WHERE branch = ?1 AND ino = ?2)";
+    sql.prepare_cached(text)?.query_row(params![branch, ino], |row| row.get(0))
+}
+
+fn insert(sql: &Connection, branch: BranchId, inode: &Inode) -> rusqlite::Result<()> {
+    let text = "INSERT INTO fs_inode (branch, ino, seq, kind, blob, size, mode, mtime_ns, target, xattrs, changed)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    let values = params![
+        branch,
+        inode.ino,
+        inode.seq,
+        inode.kind as i64,
+        inode.blob,
+        stored(inode.size),
+        inode.mode,
+        inode.mtime_ns,
+        inode.target,
+        inode.xattrs,
+        inode.changed.bits()
+    ];
+    sql.prepare_cached(text)?.execute(values).map(|_| ())
+}
+
+fn delete(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<()> {
+    let text = "DELETE FROM fs_inode WHERE branch = ?1 AND ino = ?2 AND seq = ?3";
+    sql.prepare_cached(text)?.execute(params![branch, ino, seq]).map(|_| ())
+}

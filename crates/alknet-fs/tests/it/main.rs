@@ -1,0 +1,10 @@
+//! The file system's rows and addresses as other crates use them; every test has a database of its own.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod chain;
+mod fixture;
+mod follow;
+mod rows;
+mod tables;
+mod tree_writer;
+mod vectors;
