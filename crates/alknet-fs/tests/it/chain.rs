@@ -111,13 +111,20 @@ type Names = BTreeMap<(Ino, String), Ino>;
 
 /// Every state that every branch ever had, held as whole copies.
 struct Model {
-    /// Branch, the version it was made from, and what it showed after each commit.
-    branches: Vec<(BranchId, Option<(usize, Seq)>, BTreeMap<Seq, Names>)>,
+    branches: Vec<Copies>,
+}
+
+struct Copies {
+    id: BranchId,
+    /// The branch that it was made from, and at which version.
+    fork: Option<(usize, Seq)>,
+    /// What it showed after each of its commits.
+    states: BTreeMap<Seq, Names>,
 }
 
 impl Model {
     fn view(&self, branch: usize, bound: Seq) -> Names {
-        let (_, fork, states) = &self.branches[branch];
+        let Copies { fork, states, .. } = &self.branches[branch];
         match (states.range(..=bound).next_back(), fork) {
             (Some((_, names)), _) => names.clone(),
             (None, Some((parent, at))) => self.view(*parent, bound.min(*at)),
@@ -150,7 +157,7 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 fn take(tree: &Tree, model: &mut Model, dirs: &mut Vec<Ino>, step: (Step, usize, usize, usize, usize, usize)) {
     let (what, which, dir, name, to, new) = step;
     let which = which % model.branches.len();
-    let branch = model.branches[which].0;
+    let branch = model.branches[which].id;
     let (dir, to, name, new) = (dirs[dir % dirs.len()], dirs[to % dirs.len()], NAMES[name], NAMES[new]);
     let mut names = model.view(which, Seq::MAX);
     let (key, target) = ((dir, name.to_owned()), (to, new.to_owned()));
@@ -159,7 +166,7 @@ fn take(tree: &Tree, model: &mut Model, dirs: &mut Vec<Ino>, step: (Step, usize,
             if model.branches.len() < 4 {
                 let at = seq(at % (tree.head().get() + 1));
                 let made = tree.fork(&format!("b{}", model.branches.len()), branch, at, Mode::Pinned);
-                model.branches.push((made, Some((which, at)), BTreeMap::new()));
+                model.branches.push(Copies { id: made, fork: Some((which, at)), states: BTreeMap::new() });
             }
             return;
         }
@@ -178,11 +185,11 @@ fn take(tree: &Tree, model: &mut Model, dirs: &mut Vec<Ino>, step: (Step, usize,
         }
         _ => return,
     }
-    model.branches[which].2.insert(tree.head(), names);
+    model.branches[which].states.insert(tree.head(), names);
 }
 
 fn agrees(tree: &Tree, model: &Model, dirs: &[Ino], which: usize, bound: Seq) {
-    let chain = tree.chain_at(model.branches[which].0, bound);
+    let chain = tree.chain_at(model.branches[which].id, bound);
     let expected = model.view(which, bound);
     let mut found = Names::new();
     for dir in dirs {
@@ -204,7 +211,7 @@ proptest! {
         // FS-81, FS-82, FS-83
         let tree = Tree::new();
         let mut dirs = vec![Ino::ROOT];
-        let mut model = Model { branches: vec![(tree.main, None, BTreeMap::new())] };
+        let mut model = Model { branches: vec![Copies { id: tree.main, fork: None, states: BTreeMap::new() }] };
         for step in steps {
             take(&tree, &mut model, &mut dirs, step);
         }

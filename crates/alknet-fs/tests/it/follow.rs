@@ -154,10 +154,11 @@ fn change(tree: &Tree, branch: BranchId, (what, dir, name, to, new): (u8, usize,
         (4, Some(found)) if found.kind == Kind::File && tree.find(branch, to, new).is_none() => {
             tree.link(branch, &found, to, new);
         }
-        (_, Some(found)) if tree.find(branch, to, new).is_none() => {
-            if found.kind == Kind::File || !is_under(&folders, to, found.ino) {
-                tree.rename(branch, (dir, name), (to, new));
-            }
+        (_, Some(found))
+            if tree.find(branch, to, new).is_none()
+                && (found.kind == Kind::File || !is_under(&folders, to, found.ino)) =>
+        {
+            tree.rename(branch, (dir, name), (to, new));
         }
         _ => {}
     }

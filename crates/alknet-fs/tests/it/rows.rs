@@ -75,7 +75,7 @@ fn branches_keep_where_they_come_from() {
     let dev = branch(&sql, bucket, "dev", Some((main, 3, Mode::Follow)));
     let found = branch::find(&sql, bucket, &"dev".parse().unwrap()).unwrap().unwrap();
     assert_eq!((found.id, found.fork), (dev, Some(Fork { parent: main, at: seq(3), mode: Mode::Follow })));
-    assert_eq!(branch::children(&sql, main).unwrap(), [found.clone()]);
+    assert_eq!(branch::children(&sql, main).unwrap(), [found]);
     let names = || branch::list(&sql, bucket).unwrap().into_iter().map(|row| row.name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(), ["dev", "main"]);
     branch::hide(&sql, main).unwrap();
