@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod core;
+pub mod fs;
 pub mod net;
 pub mod socks;
 pub mod ssh;

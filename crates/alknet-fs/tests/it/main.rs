@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod chain;
+mod corpus;
 mod fixture;
 mod follow;
 mod rows;
