@@ -144,7 +144,8 @@ fn the_newest_version_of_a_name_at_or_before_a_bound_counts() {
     write(&dent("a", 4, 7, Kind::File));
     assert_eq!(newest(5).unwrap().ino, ino(7), "a commit's later word about a name is its only one");
     assert_eq!(dent::between(&sql, (main, root), b"a", seq(1), seq(6)).unwrap().len(), 2);
-    assert_eq!(dent::places(&sql, main, ino(3), Seq::MAX).unwrap(), [(root, b"a".as_slice().into())]);
+    let place = (root, b"a".as_slice().into());
+    assert_eq!(dent::places(&sql, main, ino(3), Seq::MAX).unwrap(), [place]);
     assert!(!dent::places_it(&sql, main, ino(3), seq(5)).unwrap());
     dent::prune(&sql, main, root, b"a", seq(6)).unwrap();
     assert_eq!(newest(9).unwrap().ino, ino(7));

@@ -67,7 +67,7 @@ CREATE TABLE fs_dent (
     CHECK (abs(kind) IN (1, 2, 3))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX fs_dent_by_seq ON fs_dent (branch, seq);
-CREATE INDEX fs_dent_by_ino ON fs_dent (ino, branch);
+CREATE INDEX fs_dent_by_ino ON fs_dent (ino, branch, seq);
 
 CREATE TABLE fs_inode (
     branch   INTEGER NOT NULL,
