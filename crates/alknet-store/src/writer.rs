@@ -217,6 +217,8 @@ struct Besides {
     recorded: Result<(), StoreError>,
     /// Something is written in any case, so that the commit syncs those before it.
     mark: bool,
+    /// How it is synced.
+    synchronous: Synchronous,
 }
 
 struct Work {
@@ -286,11 +288,11 @@ impl Work {
             self.flush_at = None;
         }
         let mark = self.sync_at.is_some() && (everything || is_due(self.sync_at, now));
-        let mut besides = Besides { entries: self.ledger.drain(everything), recorded: Ok(()), mark };
         let relaxed = batch.is_lazy() && !everything && !mark;
+        let synchronous = if relaxed { Synchronous::Normal } else { Synchronous::Full };
+        let mut besides = Besides { entries: self.ledger.drain(everything), recorded: Ok(()), mark, synchronous };
         let jobs = std::mem::take(&mut batch.jobs);
         if !jobs.is_empty() || !besides.entries.is_empty() || mark {
-            self.set_synchronous(if relaxed { Synchronous::Normal } else { Synchronous::Full });
             let mut ran = Vec::with_capacity(jobs.len());
             let committed = self.transact(jobs, &mut ran, &mut besides);
             self.note_sync(relaxed, mark, committed.is_ok());
@@ -316,15 +318,13 @@ impl Work {
         }
     }
 
-    /// Says how the next commit is synced. Where that fails, it is synced as before, or not at all.
-    fn set_synchronous(&mut self, wanted: Synchronous) {
-        if self.synchronous == wanted {
-            return;
+    /// Begins a transaction whose commit is synced like this.
+    fn begin(&mut self, synchronous: Synchronous) -> Result<(), StoreError> {
+        if self.synchronous != synchronous {
+            self.sql.pragma_update(None, "synchronous", synchronous.word())?;
+            self.synchronous = synchronous;
         }
-        match self.sql.pragma_update(None, "synchronous", wanted.word()) {
-            Ok(()) => self.synchronous = wanted,
-            Err(error) => tracing::warn!(%error, wanted = wanted.word(), "commits are synced as before"),
-        }
+        Ok(self.sql.execute_batch("BEGIN IMMEDIATE")?)
     }
 
     /// Notes until when a commit that was not synced must be, or that all of them are.
@@ -340,7 +340,7 @@ impl Work {
     /// One transaction for all of it. An error other than [`StoreError::Unknown`] means that nothing of it was kept.
     fn transact(&mut self, jobs: Vec<Job>, ran: &mut Vec<Ran>, besides: &mut Besides) -> Result<(), StoreError> {
         let mut touched = Touched::default();
-        let mut fate = self.sql.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
+        let mut fate = self.begin(besides.synchronous);
         for job in jobs {
             let touches = job.touches;
             match &fate {
