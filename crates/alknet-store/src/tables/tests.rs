@@ -35,7 +35,7 @@ fn rights() -> Rights {
 #[derive(Debug)]
 enum Failed {
     Permit(PermitError),
-    Store(StoreError),
+    Database,
     Meant,
 }
 
@@ -45,13 +45,13 @@ impl From<PermitError> for Failed {
     }
 }
 impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+    fn from(_: StoreError) -> Self {
+        Self::Database
     }
 }
 impl From<rusqlite::Error> for Failed {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Store(error.into())
+    fn from(_: rusqlite::Error) -> Self {
+        Self::Database
     }
 }
 impl From<PublishError> for Failed {
