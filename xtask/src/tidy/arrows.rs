@@ -17,7 +17,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("alknet-http", &["alknet-core", "alknet-call"]),
     (
         "alknet",
-        &["alknet-vault", "alknet-core", "alknet-net", "alknet-call", "alknet-store", "alknet-ssh", "alknet-http"],
+        &[
+            "alknet-vault",
+            "alknet-core",
+            "alknet-net",
+            "alknet-call",
+            "alknet-store",
+            "alknet-fs",
+            "alknet-ssh",
+            "alknet-http",
+        ],
     ),
     // Not part of the product: nobody's row names it.
     ("alknet-testkit", &["alknet-core", "alknet-net", "alknet-call"]),

@@ -20,6 +20,7 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     (&["russh"], &["alknet-ssh"]),
     (&["axum", "hyper", "hyper-util", "http", "http-body-util", "tower", "tower-http", "h3"], &["alknet-http"]),
     (&["clap", "clap_complete", "clap_mangen", "rpassword", "toml_edit", "tracing-subscriber"], &["alknet"]),
+    (&["flate2", "tar", "zip"], &["alknet"]),
     // A library's errors are types; only chores fold them to text.
     (&["anyhow"], &["xtask"]),
 ];
