@@ -26,6 +26,7 @@ mod name;
 mod path;
 pub mod rows;
 mod time;
+mod visibility;
 
 pub use access::{Access, Pass, Place, Right};
 pub use address::{Address, BadAddress, When};
@@ -35,3 +36,4 @@ pub use hash::{BadHash, ContentHash};
 pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
+pub use visibility::visible;

@@ -19,3 +19,5 @@ pub const MAX_SHOWN_BYTES: usize = 64;
 pub const MAX_CHAIN_LEVELS: usize = 64;
 /// Rows that one look at a folder takes from a level at a time.
 pub const PAGE_ROWS_AT_ONCE: usize = 256;
+/// Branches and versions that one search looks at to find whether a hash exists for somebody; beyond it does not.
+pub const MAX_VISIBILITY_STEPS: usize = 10_000;

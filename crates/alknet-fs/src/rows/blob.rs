@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
-use super::{On, foreign, loaded, stored};
+use super::{On, foreign, loaded, parsed, stored};
 use crate::{
     hash::ContentHash,
     ids::{BlobId, BranchId, BucketId},
+    name::BucketName,
 };
 
 /// Whether content may be referred to.
@@ -111,11 +112,13 @@ pub fn bytes(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<Vec<u8>>> 
     Ok(statement.query_row([id], |row| row.get(0)).optional()?.flatten())
 }
 
-/// The branches of a bucket, in any of their kept versions, on which content of this hash is visible.
-pub fn visible_on(sql: &Connection, hash: &ContentHash, bucket: BucketId) -> rusqlite::Result<Vec<BranchId>> {
-    let text = "SELECT DISTINCT branch FROM fs_blob JOIN fs_ref ON fs_ref.blob = fs_blob.id
-                WHERE fs_blob.hash = ?1 AND fs_ref.bucket = ?2 ORDER BY branch";
-    sql.prepare_cached(text)?.query_map(params![hash.as_bytes(), bucket], |row| row.get(0))?.collect()
+/// The branches with rows of their own that refer to it, in any kept version, of buckets that are there.
+pub fn holders(sql: &Connection, id: BlobId) -> rusqlite::Result<Vec<(BucketId, BucketName, BranchId)>> {
+    let text =
+        "SELECT fs_bucket.id, fs_bucket.name, fs_ref.branch FROM fs_ref JOIN fs_bucket ON fs_bucket.id = fs_ref.bucket
+                WHERE fs_ref.blob = ?1 AND fs_bucket.removed = 0 ORDER BY fs_ref.bucket, fs_ref.branch";
+    let found = |row: &Row<'_>| Ok((row.get(0)?, parsed(row, 1)?, row.get(2)?));
+    sql.prepare_cached(text)?.query_map([id], found)?.collect()
 }
 
 /// Counts one more version that refers to it.

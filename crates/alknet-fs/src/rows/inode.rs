@@ -129,6 +129,20 @@ pub fn changed(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusq
     sql.prepare_cached(text)?.query_row(params![branch, ino, bound], |row| row.get(0)).map(Changed::of)
 }
 
+/// At most `count` versions on a branch itself, up to `bound`, that refer to this content.
+pub fn holding(
+    sql: &Connection,
+    branch: BranchId,
+    blob: BlobId,
+    bound: Seq,
+    count: usize,
+) -> rusqlite::Result<Vec<(Ino, Seq)>> {
+    let text = "SELECT ino, seq FROM fs_inode INDEXED BY fs_inode_by_blob
+                WHERE blob = ?1 AND branch = ?2 AND seq <= ?3 LIMIT ?4";
+    let values = params![blob, branch, bound, stored(count as u64)];
+    sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 fn at(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
     sql.prepare_cached(&format!("{COLUMNS} AND seq = ?3"))?.query_row(params![branch, ino, seq], of).optional()
 }

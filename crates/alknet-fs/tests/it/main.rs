@@ -9,3 +9,4 @@ mod rows;
 mod tables;
 mod tree_writer;
 mod vectors;
+mod visibility;

@@ -1,0 +1,84 @@
+//! Whether content exists for somebody: a hash is no capability.
+//!
+//! For a caller a hash exists when a branch that he may read refers to it, now or in its history, itself or through the branches that
+//! it was made from. Every other hash is answered like one that nobody ever stored.
+
+use rusqlite::Connection;
+
+use crate::{
+    access::Place,
+    chain::Chain,
+    hash::ContentHash,
+    ids::{BlobId, BranchId, BucketId, Seq},
+    limits::MAX_VISIBILITY_STEPS,
+    name::BucketName,
+    rows::{
+        blob::{self, BlobRow},
+        branch::{self, BranchRow, Mode},
+        inode,
+    },
+};
+
+/// The stored content of a hash, if it exists for whom `may_read` speaks: in one bucket, or in any.
+pub fn visible(
+    sql: &Connection,
+    hash: &ContentHash,
+    within: Option<BucketId>,
+    may_read: impl Fn(Place<'_>) -> bool,
+) -> rusqlite::Result<Option<BlobRow>> {
+    let Some(row) = blob::live(sql, hash)? else { return Ok(None) };
+    let mut search = Search { sql, may_read, blob: row.id, steps: 0 };
+    for (bucket, name, holder) in blob::holders(sql, row.id)? {
+        if within.is_none_or(|within| within == bucket) && search.reaches(&name, holder)? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+struct Search<'a, F> {
+    sql: &'a Connection,
+    may_read: F,
+    blob: BlobId,
+    steps: usize,
+}
+
+impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
+    /// Whether somebody may read the branch whose rows refer to the content, or one made from it that shows such a row.
+    fn reaches(&mut self, bucket: &BucketName, holder: BranchId) -> rusqlite::Result<bool> {
+        // Each branch with the newest of the holder's commits that it may show.
+        let mut open: Vec<_> = branch::get(self.sql, holder)?.map(|row| (row, Seq::MAX)).into_iter().collect();
+        while let Some((row, bound)) = open.pop() {
+            self.steps += 1;
+            if self.steps > MAX_VISIBILITY_STEPS {
+                return Ok(false);
+            }
+            let is_readable = !row.hidden && (self.may_read)(Place { bucket, branch: Some(&row.name) });
+            if is_readable && (row.id == holder || self.shows(&row, holder, bound)?) {
+                return Ok(true);
+            }
+            for child in branch::children(self.sql, row.id)? {
+                let pinned = child.fork.filter(|fork| fork.mode == Mode::Pinned);
+                let shown = pinned.map_or(bound, |fork| bound.min(fork.at));
+                open.push((child, shown));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a branch shows, at any of its versions, a row of the holder's that refers to the content.
+    fn shows(&mut self, branch: &BranchRow, holder: BranchId, bound: Seq) -> rusqlite::Result<bool> {
+        for (ino, seq) in inode::holding(self.sql, holder, self.blob, bound, MAX_VISIBILITY_STEPS)? {
+            self.steps += 1;
+            let chain = Chain::of(self.sql, branch.id, seq)?;
+            let shown = chain.map(|chain| chain.inode(self.sql, ino)).transpose()?.flatten();
+            if shown.is_some_and(|shown| shown.blob == Some(self.blob)) {
+                return Ok(true);
+            }
+            if self.steps > MAX_VISIBILITY_STEPS {
+                break;
+            }
+        }
+        Ok(false)
+    }
+}
