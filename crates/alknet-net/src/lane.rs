@@ -11,8 +11,11 @@ use tokio_util::{
     task::AbortOnDropHandle,
 };
 
-/// As many lanes as there are processors.
-pub(crate) struct Lanes(Vec<Lane>);
+/// As many lanes as there are processors, one at least.
+pub(crate) struct Lanes {
+    first: Lane,
+    others: Vec<Lane>,
+}
 
 /// One thread with a runtime of its own, which ends with this value.
 struct Lane {
@@ -25,8 +28,11 @@ struct Lane {
 impl Lanes {
     /// Starts their threads.
     pub(crate) fn start() -> io::Result<Self> {
-        let count = thread::available_parallelism().map_or(1, usize::from);
-        (0..count).map(Lane::start).collect::<io::Result<_>>().map(Self)
+        Self::start_so_many(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn start_so_many(count: usize) -> io::Result<Self> {
+        Ok(Self { first: Lane::start(0)?, others: (1..count).map(Lane::start).collect::<io::Result<_>>()? })
     }
 
     /// Runs what `make` makes on the lane that serves least, to its end; given up, it is dropped. All that it spawns stays there.
@@ -34,7 +40,8 @@ impl Lanes {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let Some(lane) = self.0.iter().min_by_key(|lane| Arc::strong_count(&lane.load)) else { return };
+        let lane =
+            self.others.iter().fold(&self.first, |least, lane| if lane.load() < least.load() { lane } else { least });
         let load = lane.load.clone();
         let running = lane.runtime.spawn(async move {
             let _load = load;
@@ -56,6 +63,11 @@ impl Lane {
         })?;
         Ok(Self { runtime: handle, load: Arc::default(), _running: running })
     }
+
+    /// How much it serves, for comparison.
+    fn load(&self) -> usize {
+        Arc::strong_count(&self.load)
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_stays_on_its_thread_and_the_next_takes_another() {
-        let lanes = Arc::new(Lanes(vec![Lane::start(0).unwrap(), Lane::start(1).unwrap()]));
+        let lanes = Arc::new(Lanes::start_so_many(2).unwrap());
         let (said, heard) = mpsc::channel();
         let (go, first_may_end) = tokio::sync::oneshot::channel::<()>();
         let (here, tell) = (lanes.clone(), said.clone());
