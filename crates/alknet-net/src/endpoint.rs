@@ -10,6 +10,7 @@ use quinn::VarInt;
 
 use crate::abuse::AbuseGate;
 use crate::gate::PublicUrl;
+use crate::lane::Lanes;
 use crate::limits::WAIT_IDLE_TIMEOUT;
 use crate::local::{LocalBindError, LocalListener};
 use crate::quic::{LazyServerConfig, QuicAcceptor, transport};
@@ -52,6 +53,8 @@ pub struct Endpoint {
     faces: Arc<FaceStore>,
     serving: Serving,
     udp_warning: Option<UdpBufferWarning>,
+    /// Here too: what a handler began on them may have to be seen to its end after [`Endpoint::shutdown`].
+    _lanes: Arc<Lanes>,
 }
 
 impl Endpoint {
@@ -85,15 +88,17 @@ impl Endpoint {
         // Not among the serving tasks: it goes on refusing until the endpoint is closed.
         tokio::spawn(Arc::new(quic_acceptor).run(quic.clone()));
 
+        let lanes = Arc::new(Lanes::start()?);
+        let (plain_ssh, public_url) = (config.plain_ssh, config.public_url);
         let tcp_acceptor =
-            TcpAcceptor::new(serving.clone(), Arc::clone(&faces), gate, config.plain_ssh, config.public_url)?;
+            TcpAcceptor::new(serving.clone(), Arc::clone(&faces), gate, plain_ssh, public_url, Arc::clone(&lanes));
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp)?;
         serving.spawn_listener(Arc::new(tcp_acceptor).run(tcp));
 
         if let Some(warning) = sockets.warning {
             tracing::warn!("{warning}");
         }
-        Ok(Self { addr, quic, faces, serving, udp_warning: sockets.warning })
+        Ok(Self { addr, quic, faces, serving, udp_warning: sockets.warning, _lanes: lanes })
     }
 
     /// Opens the control socket at `path` too, in place of one that an earlier run left behind. The caller holds the
@@ -136,7 +141,7 @@ impl Endpoint {
     }
 
     /// Stops, in this order: accept nothing new; tell the handlers; wait up to `drain` for what runs; close the rest;
-    /// wait until the farewells are sent.
+    /// wait until the farewells are sent. What handlers began besides goes on until the endpoint is dropped.
     pub async fn shutdown(&self, drain: Duration) {
         let deadline = tokio::time::Instant::now() + drain;
         // 1

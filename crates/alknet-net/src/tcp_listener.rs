@@ -35,7 +35,7 @@ pub(crate) struct TcpAcceptor {
     pub(crate) plain_ssh: Option<Alpn>,
     pub(crate) public_url: Option<PublicUrl>,
     silent: Arc<Semaphore>,
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
 }
 
 /// A client that got through.
@@ -53,9 +53,10 @@ impl TcpAcceptor {
         gate: AbuseGate,
         plain_ssh: Option<Alpn>,
         public_url: Option<PublicUrl>,
-    ) -> io::Result<Self> {
-        let (silent, lanes) = (Arc::new(Semaphore::new(MAX_SILENT)), Lanes::start()?);
-        Ok(Self { serving, faces, gate, plain_ssh, public_url, silent, lanes })
+        lanes: Arc<Lanes>,
+    ) -> Self {
+        let silent = Arc::new(Semaphore::new(MAX_SILENT));
+        Self { serving, faces, gate, plain_ssh, public_url, silent, lanes }
     }
 
     /// The accept loop.

@@ -8,12 +8,16 @@ use alknet_core::{
 };
 use arc_swap::ArcSwap;
 use russh::server;
-use tokio::{sync::oneshot, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     HostCertificate, LiveSessions, SshConfig, Subsystems, algorithms,
     config::library_config,
+    limits::ENDING_TIME,
     live::{Meter, Metered},
     login::LoginGate,
     pressure::Pressure,
@@ -43,6 +47,8 @@ struct Door {
     live: LiveSessions,
     subsystems: Arc<Subsystems>,
     stopping: CancellationToken,
+    /// Of session channels.
+    tasks: TaskTracker,
 }
 
 /// What a connection is served by; connections keep the one they began with.
@@ -74,7 +80,8 @@ impl SshServer {
         let gate = Arc::new(LoginGate { identities, authorizer, sessions, system_user, users, revocations, now });
         let setup = ArcSwap::from_pointee(Setup::new(config));
         let subsystems = Arc::new(subsystems);
-        let door = Door { setup, gate, waiting, live, subsystems, stopping: CancellationToken::new() };
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let door = Door { setup, gate, waiting, live, subsystems, stopping, tasks };
         Arc::new(Self(PerStream(Arc::new(door))))
     }
 
@@ -94,6 +101,16 @@ impl SshServer {
         self.0.0.setup.rcu(|setup| {
             Setup::new(SshConfig { host_certificate: Some(certificate.clone()), ..SshConfig::clone(&setup.config) })
         });
+    }
+
+    /// Waits until the processes of all sessions are gone, for at most [`ENDING_TIME`]. For a server that is stopping and whose connections were
+    /// dropped: a process that takes no hint is killed a moment later, by a task that must not end first.
+    pub async fn ended(&self) {
+        let tasks = &self.0.0.tasks;
+        tasks.close();
+        if timeout(ENDING_TIME, tasks.wait()).await.is_err() {
+            tracing::warn!(left = tasks.len(), "processes of ssh sessions are left behind");
+        }
     }
 
     /// For fuzzing only.
@@ -132,6 +149,7 @@ impl StreamHandler for Door {
             local: peer.local,
             life: life.clone(),
             stopping: self.stopping.clone(),
+            tasks: self.tasks.clone(),
             pressure: pressure.clone(),
             subsystems: self.subsystems.clone(),
         });

@@ -84,6 +84,8 @@ pub const INACTIVITY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Between SIGHUP and SIGKILL to the processes of a session that ends.
 pub const HANGUP_GRACE: Duration = Duration::from_secs(1);
+/// How long a node that stops waits for the processes of its sessions to be gone, that second included.
+pub const ENDING_TIME: Duration = Duration::from_secs(3);
 /// Environment variables that a client may set on one channel.
 pub const MAX_ENV_VARS: usize = 64;
 /// Longest name plus value of such a variable, in bytes.

@@ -10,7 +10,7 @@ use russh::{
 };
 use rustix::{process::Signal, termios::Winsize};
 use tokio::{io::duplex, sync::oneshot, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     SshConfig, Subsystems,
@@ -35,6 +35,7 @@ pub(crate) struct ClientSession {
     stopping: CancellationToken,
     proven: Option<oneshot::Sender<SessionGuard>>,
     channels: HashMap<ChannelId, OpenedChannel>,
+    tasks: TaskTracker,
     listeners: Listeners,
     pressure: Arc<Pressure>,
     subsystems: Arc<Subsystems>,
@@ -60,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) life: CancellationToken,
     pub(crate) stopping: CancellationToken,
+    /// Of the server's session channels, each of which sees its process to its end.
+    pub(crate) tasks: TaskTracker,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) subsystems: Arc<Subsystems>,
 }
@@ -68,7 +71,7 @@ impl ClientSession {
     /// Makes the session; the guard comes out of the receiver once a key is proven.
     pub(crate) fn new(parts: Parts) -> (Self, oneshot::Receiver<SessionGuard>) {
         let (proven, guard) = oneshot::channel();
-        let Parts { config, gate, addr, local, life, stopping, pressure, subsystems } = parts;
+        let Parts { config, gate, addr, local, life, stopping, tasks, pressure, subsystems } = parts;
         let session = Self {
             config,
             login: Login::new(gate, addr),
@@ -78,6 +81,7 @@ impl ClientSession {
             stopping,
             proven: Some(proven),
             channels: HashMap::new(),
+            tasks,
             listeners: Listeners::default(),
             pressure,
             subsystems,
@@ -291,7 +295,7 @@ impl Handler for ClientSession {
         let signals = SignalTarget::default();
         let around = self.surroundings();
         reply.accept().await;
-        let task = tokio::spawn(channel::serve(channel, session.handle(), work, signals.clone(), around, open));
+        let task = self.tasks.spawn(channel::serve(channel, session.handle(), work, signals.clone(), around, open));
         let (env, start) = (ClientEnv::default(), Some(start));
         self.channels.insert(id, OpenedChannel { env, pty: None, slave: None, agent: false, start, signals, task });
         Ok(())

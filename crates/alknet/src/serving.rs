@@ -148,7 +148,7 @@ impl RunningNode {
         Ok(())
     }
 
-    /// Stops: nothing new, handlers told, drained, closed, flushed. A second Ctrl-C skips the waiting.
+    /// Stops: nothing new, handlers told, drained, closed, sessions' processes ended, flushed. A second Ctrl-C skips the waiting.
     async fn stop(mut self) {
         let drain = self.config.current().config().node.drain_timeout;
         tracing::info!(drain_s = drain.as_secs_f32(), "stopping");
@@ -156,6 +156,7 @@ impl RunningNode {
             () = self.endpoint.shutdown(drain) => {}
             Some(()) = self.signals.interrupt.recv() => self.endpoint.shutdown(Duration::ZERO).await,
         }
+        self.node.ssh.ended().await;
         self.node.heads.stop().await;
         self.saver.abort();
         if let Err(error) = self.node.gate.save().await {

@@ -2,13 +2,17 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    net::TcpStream,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+use rustix::process::Signal;
 
 use crate::{
     folder::{Folder, errors, ssh_key, wait_until},
     running::RunningNode,
+    ssh_client::Pair,
 };
 
 fn ssh(node: &RunningNode, key: &Path, options: &[&str], command: &str) -> Command {
@@ -21,7 +25,7 @@ fn ssh(node: &RunningNode, key: &Path, options: &[&str], command: &str) -> Comma
     ssh
 }
 
-fn owner(folder: &Folder) -> std::path::PathBuf {
+fn owner(folder: &Folder) -> PathBuf {
     let key = ssh_key(&folder.home(), "me");
     folder.run(&["peer", "add", "me", "--key", key.with_extension("pub").to_str().unwrap(), "--role", "owner"]);
     key
@@ -78,7 +82,7 @@ fn recordings_are_listed_and_played_even_of_a_node_that_was_killed() {
         all.len() == 2 && folder.run(&["ssh", "replay", &id(&all[0])]).contains("before the end")
     });
     assert_eq!((&list()[0]["live"], &list()[1]["live"]), (&true.into(), &false.into()));
-    node.signal(rustix::process::Signal::KILL);
+    node.signal(Signal::KILL);
     node.gone();
     let all = list();
     assert_eq!((&all[1]["identity"], &all[0]["live"]), (&"me".into(), &false.into()));
@@ -89,4 +93,75 @@ fn recordings_are_listed_and_played_even_of_a_node_that_was_killed() {
     assert!(folder.refused(&["ssh", "replay", "1-nobody"], 4).contains("no recording"));
     assert!(folder.refused(&["ssh", "replay"], 2).contains("ID"));
     let _ended = cut.wait();
+}
+
+/// Waits for more than any of these tests takes.
+const WAIT: &str = "for second in $(seq 60); do sleep 1; done";
+
+/// Sessions of stock ssh and of ours over both carriers, at one node, and the process of each.
+struct Sessions {
+    pair: Pair,
+    clients: Vec<Child>,
+    processes: Vec<PathBuf>,
+}
+
+impl Sessions {
+    /// Starts them with a command that first says its number.
+    fn start(pair: Pair, drain_timeout: &str, command: &str) -> Self {
+        pair.server.configure(&format!("[node]\ndrain_timeout = \"{drain_timeout}\"\n"));
+        pair.server.run(&["config", "reload"]);
+        let key = owner(&pair.server);
+        let stock = [&[][..], &[], &[], &["-tt"]].map(|options| ssh(&pair.node, &key, options, command));
+        let ours = ["tcp", "quic"].map(|carrier| pair.client.command(&["ssh", "--carrier", carrier, "box", command]));
+        let start = |mut client: Command| client.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut clients: Vec<_> = stock.into_iter().chain(ours).map(start).collect();
+        let process = |client| Path::new("/proc").join(first_line(client).trim());
+        let processes: Vec<_> = clients.iter_mut().map(process).collect();
+        assert!(processes.iter().all(|process| process.join("stat").exists()), "{processes:?}");
+        Self { pair, clients, processes }
+    }
+
+    /// Waits until the node is gone, and looks at once. Its folder is left.
+    fn end_with_their_node(mut self) -> Folder {
+        assert_eq!(self.pair.node.gone().code(), Some(0));
+        self.processes.retain(|process| process.exists());
+        assert!(self.processes.is_empty(), "still there: {:?}", self.processes);
+        for client in &mut self.clients {
+            wait_until("the client is gone", || client.try_wait().unwrap().is_some());
+        }
+        self.pair.server
+    }
+}
+
+/// SSH-41, SSH-42: who takes no hint is killed before the node is gone.
+#[test]
+fn no_process_of_a_session_outlives_its_node() {
+    let sessions = Sessions::start(Pair::start(), "0s", &format!("trap '' HUP; echo $$; {WAIT}"));
+    sessions.pair.node.signal(Signal::TERM);
+    sessions.end_with_their_node();
+}
+
+/// SSH-41, SSH-42: who takes it has time to tidy up.
+#[test]
+fn processes_tidy_up_before_their_node_is_gone() {
+    let pair = Pair::start();
+    let tidied = pair.server.home().join("tidied");
+    let command = format!("trap 'sleep 0.2; echo >> {}; exit' HUP; echo $$; {WAIT}", tidied.display());
+    let sessions = Sessions::start(pair, "0s", &command);
+    let count = sessions.processes.len();
+    sessions.pair.node.signal(Signal::TERM);
+    let _folder = sessions.end_with_their_node();
+    assert_eq!(std::fs::read(tidied).unwrap().len(), count);
+}
+
+/// SSH-42: a second Ctrl-C skips the drain, and nothing else.
+#[test]
+fn no_process_of_a_session_outlives_a_hurried_node() {
+    let sessions = Sessions::start(Pair::start(), "1h", &format!("trap '' HUP; echo $$; {WAIT}"));
+    let node = &sessions.pair.node;
+    node.signal(Signal::INT);
+    wait_until("nobody is taken in", || TcpStream::connect(node.addr()).is_err());
+    assert!(sessions.processes.iter().all(|process| process.exists()), "they are let finish");
+    node.signal(Signal::INT);
+    sessions.end_with_their_node();
 }
