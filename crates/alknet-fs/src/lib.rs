@@ -25,6 +25,7 @@ pub mod limits;
 mod name;
 mod path;
 pub mod rows;
+mod session;
 mod time;
 mod visibility;
 
@@ -36,4 +37,5 @@ pub use hash::{BadHash, ContentHash};
 pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
+pub use session::{Handle, Handles, Pin};
 pub use visibility::visible;

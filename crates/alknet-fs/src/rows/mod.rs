@@ -11,6 +11,7 @@ pub mod dent;
 pub mod inode;
 pub mod meta;
 pub mod snapshot;
+pub mod upload;
 
 use crate::ids::{BranchId, BucketId};
 

@@ -8,5 +8,6 @@ mod follow;
 mod rows;
 mod tables;
 mod tree_writer;
+mod uploads;
 mod vectors;
 mod visibility;

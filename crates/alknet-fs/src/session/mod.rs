@@ -1,0 +1,5 @@
+//! Open files: what is written before it is a version, and who must hear that it can be none any more.
+
+mod handles;
+
+pub use handles::{Handle, Handles, Pin};
