@@ -38,4 +38,4 @@ pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
 pub use session::{Handle, Handles, Pin};
-pub use visibility::visible;
+pub use visibility::{Visible, visible};

@@ -11,7 +11,7 @@ use crate::{
     hash::ContentHash,
     ids::{BlobId, BranchId, BucketId, Seq},
     limits::MAX_VISIBILITY_STEPS,
-    name::BucketName,
+    name::{BranchName, BucketName},
     rows::{
         blob::{self, BlobRow},
         branch::{self, BranchRow, Mode},
@@ -19,18 +19,31 @@ use crate::{
     },
 };
 
+/// Content that exists for somebody, and a place where it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visible {
+    /// The content.
+    pub blob: BlobRow,
+    /// A bucket that has it.
+    pub bucket: BucketName,
+    /// A branch that may be read and shows it.
+    pub branch: BranchName,
+}
+
 /// The stored content of a hash, if it exists for whom `may_read` speaks: in one bucket, or in any.
 pub fn visible(
     sql: &Connection,
     hash: &ContentHash,
     within: Option<BucketId>,
     may_read: impl Fn(Place<'_>) -> bool,
-) -> rusqlite::Result<Option<BlobRow>> {
-    let Some(row) = blob::live(sql, hash)? else { return Ok(None) };
-    let mut search = Search { sql, may_read, blob: row.id, steps: 0 };
-    for (bucket, name, holder) in blob::holders(sql, row.id)? {
-        if within.is_none_or(|within| within == bucket) && search.reaches(&name, holder)? {
-            return Ok(Some(row));
+) -> rusqlite::Result<Option<Visible>> {
+    let Some(blob) = blob::live(sql, hash)? else { return Ok(None) };
+    let mut search = Search { sql, may_read, blob: blob.id, steps: 0 };
+    for (id, bucket, holder) in blob::holders(sql, blob.id)? {
+        if within.is_none_or(|within| within == id)
+            && let Some(branch) = search.reading(&bucket, holder)?
+        {
+            return Ok(Some(Visible { blob, bucket, branch }));
         }
     }
     Ok(None)
@@ -44,18 +57,18 @@ struct Search<'a, F> {
 }
 
 impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
-    /// Whether somebody may read the branch whose rows refer to the content, or one made from it that shows such a row.
-    fn reaches(&mut self, bucket: &BucketName, holder: BranchId) -> rusqlite::Result<bool> {
+    /// A branch that may be read: the one whose rows refer to the content, or one made from it that shows such a row.
+    fn reading(&mut self, bucket: &BucketName, holder: BranchId) -> rusqlite::Result<Option<BranchName>> {
         // Each branch with the newest of the holder's commits that it may show.
         let mut open: Vec<_> = branch::get(self.sql, holder)?.map(|row| (row, Seq::MAX)).into_iter().collect();
         while let Some((row, bound)) = open.pop() {
             self.steps += 1;
             if self.steps > MAX_VISIBILITY_STEPS {
-                return Ok(false);
+                return Ok(None);
             }
             let is_readable = !row.hidden && (self.may_read)(Place { bucket, branch: Some(&row.name) });
             if is_readable && (row.id == holder || self.shows(&row, holder, bound)?) {
-                return Ok(true);
+                return Ok(Some(row.name));
             }
             for child in branch::children(self.sql, row.id)? {
                 let pinned = child.fork.filter(|fork| fork.mode == Mode::Pinned);
@@ -63,7 +76,7 @@ impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
                 open.push((child, shown));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Whether a branch shows, at any of its versions, a row of the holder's that refers to the content.
