@@ -57,6 +57,17 @@ pub struct ByteTicket {
     /// BLAKE3 of the bytes in hex, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
+    /// From which byte of the whole on the bytes are wanted or come; absent: from the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+}
+
+impl ByteTicket {
+    /// The same for the rest of something whose first bytes are there already: an upload that goes on.
+    pub const fn starting_at(mut self, offset: u64) -> Self {
+        self.offset = Some(offset);
+        self
+    }
 }
 
 /// Bytes to be downloaded.
@@ -114,7 +125,7 @@ impl ByteTickets {
     pub fn issue_download(&self, caller: &Caller, source: ByteSource) -> Result<ByteTicket, CallError> {
         let (size, hash) = (source.size, source.hash.map(|hash| HEXLOWER.encode(&hash)));
         let stream = self.issue(caller, Transfer::Download(source))?;
-        Ok(ByteTicket { stream, size, hash })
+        Ok(ByteTicket { stream, size, hash, offset: None })
     }
 
     /// A ticket with which `caller` uploads at most `max_bytes` into `sink`.
@@ -128,7 +139,7 @@ impl ByteTickets {
         max_bytes: u64,
     ) -> Result<ByteTicket, CallError> {
         let stream = self.issue(caller, Transfer::Upload(Upload { sink: Box::new(sink), max_bytes }))?;
-        Ok(ByteTicket { stream, size: None, hash: None })
+        Ok(ByteTicket { stream, size: None, hash: None, offset: None })
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<TicketId, Entry>> {

@@ -23,6 +23,7 @@ mod hash;
 mod ids;
 pub mod limits;
 mod name;
+pub mod operations;
 mod path;
 pub mod rows;
 mod session;

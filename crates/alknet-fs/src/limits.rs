@@ -21,3 +21,16 @@ pub const MAX_CHAIN_LEVELS: usize = 64;
 pub const PAGE_ROWS_AT_ONCE: usize = 256;
 /// Branches and versions that one search looks at to find whether a hash exists for somebody; beyond it does not.
 pub const MAX_VISIBILITY_STEPS: usize = 10_000;
+
+/// Entries, branches, commits or differences in one answer.
+pub const MAX_LISTED: u32 = 1000;
+/// Most bytes that `fs/read.inline` gives.
+pub const MAX_INLINE_READ_BYTES: u64 = 256 * 1024;
+/// Hashes in one `fs/have`.
+pub const MAX_HASHES_ASKED: u32 = 1000;
+/// Entries in one `fs/write.many`.
+pub const MAX_WRITTEN_AT_ONCE: u32 = 512;
+/// Extended attributes of an entry.
+pub const MAX_XATTRS: u32 = 256;
+/// Hooks of a bucket.
+pub const MAX_HOOKS: u32 = 32;

@@ -188,7 +188,7 @@ async fn a_ticket_is_refused_twice_to_others_to_strangers_and_the_wrong_way() {
     assert!(soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.is_err());
     until(|| library.shelf.dropped.load(Ordering::Acquire) == 1).await;
     assert!(library.shelf.kept.lock().unwrap().is_empty());
-    let guessed = ByteTicket { stream: "00".repeat(16), size: None, hash: None };
+    let guessed = ByteTicket { stream: "00".repeat(16), size: None, hash: None, offset: None };
     assert!(soon(download(&library.bytes(alices()), &guessed, &mut Vec::new())).await.is_err());
 }
 

@@ -1,0 +1,226 @@
+//! Buckets and how they behave.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::Seq,
+    limits::{MAX_HOOKS, MAX_LISTED},
+    name::BucketName,
+    operations::text::Octets,
+};
+
+/// How long an acknowledgement may wait, and what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DurabilityName {
+    /// It comes after the change is on disk.
+    #[default]
+    Strict,
+    /// The same, a little later, so that many changes share one wait for the disk.
+    Group,
+    /// It comes before; a power cut may take the last second back, whole.
+    Lazy,
+}
+
+/// What happens to a file that somebody else changed while it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConflictPolicy {
+    /// The later writer wins; the other version stays in the history.
+    #[default]
+    LastWins,
+    /// The later writer is refused.
+    Fail,
+    /// Both are kept: the later one under a name of its own.
+    KeepBoth,
+}
+
+/// Which names are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NamePolicy {
+    /// Those with the same bytes.
+    #[default]
+    Bytes,
+}
+
+/// How a bucket behaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyView {
+    /// What an answer to a change means.
+    pub durability: DurabilityName,
+    /// What happens to files that two write at once.
+    pub conflict: ConflictPolicy,
+    /// How long old versions are kept, in seconds; 0: for ever.
+    pub retention_s: u64,
+    /// Which names are the same.
+    pub names: NamePolicy,
+    /// Whether each commit is published as an event of the topic `node.fs`.
+    pub events: bool,
+}
+
+/// Who is told of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HookTarget {
+    /// A URL gets it by POST: https, or http on this machine.
+    Webhook(String),
+    /// A queue gets it as a job.
+    Queue(String),
+}
+
+/// What is to be told to whom: changes of paths that begin and end so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// How the path begins, with the `/` at its start; empty: any.
+    #[serde(default)]
+    pub prefix: Octets,
+    /// How the path ends; empty: any.
+    #[serde(default)]
+    pub suffix: Octets,
+    /// Who is told.
+    pub to: HookTarget,
+}
+
+/// Input of `fs/bucket.create`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBucket {
+    /// What it is called.
+    pub bucket: BucketName,
+    /// Bytes that it may hold, every kept version counted; absent or 0: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// Files, folders and links that it may hold; absent or 0: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_files: Option<u64>,
+    /// Absent: as the node is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<DurabilityName>,
+    /// Absent: the last writer wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<ConflictPolicy>,
+    /// In seconds, 0 for ever; absent: as the node is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_s: Option<u64>,
+    /// Absent: those with the same bytes are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<NamePolicy>,
+    /// Absent: yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<bool>,
+    /// Who is told of what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_HOOKS))]
+    pub hooks: Option<Vec<Hook>>,
+}
+
+/// Input of `fs/bucket.set`: what is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetBucket {
+    /// Which one.
+    pub bucket: BucketName,
+    /// Bytes that it may hold, every kept version counted; 0: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// Files, folders and links that it may hold; 0: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_files: Option<u64>,
+    /// What an answer to a change means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<DurabilityName>,
+    /// What happens to files that two write at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<ConflictPolicy>,
+    /// How long old versions are kept, in seconds; 0: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_s: Option<u64>,
+    /// Whether each commit is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<bool>,
+    /// Who is told of what, all of it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_HOOKS))]
+    pub hooks: Option<Vec<Hook>>,
+}
+
+/// Names a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OneBucket {
+    /// Which one.
+    pub bucket: BucketName,
+}
+
+/// Input of `fs/bucket.remove`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveBucket {
+    /// Which one.
+    pub bucket: BucketName,
+    /// Also if something is in it; its history goes with it.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Input of `fs/bucket.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListBuckets {
+    /// Only those whose name comes after this one: the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<BucketName>,
+    /// At most so many.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = MAX_LISTED))]
+    pub limit: u32,
+}
+
+impl Default for ListBuckets {
+    fn default() -> Self {
+        Self { after: None, limit: default_limit() }
+    }
+}
+
+/// Output of `fs/bucket.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Buckets {
+    /// Those that the caller may read something of, by name.
+    pub buckets: Vec<BucketView>,
+    /// What to give as `after` for the next page; absent: that was all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<BucketName>,
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BucketView {
+    /// Its name.
+    pub bucket: BucketName,
+    /// Its newest commit.
+    pub head: Seq,
+    /// Bytes that it holds, every kept version counted.
+    pub used_bytes: u64,
+    /// Files, folders and links that it holds, counted on each branch that changed them.
+    pub used_files: u64,
+    /// Bytes that it may hold; absent: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
+    /// Files, folders and links that it may hold; absent: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_files: Option<u64>,
+    /// How it behaves.
+    pub policy: PolicyView,
+    /// Who is told of what; absent for those who may not set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Vec<Hook>>,
+}
+
+/// How much an answer lists when it was not said.
+pub(super) const fn default_limit() -> u32 {
+    MAX_LISTED
+}
