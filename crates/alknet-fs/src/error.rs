@@ -119,6 +119,35 @@ pub enum FsError {
     Store(#[from] StoreError),
 }
 
+impl FsError {
+    /// The disk said no. What it said exactly goes to the log.
+    pub(crate) fn of_disk(what: &'static str, path: impl Into<String>, error: &io::Error) -> Self {
+        let (path, errno) = (path.into(), Errno::of_disk(error));
+        tracing::warn!(path, %error, "{what}");
+        Self::At { errno, what, path }
+    }
+
+    /// The same of another place: content knows no path, who asks for it does. The path is escaped for people.
+    #[must_use]
+    pub fn about(self, path: impl Into<String>) -> Self {
+        match self {
+            Self::At { errno, what, .. } => Self::At { errno, what, path: path.into() },
+            Self::Damaged { hash, why, .. } => Self::Damaged { path: path.into(), hash, why },
+            other @ (Self::Denied(_) | Self::Store(_)) => other,
+        }
+    }
+}
+
+impl Errno {
+    fn of_disk(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            io::ErrorKind::FileTooLarge => Self::TooBig,
+            _ => Self::Io,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for FsError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Store(error.into())
@@ -140,6 +169,9 @@ mod tests {
         assert!(damaged(Damage::Length { found: 1, wanted: 2 }).ends_with("has 1 bytes instead of 2"));
         assert!(damaged(Damage::Flipped { group: 3 }).contains("group 3"));
         assert!(damaged(Damage::Unreadable(io::ErrorKind::PermissionDenied)).contains("permission denied"));
+        assert!(damaged(Damage::Missing).contains("/a") && !damaged(Damage::Missing).contains("/b"));
+        let full = FsError::of_disk("cannot write", "spool", &io::ErrorKind::StorageFull.into()).about("/b");
+        assert_eq!(full.to_string(), "cannot write /b: the disk is full");
         let full = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
         assert!(matches!(FsError::from(full), FsError::Store(StoreError::Full)));
     }

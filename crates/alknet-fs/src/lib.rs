@@ -17,6 +17,7 @@
 mod access;
 mod address;
 mod chain;
+pub mod content;
 mod error;
 pub mod failpoints;
 mod hash;
@@ -33,6 +34,7 @@ mod visibility;
 pub use access::{Access, Pass, Place, Right};
 pub use address::{Address, BadAddress, When};
 pub use chain::{Chain, Level};
+pub use content::{Content, ContentError, Placed, Sealed, Spool};
 pub use error::{Damage, Errno, FsError};
 pub use hash::{BadHash, ContentHash};
 pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};

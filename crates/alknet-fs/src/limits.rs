@@ -34,3 +34,20 @@ pub const MAX_WRITTEN_AT_ONCE: u32 = 512;
 pub const MAX_XATTRS: u32 = 256;
 /// Hooks of a bucket.
 pub const MAX_HOOKS: u32 = 32;
+
+/// Bytes that are hashed, and can be proven, together; also the longest content that is kept in the database.
+pub const GROUP_BYTES: u64 = 16_384;
+/// Bytes that are copied, or read to be hashed, at a time.
+pub const COPY_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of a spool that are written but not yet hashed, before writing waits.
+pub const MAX_UNHASHED_BYTES: usize = 8 << 20;
+/// Bytes of an outboard that are gathered before they are written.
+pub const OUTBOARD_BUFFER_BYTES: usize = 256 << 10;
+/// Threads that hash what is being written.
+pub const MAX_HASHING_THREADS: usize = 8;
+/// Ranges of one open write that are kept apart.
+pub const MAX_EXTENTS: usize = 65_536;
+/// Bytes that are written before the disk is asked to begin with them.
+pub const WRITE_BEHIND_BYTES: u64 = 16 << 20;
+/// Longest content, in bytes: what SQLite, POSIX and BLAKE3 all can count.
+pub const MAX_CONTENT_BYTES: u64 = i64::MAX as u64;

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod chain;
+mod content_files;
+mod content_spool;
 mod corpus;
 mod fixture;
 mod follow;
