@@ -9,7 +9,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
-    io,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -17,7 +17,7 @@ use std::{
 };
 
 use alknet_core::{RecvStream, SendStream, Stream};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
@@ -29,7 +29,7 @@ use crate::{
     pressure::{Intake, Pressure},
 };
 
-/// Below so many free bytes a new buffer is taken for the next read.
+/// Below so many free bytes another buffer is filled.
 const MIN_READ_BYTES: usize = 4 * 1024;
 /// How long the library may take to read what came before the end of the stream.
 const END_GRACE: Duration = Duration::from_secs(2);
@@ -62,8 +62,11 @@ impl Wire {
 /// What was read and not yet taken.
 struct ReadAhead {
     recv: RecvStream,
-    buffer: BytesMut,
-    chunks: VecDeque<Bytes>,
+    /// Oldest first; none is empty.
+    full: VecDeque<BytesMut>,
+    /// What is read goes here until there is no room: many small reads cost no more than they bring.
+    filling: BytesMut,
+    /// In all of these together.
     bytes: usize,
     end: Option<io::Result<()>>,
     /// Since the end was seen while the library took nothing.
@@ -72,7 +75,7 @@ struct ReadAhead {
 
 impl ReadAhead {
     fn new(recv: RecvStream) -> Self {
-        Self { recv, buffer: BytesMut::new(), chunks: VecDeque::new(), bytes: 0, end: None, unread_end: None }
+        Self { recv, full: VecDeque::new(), filling: BytesMut::new(), bytes: 0, end: None, unread_end: None }
     }
 
     /// Reads once; ready when there is something to take, or the end.
@@ -80,22 +83,22 @@ impl ReadAhead {
         if self.end.is_some() {
             return Poll::Ready(());
         }
-        if self.buffer.capacity() < MIN_READ_BYTES {
-            self.buffer.reserve(READ_CHUNK_BYTES);
+        if self.filling.capacity() - self.filling.len() < MIN_READ_BYTES {
+            if !self.filling.is_empty() {
+                self.full.push_back(mem::take(&mut self.filling));
+            }
+            self.filling.reserve(READ_CHUNK_BYTES);
         }
-        match poll_read_buf(Pin::new(&mut self.recv), cx, &mut self.buffer) {
+        match poll_read_buf(Pin::new(&mut self.recv), cx, &mut self.filling) {
             Poll::Pending => {
-                if self.chunks.is_empty() {
+                if self.bytes == 0 {
                     // What is idle holds no buffer.
-                    self.buffer = BytesMut::new();
+                    self.filling = BytesMut::new();
                 }
                 return Poll::Pending;
             }
             Poll::Ready(Ok(0)) => self.end = Some(Ok(())),
-            Poll::Ready(Ok(read)) => {
-                self.bytes += read;
-                self.chunks.push_back(self.buffer.split().freeze());
-            }
+            Poll::Ready(Ok(read)) => self.bytes += read,
             Poll::Ready(Err(error)) => self.end = Some(Err(error)),
         }
         Poll::Ready(())
@@ -115,13 +118,14 @@ impl ReadAhead {
     /// Moves up to `most` bytes; answers with how many.
     fn take(&mut self, buf: &mut ReadBuf<'_>, most: usize) -> usize {
         let before = self.bytes;
-        let mut left = most.min(buf.remaining());
-        while let Some(chunk) = self.chunks.front_mut().filter(|_| left > 0) {
+        let mut left = most.min(buf.remaining()).min(before);
+        while left > 0 {
+            let chunk = self.full.front_mut().unwrap_or(&mut self.filling);
             let part = chunk.len().min(left);
             buf.put_slice(&chunk[..part]);
             chunk.advance(part);
             if chunk.is_empty() {
-                self.chunks.pop_front();
+                self.full.pop_front();
             }
             left -= part;
             self.bytes -= part;
@@ -165,10 +169,10 @@ impl AsyncRead for Wire {
             wire.meanwhile(cx);
             return Poll::Pending;
         };
-        if wire.ahead.chunks.is_empty() {
+        if wire.ahead.bytes == 0 {
             ready!(wire.ahead.poll_more(cx));
         }
-        if wire.ahead.chunks.is_empty() {
+        if wire.ahead.bytes == 0 {
             // Its end; an error is told once.
             wire.ahead.unread_end = None;
             return Poll::Ready(wire.ahead.end.replace(Ok(())).unwrap_or(Ok(())));
@@ -196,5 +200,63 @@ impl AsyncWrite for Wire {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.send).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use alknet_core::RecvHalf;
+
+    use super::*;
+
+    /// Bytes that come one by one, each the end of its number; then nothing more for now.
+    struct Crumbs(std::ops::Range<usize>);
+
+    impl AsyncRead for Crumbs {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let Some(number) = self.0.next() else { return Poll::Pending };
+            buf.put_slice(&[number as u8]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl RecvHalf for Crumbs {
+        fn id(&self) -> u64 {
+            0
+        }
+        fn stop(&mut self, _: u64) {}
+    }
+
+    impl ReadAhead {
+        fn capacity(&self) -> usize {
+            self.full.iter().map(BytesMut::capacity).sum::<usize>() + self.filling.capacity()
+        }
+    }
+
+    /// The smallest pieces are held in little more than their bytes, come out as they went in, and leave nothing.
+    #[test]
+    fn crumbs_cost_what_they_are() {
+        const BYTES: usize = 1_000_000;
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut ahead = ReadAhead::new(RecvStream::new(Crumbs(0..2 * BYTES)));
+        let mut came = 0;
+        for bound in [BYTES, BYTES / 2] {
+            assert!(!ahead.fill(bound, &mut cx));
+            assert_eq!(ahead.bytes, bound);
+            assert!(ahead.capacity() <= bound + bound / 16 + READ_CHUNK_BYTES, "{}", ahead.capacity());
+            let mut taken = vec![0; bound];
+            let mut buf = ReadBuf::new(&mut taken);
+            while ahead.bytes > 0 {
+                assert!(ahead.take(&mut buf, 1_001) > 0);
+            }
+            assert!(taken.iter().zip(came..).all(|(byte, number)| *byte == number as u8));
+            came += bound;
+        }
+        while ahead.poll_more(&mut cx).is_ready() {
+            ahead.take(&mut ReadBuf::new(&mut [0]), 1);
+        }
+        assert_eq!((ahead.bytes, ahead.capacity()), (0, 0));
     }
 }
