@@ -15,14 +15,13 @@ use alknet_testkit::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Packets of one input; more would only be slow.
-const MAX_PACKETS: usize = 64;
+use super::ssh_session::{kexinit, packet, payloads, text};
+
 /// In virtual time: longer than a client waits for anything.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// In virtual time: a client that says nothing for so long waits for its node.
 const SILENCE: Duration = Duration::from_millis(100);
 
-const KEXINIT: u8 = 20;
 const SERVICE_ACCEPT: u8 = 6;
 const USERAUTH_SUCCESS: u8 = 52;
 
@@ -117,47 +116,20 @@ fn script(state: u8, rest: &[u8]) -> Vec<Vec<u8>> {
         return script;
     }
     // Without a key exchange the library does not wait for new keys.
-    script.push(packet(&kexinit()));
+    let mut good = vec![kexinit()];
     if state >= 2 {
-        script.push(packet(&[&[SERVICE_ACCEPT][..], &text(b"ssh-userauth")].concat()));
+        good.push([&[SERVICE_ACCEPT][..], &text(b"ssh-userauth")].concat());
     }
     if state == 3 {
-        script.push(packet(&[USERAUTH_SUCCESS]));
+        good.push(vec![USERAUTH_SUCCESS]);
     }
-    let mut rest = rest;
-    for _ in 0..MAX_PACKETS {
-        let Some((length, after)) = rest.split_first_chunk::<2>() else { break };
-        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
-        script.push(packet(&after[..length]));
-        rest = &after[length..];
-    }
+    let payloads = good.iter().map(Vec::as_slice).chain(payloads(rest));
+    script.extend(payloads.map(|payload| {
+        let mut sent = Vec::new();
+        packet(&mut sent, payload);
+        sent
+    }));
     script
-}
-
-/// RFC 4253, 6, with blocks of 8 bytes.
-fn packet(payload: &[u8]) -> Vec<u8> {
-    let padding = 4 + (8 - (payload.len() + 9) % 8) % 8;
-    let length = u32::try_from(1 + payload.len() + padding).expect("because inputs are small");
-    let mut packet = length.to_be_bytes().to_vec();
-    packet.push(u8::try_from(padding).expect("because it is less than 12"));
-    packet.extend(payload);
-    packet.extend(std::iter::repeat_n(0, padding));
-    packet
-}
-
-fn kexinit() -> Vec<u8> {
-    let mut payload = vec![KEXINIT];
-    payload.extend([0; 16]);
-    for list in ["none", "ssh-ed25519", "none", "none", "none", "none", "none", "none", "", ""] {
-        payload.extend(text(list.as_bytes()));
-    }
-    payload.extend([0; 5]);
-    payload
-}
-
-fn text(bytes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(bytes.len()).expect("because inputs are small");
-    [&length.to_be_bytes()[..], bytes].concat()
 }
 
 /// The node's login is one that the client takes, and so is the channel that it opens then: otherwise the last state would be one of those
@@ -176,13 +148,7 @@ fn the_client_is_logged_in_and_takes_a_channel() {
     }
     let (said, logged_in) = converse(&data);
     assert!(logged_in);
-    let mut rest = &said[said.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1)..];
-    let mut kinds = Vec::new();
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        kinds.push(after[1]);
-        rest = &after[length..];
-    }
+    let kinds = super::ssh_session::kinds(&said);
     // A request for a listener, two for channels, and an answer to ours with data behind it.
     assert!([80, 90, 91, 94].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
 }
