@@ -12,7 +12,8 @@ use bytes::Bytes;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    node::{Node, listens, wait_for},
+    node::Node,
+    stock_agent::StockAgent,
     targets::{kept, on_port},
     tcp_link::plain_stream,
 };
@@ -100,23 +101,14 @@ fn a_key_of_an_agent_is_taken() {
     let node = Node::start();
     node.make_key("rsa", "rsa", &["-b", "2048"]);
     node.know("rsa", Identity::owner("alice"));
-    let socket = node.path("agent");
-    let mut agent = std::process::Command::new("ssh-agent");
-    let agent = crate::node::Client(
-        agent.arg("-D").arg("-a").arg(&socket).stdout(std::process::Stdio::null()).spawn().unwrap(),
-    );
-    wait_for("the agent", || listens(&socket));
-    let add = |key: &str| {
-        let mut add = std::process::Command::new("ssh-add");
-        assert!(add.arg("-q").arg(node.path(key)).env("SSH_AUTH_SOCK", &socket).status().unwrap().success());
-    };
+    let agent = StockAgent::start(&node);
     node.make_key("unknown", "ed25519", &[]);
-    add("unknown");
-    let login = ClientLogin::new("alknet").with_agent(&socket);
+    agent.add(&node.path("unknown"));
+    let login = ClientLogin::new("alknet").with_agent(&agent.socket);
     node.runtime.block_on(async {
         let refused = try_connect(&node, &login).await;
         assert!(matches!(refused, Err(ConnectError::Refused { tried: 1, .. })), "{refused:?}");
-        add("rsa");
+        agent.add(&node.path("rsa"));
         assert!(try_connect(&node, &login).await.is_ok());
     });
     drop(agent);

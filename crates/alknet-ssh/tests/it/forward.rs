@@ -1,10 +1,9 @@
 use std::{
-    ffi::OsStr,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
@@ -13,6 +12,7 @@ use alknet_core::{AuditOutcome, Identity, ResourceGrants, ScopeSet};
 use crate::{
     client::{connect, outcome},
     node::{Client, Node, listens, wait_for},
+    stock_agent::{StockAgent, with_agent},
     targets::{at_path, count, echo, greeter, kept, on_port},
 };
 
@@ -205,27 +205,14 @@ fn a_client_jumps_through_the_node() {
     assert_eq!(behind.text(&["-o", &proxy], "echo behind"), "behind\n");
 }
 
-/// The same command with an agent, which the other tests do without.
-pub fn with_agent(ssh: &Command, agent: &Path) -> Command {
-    let mut command = Command::new(ssh.get_program());
-    let words =
-        ssh.get_args().map(|word| if word == "IdentityAgent=none" { OsStr::new("BatchMode=yes") } else { word });
-    command.args(words).env("SSH_AUTH_SOCK", agent).stdin(Stdio::null());
-    command
-}
-
 /// FWD-05.
 #[test]
 fn processes_reach_the_clients_agent() {
     let node = Node::start();
-    let agent = node.path("agent");
-    let _agent =
-        Client(Command::new("ssh-agent").args(["-D", "-a"]).arg(&agent).stdout(Stdio::null()).spawn().unwrap());
-    wait_for("the agent", || listens(&agent));
-    let added = Command::new("ssh-add").arg("-q").arg(node.path("me")).env("SSH_AUTH_SOCK", &agent).status().unwrap();
-    assert!(added.success());
+    let agent = StockAgent::start(&node);
+    agent.add(&node.path("me"));
     let look = "ssh-add -l; stat -c %a \"$SSH_AUTH_SOCK\" \"${SSH_AUTH_SOCK%/*}\"; echo \"$SSH_AUTH_SOCK\"";
-    let output = with_agent(&node.ssh(&["-A"], look), &agent).output().unwrap();
+    let output = with_agent(&node.ssh(&["-A"], look), &agent.socket).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].contains("(ED25519)"), "{text}");

@@ -11,8 +11,9 @@ use std::{
 use alknet_core::{AuditOutcome, Identity};
 
 use crate::{
-    forward::{port_of, remote_forward, with_agent},
+    forward::{port_of, remote_forward},
     node::{Node, wait_for},
+    stock_agent::with_agent,
     targets::{at_path, on_port},
 };
 

@@ -25,6 +25,7 @@ mod revocation;
 mod revoked;
 mod socks;
 mod starting;
+mod stock_agent;
 mod subsystem;
 mod targets;
 mod tcp_link;

@@ -3,7 +3,7 @@
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use alknet_core::{AuditKind, AuditOutcome, Identity, ResourceGrants, Scope, ScopeSet};
@@ -11,9 +11,9 @@ use alknet_ssh::{HostKey, RecordingLimits, RecordingPolicy, SshConfig, SystemUse
 use alknet_testkit::skipping::{is_root, skip};
 
 use crate::{
-    forward::with_agent,
-    node::{Client, Node, listens, runs, wait_for},
+    node::{Client, Node, runs, wait_for},
     recording,
+    stock_agent::{StockAgent, with_agent},
 };
 
 /// A user that every system has, with a home that may not exist and a shell that may let nobody in.
@@ -201,15 +201,11 @@ fn another_users_processes_end_with_their_connection() {
 fn another_users_processes_reach_the_clients_agent() {
     let Some(user) = with_shell() else { return };
     let Some(node) = mapped(&user.name) else { return };
-    let agent = node.path("agent");
-    let _agent =
-        Client(Command::new("ssh-agent").args(["-D", "-a"]).arg(&agent).stdout(Stdio::null()).spawn().unwrap());
-    wait_for("the agent", || listens(&agent));
-    let added = Command::new("ssh-add").arg("-q").arg(node.path("me")).env("SSH_AUTH_SOCK", &agent).status().unwrap();
-    assert!(added.success());
+    let agent = StockAgent::start(&node);
+    agent.add(&node.path("me"));
     let look =
         "ssh-add -l; S=$SSH_AUTH_SOCK; stat -c '%a %u' \"$S\" \"${S%/*}\"; rm -f \"$S\" 2>&1 | wc -l; echo \"$S\"";
-    let output = with_agent(&node.ssh(&["-A"], look), &agent).output().unwrap();
+    let output = with_agent(&node.ssh(&["-A"], look), &agent.socket).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].contains("(ED25519)"), "{text}");
