@@ -353,36 +353,30 @@ def data_after_end(siege):
             wire.send(bytes([CHANNEL_DATA]) + u32(channel) + text(bytes(1000)))
 
 
-def beyond_the_window(siege):
-    """More than the node allowed to be under way, to a process that reads nothing."""
-    with siege.wire() as wire:
-        wire.log_in(siege.key)
-        channel = wire.open_session()
-        wire.execute(channel, "exec sleep 30")
-        wire.stream.settimeout(3)
-        packet = bytes([CHANNEL_DATA]) + u32(channel) + text(bytes(32_000))
-        try:
-            for _ in range(5000):
-                wire.send(packet)
-        except (Ended, TimeoutError):
-            return
-    raise AssertionError("160 MB were taken for a process that reads nothing")
-
-
-def crumbs(siege):
-    """The same in packets of one byte and of none, each of which costs more than it says."""
+def taken_by_nobody(siege, what, pieces, times):
+    """Data for a process that reads nothing, over and over, until the node takes no more of it."""
     with siege.wire() as wire:
         wire.log_in(siege.key)
         channel = wire.open_session()
         wire.execute(channel, "exec sleep 60")
         wire.stream.settimeout(3)
-        packets = [bytes([CHANNEL_DATA]) + u32(channel) + text(data) for data in (b"x", b"")]
+        packets = [bytes([CHANNEL_DATA]) + u32(channel) + text(piece) for piece in pieces]
         try:
-            for _ in range(3000):
-                wire.send_raw(b"".join(wire.packet(packet) for packet in packets * 500))
+            for _ in range(times):
+                wire.send_raw(b"".join(map(wire.packet, packets)))
         except (Ended, TimeoutError):
             return
-    raise AssertionError("three million packets were taken for a process that reads nothing")
+    raise AssertionError(f"{what} were taken for a process that reads nothing")
+
+
+def beyond_the_window(siege):
+    """More than the node allowed to be under way."""
+    taken_by_nobody(siege, "160 MB", [bytes(32_000)], 5000)
+
+
+def crumbs(siege):
+    """The same in packets of one byte and of none, each of which costs more than it says."""
+    taken_by_nobody(siege, "three million packets", [b"x", b""] * 500, 3000)
 
 
 def overflowing_windows(siege):
