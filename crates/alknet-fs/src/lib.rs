@@ -19,6 +19,7 @@ mod address;
 mod chain;
 pub mod content;
 mod error;
+pub mod events;
 pub mod failpoints;
 mod hash;
 mod ids;

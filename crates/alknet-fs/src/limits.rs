@@ -51,3 +51,9 @@ pub const MAX_EXTENTS: usize = 65_536;
 pub const WRITE_BEHIND_BYTES: u64 = 16 << 20;
 /// Longest content, in bytes: what SQLite, POSIX and BLAKE3 all can count.
 pub const MAX_CONTENT_BYTES: u64 = i64::MAX as u64;
+/// Changes that one item of `fs/watch` tells; `fs/diff` says all.
+pub const MAX_TOLD_CHANGES: usize = 256;
+/// Rows of one commit that a watcher looks at, of names and of inodes each.
+pub const MAX_TOLD_ROWS: usize = 4096;
+/// Commits that a watcher reads at a time.
+pub const WATCHED_COMMITS_AT_ONCE: usize = 64;

@@ -83,3 +83,9 @@ pub fn page(sql: &Connection, bucket: BucketId, before: Seq, count: usize) -> ru
     let mut statement = sql.prepare_cached(&format!("{COLUMNS} AND seq < ?2 ORDER BY seq DESC LIMIT ?3"))?;
     statement.query_map(params![bucket, before, super::stored(count as u64)], of)?.collect()
 }
+
+/// At most `count` commits after this one, the oldest first.
+pub fn after(sql: &Connection, bucket: BucketId, after: Seq, count: usize) -> rusqlite::Result<Vec<CommitRow>> {
+    let mut statement = sql.prepare_cached(&format!("{COLUMNS} AND seq > ?2 ORDER BY seq LIMIT ?3"))?;
+    statement.query_map(params![bucket, after, super::stored(count as u64)], of)?.collect()
+}

@@ -94,3 +94,11 @@ pub fn prune(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq
     let text = "DELETE FROM fs_dent WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND seq = ?4";
     sql.prepare_cached(text)?.execute(params![branch, dir, name, seq]).map(|_| ())
 }
+
+/// The names that one commit gave and took on a branch, each with its folder, in the order of both; at most `count`.
+pub fn of_commit(sql: &Connection, branch: BranchId, seq: Seq, count: usize) -> rusqlite::Result<Vec<(Ino, Dent)>> {
+    let text = "SELECT name, seq, ino, kind, made, dir FROM fs_dent INDEXED BY fs_dent_by_seq
+                WHERE branch = ?1 AND seq = ?2 ORDER BY dir, name LIMIT ?3";
+    let values = params![branch, seq, super::stored(count as u64)];
+    sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(5)?, of(row)?)))?.collect()
+}

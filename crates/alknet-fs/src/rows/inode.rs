@@ -143,6 +143,13 @@ pub fn holding(
     sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
+/// The versions that one commit wrote on a branch; at most `count`.
+pub fn of_commit(sql: &Connection, branch: BranchId, seq: Seq, count: usize) -> rusqlite::Result<Vec<Inode>> {
+    let text = "SELECT ino, seq, kind, blob, size, mode, mtime_ns, target, xattrs, changed
+                FROM fs_inode INDEXED BY fs_inode_by_seq WHERE branch = ?1 AND seq = ?2 ORDER BY ino LIMIT ?3";
+    sql.prepare_cached(text)?.query_map(params![branch, seq, stored(count as u64)], of)?.collect()
+}
+
 fn at(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
     sql.prepare_cached(&format!("{COLUMNS} AND seq = ?3"))?.query_row(params![branch, ino, seq], of).optional()
 }

@@ -13,3 +13,4 @@ mod tree_writer;
 mod uploads;
 mod vectors;
 mod visibility;
+mod watch;

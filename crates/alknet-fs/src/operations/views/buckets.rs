@@ -25,11 +25,11 @@ pub enum DurabilityName {
 
 /// What happens to a file that somebody else changed while it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum ConflictPolicy {
     /// The later writer wins; the other version stays in the history.
     #[default]
-    LastWins,
+    Lww,
     /// The later writer is refused.
     Fail,
     /// Both are kept: the later one under a name of its own.
@@ -53,8 +53,8 @@ pub struct PolicyView {
     pub durability: DurabilityName,
     /// What happens to files that two write at once.
     pub conflict: ConflictPolicy,
-    /// How long old versions are kept, in seconds; 0: for ever.
-    pub retention_s: u64,
+    /// How long old versions are kept: a number and one of `s m h d w`, or `forever`.
+    pub retention: String,
     /// Which names are the same.
     pub names: NamePolicy,
     /// Whether each commit is published as an event of the topic `node.fs`.
@@ -103,9 +103,10 @@ pub struct CreateBucket {
     /// Absent: the last writer wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<ConflictPolicy>,
-    /// In seconds, 0 for ever; absent: as the node is configured.
+    /// A number and one of `s m h d w`, or `forever`; absent: as the node is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention_s: Option<u64>,
+    #[schemars(regex(pattern = "^([0-9]{1,12}[smhdw]|forever)$"))]
+    pub retention: Option<String>,
     /// Absent: those with the same bytes are the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<NamePolicy>,
@@ -136,9 +137,10 @@ pub struct SetBucket {
     /// What happens to files that two write at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<ConflictPolicy>,
-    /// How long old versions are kept, in seconds; 0: for ever.
+    /// How long old versions are kept: a number and one of `s m h d w`, or `forever`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention_s: Option<u64>,
+    #[schemars(regex(pattern = "^([0-9]{1,12}[smhdw]|forever)$"))]
+    pub retention: Option<String>,
     /// Whether each commit is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<bool>,

@@ -1,0 +1,10 @@
+//! What is told of changes: to whoever watches a branch, on the topic `node.fs`, and to the hooks of a bucket.
+
+mod filter;
+mod paths;
+mod projection;
+mod watch;
+
+pub use filter::PathFilter;
+pub use projection::{Reach, Told, ToldChange, Way, tell};
+pub use watch::{Heard, WatchError, Watcher};

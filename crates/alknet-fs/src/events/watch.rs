@@ -1,0 +1,166 @@
+//! Watching a branch: each commit that changed what it shows, in order, from any commit that is still kept.
+
+use std::collections::VecDeque;
+
+use alknet_store::{StoreError, Tables};
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::{
+    filter::PathFilter,
+    projection::{Reach, Told, tell},
+};
+use crate::{
+    chain::Chain,
+    ids::{BranchId, BucketId, Seq},
+    limits::{MAX_TOLD_CHANGES, MAX_TOLD_ROWS, WATCHED_COMMITS_AT_ONCE},
+    rows::{
+        branch, bucket,
+        commit::{self, CommitRow},
+    },
+};
+
+/// A commit that changed something that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The commit.
+    pub commit: CommitRow,
+    /// What it changed.
+    pub told: Told,
+}
+
+/// Why there is nothing more to hear.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// Commits after the position are no longer kept.
+    #[error("what happened before commit {oldest} is no longer kept; go on after {}", .oldest.get().saturating_sub(1))]
+    Trimmed {
+        /// The oldest commit that is kept.
+        oldest: Seq,
+    },
+    /// The position is one that the bucket has not reached.
+    #[error("there is no commit {position} yet; the newest is {newest}")]
+    Ahead {
+        /// What was asked for.
+        position: Seq,
+        /// The newest one.
+        newest: Seq,
+    },
+    /// The branch is gone.
+    #[error("the branch was removed")]
+    Removed,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for WatchError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+const REACH: Reach = Reach { rows: MAX_TOLD_ROWS, changes: MAX_TOLD_CHANGES };
+
+/// A place in the commits of a branch.
+pub struct Watcher {
+    tables: Tables,
+    branch: BranchId,
+    filter: PathFilter,
+    at: Seq,
+    heard: VecDeque<Heard>,
+    commits: watch::Receiver<u64>,
+}
+
+/// What one look at the database brought.
+struct Page {
+    /// Up to which commit it looked.
+    at: Seq,
+    heard: Vec<Heard>,
+}
+
+impl Watcher {
+    /// Watches a branch after a commit; `None`: after the newest one.
+    pub async fn new(
+        tables: Tables,
+        branch: BranchId,
+        filter: PathFilter,
+        after: Option<Seq>,
+    ) -> Result<Self, WatchError> {
+        // Before the first look: what is committed after it wakes us.
+        let commits = tables.watch();
+        let at = tables.read(move |sql| begin(sql, branch, after)).await?;
+        Ok(Self { tables, branch, filter, at, heard: VecDeque::new(), commits })
+    }
+
+    /// The next commit; waits until there is one. `None` when the database is closed. Cancel safe.
+    pub async fn next(&mut self) -> Result<Option<Heard>, WatchError> {
+        loop {
+            if let Some(heard) = self.heard.pop_front() {
+                return Ok(Some(heard));
+            }
+            self.commits.mark_unchanged();
+            let (branch, at, filter) = (self.branch, self.at, self.filter.clone());
+            let page = self.tables.read(move |sql| page(sql, branch, at, &filter)).await?;
+            self.heard = page.heard.into();
+            let is_idle = page.at == self.at;
+            self.at = page.at;
+            if is_idle && self.commits.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn bucket_of(sql: &Connection, branch: BranchId) -> Result<(BucketId, Seq), WatchError> {
+    let row = branch::get(sql, branch)?.filter(|row| !row.hidden).ok_or(WatchError::Removed)?;
+    let bucket = bucket::get(sql, row.bucket)?.ok_or(WatchError::Removed)?;
+    Ok((bucket.id, bucket.head))
+}
+
+fn begin(sql: &Connection, branch: BranchId, after: Option<Seq>) -> Result<Seq, WatchError> {
+    let (bucket, newest) = bucket_of(sql, branch)?;
+    let Some(position) = after else { return Ok(newest) };
+    if position > newest {
+        return Err(WatchError::Ahead { position, newest });
+    }
+    not_trimmed(sql, bucket, position, newest)?;
+    Ok(position)
+}
+
+fn not_trimmed(sql: &Connection, bucket: BucketId, after: Seq, newest: Seq) -> Result<(), WatchError> {
+    if after == newest {
+        return Ok(());
+    }
+    match commit::after(sql, bucket, after, 1)?.first() {
+        Some(next) if next.seq.get() == after.get() + 1 => Ok(()),
+        Some(next) => Err(WatchError::Trimmed { oldest: next.seq }),
+        None => Err(WatchError::Trimmed { oldest: newest }),
+    }
+}
+
+fn page(sql: &Connection, branch: BranchId, at: Seq, filter: &PathFilter) -> Result<Page, WatchError> {
+    let (bucket, newest) = bucket_of(sql, branch)?;
+    not_trimmed(sql, bucket, at, newest)?;
+    let chain = Chain::of(sql, branch, Seq::MAX)?.ok_or(WatchError::Removed)?;
+    let shows = |commit: &CommitRow| {
+        chain.levels().iter().any(|level| level.branch == commit.branch && commit.seq <= level.bound)
+    };
+    let (mut page, mut changes) = (Page { at, heard: Vec::new() }, 0);
+    for commit in commit::after(sql, bucket, at, WATCHED_COMMITS_AT_ONCE)? {
+        page.at = commit.seq;
+        if !shows(&commit) {
+            continue;
+        }
+        let told = tell(sql, branch, &commit, filter, REACH)?;
+        if told.changes.is_empty() && !told.more {
+            continue;
+        }
+        changes += told.changes.len();
+        page.heard.push(Heard { commit, told });
+        if changes >= MAX_TOLD_CHANGES {
+            break;
+        }
+    }
+    Ok(page)
+}
