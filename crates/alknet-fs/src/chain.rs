@@ -112,7 +112,7 @@ impl Chain {
     }
 
     /// The row that counts for a name, from a level on; a whiteout is one.
-    fn entry(&self, sql: &Connection, from: usize, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<Dent>> {
+    pub(crate) fn entry(&self, sql: &Connection, from: usize, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<Dent>> {
         for (index, level) in self.0.iter().enumerate().skip(from) {
             if let Some(fork) = level.fork {
                 return self.followed(sql, (index, fork), dir, name);

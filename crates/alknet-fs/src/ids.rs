@@ -54,6 +54,10 @@ impl Seq {
     pub const fn get(self) -> u64 {
         self.0.unsigned_abs()
     }
+    /// The commit before it; of the first, and of none, none.
+    pub(crate) fn before(self) -> Self {
+        Self((self.0 - 1).max(0))
+    }
 }
 
 impl fmt::Display for Seq {

@@ -22,6 +22,7 @@ mod error;
 pub mod events;
 pub mod failpoints;
 mod hash;
+pub mod history;
 mod ids;
 pub mod limits;
 mod name;

@@ -57,3 +57,13 @@ pub const MAX_TOLD_CHANGES: usize = 256;
 pub const MAX_TOLD_ROWS: usize = 4096;
 /// Commits that a watcher reads at a time.
 pub const WATCHED_COMMITS_AT_ONCE: usize = 64;
+
+
+/// Folders above each other that history looks up through before it gives up on a path.
+pub const MAX_FOLDER_STEPS: usize = 4096;
+/// Differences that one page of a diff holds at most.
+pub const MAX_DIFF_PAGE: usize = 50_000;
+/// Commits of a bucket that one page of a branch's log looks at.
+pub const MAX_LOG_COMMITS: usize = 10_000;
+/// Versions that the log of an entry goes back through.
+pub const MAX_LOG_STEPS: usize = 100_000;

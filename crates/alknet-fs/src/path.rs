@@ -108,6 +108,17 @@ impl FsPath {
         let bytes = path.to_bytes().len();
         if bytes > MAX_PATH_BYTES { Err(BadPath::TooLong(bytes)) } else { Ok(path) }
     }
+    /// As [`Self::join`], of an entry that is there: its path may have grown beyond what can be written.
+    pub(crate) fn below(&self, name: EntryName) -> Self {
+        let mut names = Vec::with_capacity(self.0.len() + 1);
+        names.extend_from_slice(&self.0);
+        names.push(name);
+        Self(names)
+    }
+    /// Whether it is `folder` or below it.
+    pub(crate) fn is_within(&self, folder: &Self) -> bool {
+        self.0.starts_with(&folder.0)
+    }
     /// The path as it is written, with a `/` before each name; `/` for the root.
     pub fn to_bytes(&self) -> Vec<u8> {
         if self.0.is_empty() {

@@ -89,6 +89,27 @@ pub fn places_it(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> ru
     sql.prepare_cached(text)?.query_row(params![ino, branch, bound], |row| row.get(0))
 }
 
+/// Tells each folder and name that commits after `after` and up to `to` wrote on a branch itself, as often as they did.
+pub fn touched(
+    sql: &Connection,
+    (branch, after, to): (BranchId, Seq, Seq),
+    mut tell: impl FnMut(Ino, &[u8]) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let text = "SELECT dir, name FROM fs_dent INDEXED BY fs_dent_by_seq WHERE branch = ?1 AND seq > ?2 AND seq <= ?3";
+    let mut statement = sql.prepare_cached(text)?;
+    let mut rows = statement.query(params![branch, after, to])?;
+    while let Some(row) = rows.next()? {
+        tell(row.get(0)?, row.get_ref(1)?.as_blob()?)?;
+    }
+    Ok(())
+}
+
+/// The newest commit at or before `bound` that gave an inode a name on a branch itself, or took one away.
+pub fn last_of(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Option<Seq>> {
+    let text = "SELECT max(seq) FROM fs_dent INDEXED BY fs_dent_by_ino WHERE ino = ?1 AND branch = ?2 AND seq <= ?3";
+    sql.prepare_cached(text)?.query_row(params![ino, branch, bound], |row| row.get(0))
+}
+
 /// Forgets a version of a name.
 pub fn prune(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq) -> rusqlite::Result<()> {
     let text = "DELETE FROM fs_dent WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND seq = ?4";

@@ -150,6 +150,27 @@ pub fn of_commit(sql: &Connection, branch: BranchId, seq: Seq, count: usize) -> 
     sql.prepare_cached(text)?.query_map(params![branch, seq, stored(count as u64)], of)?.collect()
 }
 
+/// Tells each inode that commits after `after` and up to `to` wrote on a branch itself, as often as they did.
+pub fn touched(
+    sql: &Connection,
+    (branch, after, to): (BranchId, Seq, Seq),
+    mut tell: impl FnMut(Ino) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let text = "SELECT ino FROM fs_inode INDEXED BY fs_inode_by_seq WHERE branch = ?1 AND seq > ?2 AND seq <= ?3";
+    let mut statement = sql.prepare_cached(text)?;
+    let mut rows = statement.query(params![branch, after, to])?;
+    while let Some(row) = rows.next()? {
+        tell(row.get(0)?)?;
+    }
+    Ok(())
+}
+
+/// The newest commit at or before `bound` that changed an inode on a branch itself.
+pub fn last_of(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Option<Seq>> {
+    let text = "SELECT max(seq) FROM fs_inode WHERE branch = ?1 AND ino = ?2 AND seq <= ?3";
+    sql.prepare_cached(text)?.query_row(params![branch, ino, bound], |row| row.get(0))
+}
+
 fn at(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
     sql.prepare_cached(&format!("{COLUMNS} AND seq = ?3"))?.query_row(params![branch, ino, seq], of).optional()
 }

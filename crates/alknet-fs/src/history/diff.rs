@@ -1,0 +1,267 @@
+//! What leads from one version to another.
+//!
+//! A difference stands at the path of the new version, that of something removed at the path of the old one. What is in a folder that
+//! moved is no difference of its own. An entry is known by its number, so a rename is one; a file that was replaced by another one at
+//! the same path counts as changed.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
+
+use rusqlite::Connection;
+
+use super::{
+    regions,
+    side::{Place, Side, State},
+};
+use crate::{chain::Chain, ids::Ino, limits::MAX_DIFF_PAGE, path::FsPath};
+
+/// Which differences are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Only at this path and below it, in either version.
+    pub within: &'a FsPath,
+    /// Only after this path.
+    pub after: Option<&'a FsPath>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A way in which two versions differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Change {
+    /// Only the old one has the entry.
+    Removed,
+    /// Only the new one has the entry.
+    Added,
+    /// The entry had another path.
+    Renamed,
+    /// Its content or target is another.
+    Content,
+    /// Its mode, time or extended attributes are others.
+    Attributes,
+}
+
+/// How the versions differ at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Where.
+    pub path: FsPath,
+    /// In which ways, at least one. Removed together with added or renamed: something else was there.
+    pub changes: Vec<Change>,
+    /// Where a renamed entry was.
+    pub from: Option<FsPath>,
+    /// What it was.
+    pub old: Option<State>,
+    /// What it is.
+    pub new: Option<State>,
+}
+
+/// Differences by path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differences {
+    /// Them.
+    pub all: Vec<Difference>,
+    /// After which path there may be more.
+    pub next: Option<FsPath>,
+}
+
+/// The first differences that are wanted.
+pub fn between(sql: &Connection, old: &Chain, new: &Chain, wanted: Wanted<'_>) -> rusqlite::Result<Differences> {
+    let limit = wanted.limit.clamp(1, MAX_DIFF_PAGE);
+    let wanted = Wanted { limit, ..wanted };
+    let mut search = Search {
+        old: Side::new(sql, old),
+        new: Side::new(sql, new),
+        wanted,
+        slots: BTreeMap::new(),
+        moves: HashMap::new(),
+    };
+    regions::names(sql, old, new, |dir, name| search.name(dir, name))?;
+    let mut seen = HashSet::new();
+    regions::inodes(sql, old, new, |ino| if seen.insert(ino) { search.inode(ino) } else { Ok(()) })?;
+    search.finish()
+}
+
+/// What may differ at a path.
+#[derive(Default)]
+struct Slot {
+    /// What is there no more, and in which folder it was.
+    gone: Option<(Ino, Ino)>,
+    /// What is there now.
+    come: Option<Come>,
+}
+
+struct Come {
+    ino: Ino,
+    dir: Ino,
+    origin: Origin,
+}
+
+enum Origin {
+    /// It was nowhere.
+    New,
+    /// It had another path.
+    At(FsPath),
+    /// It was there; this is what it was and what it is.
+    Here(Box<(Option<State>, Option<State>)>),
+}
+
+/// Where an inode is no more, and where it is now; what has the same index moved.
+struct Moves {
+    gone: Vec<Place>,
+    come: Vec<Place>,
+}
+
+struct Search<'a> {
+    old: Side<'a>,
+    new: Side<'a>,
+    wanted: Wanted<'a>,
+    /// The first ones by path, and one more than is wanted.
+    slots: BTreeMap<FsPath, Slot>,
+    moves: HashMap<Ino, Rc<Moves>>,
+}
+
+impl Search<'_> {
+    /// Looks at a name that may stand for something else.
+    fn name(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<()> {
+        let (old_path, new_path) = (self.old.path(dir, name)?, self.new.path(dir, name)?);
+        let admitted = [&old_path, &new_path].into_iter().flatten().any(|path| self.admits(path));
+        if !admitted {
+            return Ok(());
+        }
+        let (old, new) = (self.old.dent(dir, name)?, self.new.dent(dir, name)?);
+        if old.as_ref().map(|dent| dent.ino) == new.as_ref().map(|dent| dent.ino) {
+            return Ok(());
+        }
+        let is_here = |place: &Place| place.0 == dir && *place.1 == *name;
+        if let (Some(dent), Some(path)) = (old, old_path) {
+            let moves = self.moves(dent.ino)?;
+            let index = moves.gone.iter().position(is_here);
+            if index.is_none_or(|index| index >= moves.come.len()) {
+                self.slot(path, None, |slot| slot.gone = Some((dent.ino, dir)));
+            }
+        }
+        if let (Some(dent), Some(path)) = (new, new_path) {
+            let moves = self.moves(dent.ino)?;
+            let from = moves.come.iter().position(is_here).and_then(|index| moves.gone.get(index));
+            let from = from.map(|(dir, name)| self.old.path(*dir, name)).transpose()?.flatten();
+            let origin = from.clone().map_or(Origin::New, Origin::At);
+            self.slot(path, from.as_ref(), |slot| slot.come = Some(Come { ino: dent.ino, dir, origin }));
+        }
+        Ok(())
+    }
+
+    /// Looks at an inode that may be something else.
+    fn inode(&mut self, ino: Ino) -> rusqlite::Result<()> {
+        let (old, new) = (self.old.state(ino)?, self.new.state(ino)?);
+        if compared(old.as_ref(), new.as_ref()).is_empty() {
+            return Ok(());
+        }
+        let places = if ino == Ino::ROOT { vec![(ino, Box::default())] } else { self.new.places(ino)? };
+        for (dir, name) in places {
+            let path = if ino == Ino::ROOT { Some(FsPath::ROOT) } else { self.new.path(dir, &name)? };
+            let Some(path) = path.filter(|path| self.admits(path)) else { continue };
+            let was_here = ino == Ino::ROOT || self.old.dent(dir, &name)?.is_some_and(|dent| dent.ino == ino);
+            if was_here {
+                let origin = Origin::Here(Box::new((old.clone(), new.clone())));
+                self.slot(path, None, |slot| slot.come = Some(Come { ino, dir, origin }));
+            }
+        }
+        Ok(())
+    }
+
+    fn moves(&mut self, ino: Ino) -> rusqlite::Result<Rc<Moves>> {
+        if let Some(known) = self.moves.get(&ino) {
+            return Ok(known.clone());
+        }
+        let (mut gone, mut come) = (self.old.places(ino)?, self.new.places(ino)?);
+        let links = gone.len() + come.len();
+        let stay: HashSet<Place> = gone.iter().filter(|place| come.contains(place)).cloned().collect();
+        gone.retain(|place| !stay.contains(place));
+        come.retain(|place| !stay.contains(place));
+        let moves = Rc::new(Moves { gone, come });
+        if links > 2 {
+            self.moves.insert(ino, moves.clone());
+        }
+        Ok(moves)
+    }
+
+    /// Whether a path can still be among the first.
+    fn admits(&self, path: &FsPath) -> bool {
+        self.wanted.after.is_none_or(|after| path > after)
+            && (self.slots.len() <= self.wanted.limit
+                || self.slots.last_key_value().is_some_and(|(last, _)| path <= last))
+    }
+
+    fn slot(&mut self, path: FsPath, from: Option<&FsPath>, fill: impl FnOnce(&mut Slot)) {
+        let within = self.wanted.within;
+        if self.admits(&path) && (path.is_within(within) || from.is_some_and(|from| from.is_within(within))) {
+            fill(self.slots.entry(path).or_default());
+            if self.slots.len() > self.wanted.limit + 1 {
+                self.slots.pop_last();
+            }
+        }
+    }
+
+    fn finish(mut self) -> rusqlite::Result<Differences> {
+        let mut slots = std::mem::take(&mut self.slots);
+        let mut next = None;
+        if slots.len() > self.wanted.limit {
+            slots.pop_last();
+            next = slots.last_key_value().map(|(path, _)| path.clone());
+        }
+        let mut all = Vec::with_capacity(slots.len());
+        for (path, slot) in slots {
+            all.extend(self.difference(path, slot)?);
+        }
+        Ok(Differences { all, next })
+    }
+
+    fn difference(&mut self, path: FsPath, slot: Slot) -> rusqlite::Result<Option<Difference>> {
+        let gone = match slot.gone {
+            Some((ino, dir)) => self.old.state(ino)?.map(|state| (state, dir)),
+            None => None,
+        };
+        let Some(come) = slot.come else {
+            let old = gone.map(|(state, _)| state);
+            return Ok(Some(Difference { path, changes: vec![Change::Removed], from: None, old, new: None }));
+        };
+        let (from, old, new, mut changes) = match come.origin {
+            Origin::Here(states) => (None, states.0, states.1, Vec::new()),
+            Origin::At(from) => {
+                let replaced = gone.map(|_| Change::Removed);
+                let changes = replaced.into_iter().chain([Change::Renamed]).collect();
+                (Some(from), self.old.state(come.ino)?, self.new.state(come.ino)?, changes)
+            }
+            Origin::New => {
+                let new = self.new.state(come.ino)?;
+                let Some((state, dir)) = gone else {
+                    return Ok(Some(Difference { path, changes: vec![Change::Added], from: None, old: None, new }));
+                };
+                let is_successor = dir == come.dir || self.new.folder(dir)?.is_none();
+                if !is_successor || new.as_ref().is_some_and(|new| new.kind != state.kind) {
+                    let changes = vec![Change::Removed, Change::Added];
+                    return Ok(Some(Difference { path, changes, from: None, old: Some(state), new }));
+                }
+                (None, Some(state), new, Vec::new())
+            }
+        };
+        changes.extend(compared(old.as_ref(), new.as_ref()));
+        Ok((!changes.is_empty()).then_some(Difference { path, changes, from, old, new }))
+    }
+}
+
+/// In which ways two states of one entry differ.
+pub(super) fn compared(old: Option<&State>, new: Option<&State>) -> Vec<Change> {
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            let content = (!old.is_same_content(new)).then_some(Change::Content);
+            let attributes = (!old.is_same_attributes(new)).then_some(Change::Attributes);
+            content.into_iter().chain(attributes).collect()
+        }
+        (None, None) => Vec::new(),
+        _ => vec![Change::Attributes],
+    }
+}

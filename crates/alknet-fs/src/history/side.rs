@@ -1,0 +1,138 @@
+//! One of the versions that are compared, with the paths of its folders remembered.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, types::Type};
+
+use crate::{
+    chain::Chain,
+    hash::ContentHash,
+    ids::Ino,
+    limits::MAX_FOLDER_STEPS,
+    path::{EntryName, FsPath},
+    rows::{Kind, blob, dent::Dent, inode::Inode},
+};
+
+/// A folder and a name in it.
+pub(super) type Place = (Ino, Box<[u8]>);
+
+/// What an entry is in a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Its number.
+    pub ino: Ino,
+    /// What it is.
+    pub kind: Kind,
+    /// A file's length, or that of a link's target, in bytes.
+    pub size: u64,
+    /// The permission bits.
+    pub mode: u16,
+    /// When the content was last changed, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// The hash of a file's content.
+    pub hash: Option<ContentHash>,
+    /// A link's target.
+    pub target: Option<Box<[u8]>>,
+    /// The extended attributes, encoded.
+    pub xattrs: Option<Box<[u8]>>,
+}
+
+impl State {
+    /// What an inode is, with the hash of its content.
+    pub(super) fn of(sql: &Connection, inode: Inode) -> rusqlite::Result<Self> {
+        let hash = match inode.blob {
+            Some(blob) => blob::get(sql, blob)?.map(|row| row.hash),
+            None => (inode.kind == Kind::File).then(|| ContentHash::of(b"")),
+        };
+        let Inode { ino, kind, size, mode, mtime_ns, target, xattrs, .. } = inode;
+        Ok(Self { ino, kind, size, mode, mtime_ns, hash, target, xattrs })
+    }
+    /// Whether both hold the same.
+    pub(super) fn is_same_content(&self, other: &Self) -> bool {
+        (self.kind, self.hash, &self.target) == (other.kind, other.hash, &other.target)
+    }
+    /// Whether mode, time and extended attributes are the same.
+    pub(super) fn is_same_attributes(&self, other: &Self) -> bool {
+        (self.mode, self.mtime_ns, &self.xattrs) == (other.mode, other.mtime_ns, &other.xattrs)
+    }
+}
+
+/// A version, looked at through one connection in one read transaction.
+pub(super) struct Side<'a> {
+    pub sql: &'a Connection,
+    pub chain: &'a Chain,
+    folders: HashMap<Ino, Option<FsPath>>,
+}
+
+impl<'a> Side<'a> {
+    pub fn new(sql: &'a Connection, chain: &'a Chain) -> Self {
+        Self { sql, chain, folders: HashMap::new() }
+    }
+
+    /// The path of a folder; `None` where it is not reached from the root.
+    pub fn folder(&mut self, dir: Ino) -> rusqlite::Result<Option<FsPath>> {
+        let (mut walked, mut at) = (Vec::new(), dir);
+        let mut path = loop {
+            if at == Ino::ROOT {
+                break Some(FsPath::ROOT);
+            }
+            if let Some(known) = self.folders.get(&at) {
+                break known.clone();
+            }
+            let place = self.chain.places(self.sql, at)?.into_iter().next();
+            match place {
+                Some((parent, name)) if walked.len() < MAX_FOLDER_STEPS => {
+                    walked.push((at, entry_name(&name)?));
+                    at = parent;
+                }
+                _ => {
+                    self.folders.insert(at, None);
+                    break None;
+                }
+            }
+        };
+        for (ino, name) in walked.into_iter().rev() {
+            path = path.map(|folder| folder.below(name));
+            self.folders.insert(ino, path.clone());
+        }
+        Ok(path)
+    }
+
+    /// The path of a name in a folder, whether or not it stands for anything.
+    pub fn path(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<FsPath>> {
+        match self.folder(dir)? {
+            Some(folder) => Ok(Some(folder.below(entry_name(name)?))),
+            None => Ok(None),
+        }
+    }
+
+    /// What a name in a folder stands for; nothing, where the folder is not reached.
+    pub fn dent(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<Dent>> {
+        match self.folder(dir)? {
+            Some(_) => self.chain.dent(self.sql, dir, name),
+            None => Ok(None),
+        }
+    }
+
+    /// Every place of an inode that is reached, in the order of folders and names.
+    pub fn places(&mut self, ino: Ino) -> rusqlite::Result<Vec<Place>> {
+        let mut places = self.chain.places(self.sql, ino)?;
+        let mut reached = Vec::with_capacity(places.len());
+        for place in places.drain(..) {
+            if self.folder(place.0)?.is_some() {
+                reached.push(place);
+            }
+        }
+        Ok(reached)
+    }
+
+    /// What an inode is.
+    pub fn state(&self, ino: Ino) -> rusqlite::Result<Option<State>> {
+        self.chain.inode(self.sql, ino)?.map(|inode| State::of(self.sql, inode)).transpose()
+    }
+}
+
+/// A name as it stands in a row.
+pub(super) fn entry_name(name: &[u8]) -> rusqlite::Result<EntryName> {
+    EntryName::parse(name).map_err(|bad| rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(bad)))
+}
