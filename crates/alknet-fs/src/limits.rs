@@ -58,7 +58,6 @@ pub const MAX_TOLD_ROWS: usize = 4096;
 /// Commits that a watcher reads at a time.
 pub const WATCHED_COMMITS_AT_ONCE: usize = 64;
 
-
 /// Folders above each other that history looks up through before it gives up on a path.
 pub const MAX_FOLDER_STEPS: usize = 4096;
 /// Differences that one page of a diff holds at most.
