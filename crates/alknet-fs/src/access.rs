@@ -108,6 +108,7 @@ impl Access {
 #[derive(Debug, Clone)]
 pub struct Pass {
     actor: Arc<str>,
+    identity: Arc<Identity>,
     rights: Rights,
 }
 
@@ -125,7 +126,7 @@ impl Pass {
         });
         match permit.identity() {
             Some(identity) if reaches && action == Some(needed.as_str()) => {
-                Ok(Self { actor: identity.id().into(), rights: Rights::of(permit)? })
+                Ok(Self { actor: identity.id().into(), identity: identity.clone(), rights: Rights::of(permit)? })
             }
             _ => Err(PermitError::NotCovered {
                 action: permit.action().to_owned(),
@@ -136,6 +137,10 @@ impl Pass {
     /// Who acts, for the log of commits.
     pub const fn actor(&self) -> &Arc<str> {
         &self.actor
+    }
+    /// Whoever acts, with all their rights: for whether content exists for them.
+    pub const fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
     /// Whose rights the change runs under.
     pub const fn rights(&self) -> &Rights {

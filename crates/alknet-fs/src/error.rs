@@ -58,6 +58,9 @@ pub enum Errno {
     /// EAGAIN.
     #[error("not now; try again")]
     Again,
+    /// EMLINK.
+    #[error("it has as many names as a file can have")]
+    MLink,
     /// EFBIG.
     #[error("it is too big")]
     TooBig,
@@ -101,6 +104,12 @@ pub enum FsError {
         /// Where, escaped for people.
         path: String,
     },
+    /// It is not what its writer expected: somebody else changed it.
+    #[error("cannot write {path}: it was changed meanwhile")]
+    Conflict {
+        /// Where, escaped for people.
+        path: String,
+    },
     /// The content is damaged. Other content is not affected.
     #[error("the content {hash} of {path} is damaged: {why}")]
     Damaged {
@@ -133,6 +142,7 @@ impl FsError {
         match self {
             Self::At { errno, what, .. } => Self::At { errno, what, path: path.into() },
             Self::Damaged { hash, why, .. } => Self::Damaged { path: path.into(), hash, why },
+            Self::Conflict { .. } => Self::Conflict { path: path.into() },
             other @ (Self::Denied(_) | Self::Store(_)) => other,
         }
     }

@@ -31,6 +31,7 @@ mod path;
 pub mod rows;
 mod session;
 mod time;
+mod tree;
 mod visibility;
 
 pub use access::{Access, Pass, Place, Right};
@@ -42,5 +43,9 @@ pub use hash::{BadHash, ContentHash};
 pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
-pub use session::{Handle, Handles, Pin};
+pub use session::{Finding, Forgetting, Handle, Handles, Pin};
+pub use tree::{
+    Attributes, BadPolicy, BadXattrs, Body, Bucket, BucketPage, Change, Commit, Committed, Expect, Here, Listed, Names,
+    OnConflict, Page, Policy, Put, RemoveHow, Retention, Terms, Tree, Txn, View, Witness, Xattrs,
+};
 pub use visibility::{Visible, visible};

@@ -66,3 +66,28 @@ pub const MAX_DIFF_PAGE: usize = 50_000;
 pub const MAX_LOG_COMMITS: usize = 10_000;
 /// Versions that the log of an entry goes back through.
 pub const MAX_LOG_STEPS: usize = 100_000;
+
+/// Symbolic links that one path may lead through, as on Linux.
+pub const MAX_SYMLINK_HOPS: usize = 40;
+/// Names that one path may lead through, those of symbolic links included.
+pub const MAX_RESOLVE_STEPS: usize = 4096;
+/// Longest target of a symbolic link, in bytes.
+pub const MAX_TARGET_BYTES: usize = 4095;
+/// Names that one file may have.
+pub const MAX_LINKS: usize = 4096;
+/// Entries that one commit may change.
+pub const MAX_COMMIT_ENTRIES: usize = 50_000;
+/// Entries that one page of a folder holds at most.
+pub const MAX_PAGE_ENTRIES: usize = 1000;
+/// Longest key of an extended attribute, in bytes, as on Linux.
+pub const MAX_XATTR_KEY_BYTES: usize = 255;
+/// Bytes that the extended attributes of an entry are kept as, all together.
+pub const MAX_XATTRS_BYTES: usize = 65_536;
+/// Bytes of a bucket's policy as JSON.
+pub const MAX_POLICY_BYTES: usize = 4096;
+/// Buckets of a node.
+pub const MAX_BUCKETS: u64 = 10_000;
+/// Branches of a bucket, the hidden too.
+pub const MAX_BRANCHES: u64 = 4096;
+/// Snapshots of a bucket.
+pub const MAX_SNAPSHOTS: u64 = 4096;

@@ -31,6 +31,10 @@ impl Clock {
     pub fn now_ms(&self) -> u64 {
         u64::try_from((self.0)().as_millis()).unwrap_or(u64::MAX)
     }
+    /// Nanoseconds since 1970; what is beyond the year 2262 is the last one.
+    pub fn now_ns(&self) -> i64 {
+        i64::try_from((self.0)().as_nanos()).unwrap_or(i64::MAX)
+    }
 }
 
 impl fmt::Debug for Clock {
@@ -61,5 +65,7 @@ mod tests {
         assert!(Clock::system().now() > 1_700_000_000, "this machine's clock is set");
         assert_eq!(Clock::new(|| u64::MAX).now_ms(), u64::MAX);
         assert_eq!(Clock::precise(|| Duration::from_millis(1_999)).now(), 1);
+        assert_eq!(Clock::precise(|| Duration::from_nanos(1_999)).now_ns(), 1_999);
+        assert_eq!(Clock::new(|| u64::MAX).now_ns(), i64::MAX);
     }
 }

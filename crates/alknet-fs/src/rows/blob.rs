@@ -106,6 +106,12 @@ pub fn get(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<BlobRow>> {
     sql.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id], of).optional()
 }
 
+/// The hash of the content of this number.
+pub fn hash(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<ContentHash>> {
+    let mut statement = sql.prepare_cached("SELECT hash FROM fs_blob WHERE id = ?1")?;
+    statement.query_row([id], |row| row.get(0).map(ContentHash::from_bytes)).optional()
+}
+
 /// The bytes of an inline one.
 pub fn bytes(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<Vec<u8>>> {
     let mut statement = sql.prepare_cached("SELECT bytes FROM fs_blob WHERE id = ?1")?;

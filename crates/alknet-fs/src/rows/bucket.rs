@@ -79,6 +79,11 @@ pub fn page(sql: &Connection, after: Option<&BucketName>, count: usize) -> rusql
     sql.prepare_cached(&text)?.query_map(params![after, stored(count as u64)], of)?.collect()
 }
 
+/// How many there are.
+pub fn count(sql: &Connection) -> rusqlite::Result<u64> {
+    sql.prepare_cached("SELECT count(*) FROM fs_bucket WHERE removed = 0")?.query_row([], |row| row.get(0)).map(loaded)
+}
+
 /// Sets what it may hold.
 pub fn set(sql: &Connection, id: BucketId, terms: &Terms) -> rusqlite::Result<()> {
     let text = "UPDATE fs_bucket SET policy = ?2, quota_bytes = ?3, quota_files = ?4 WHERE id = ?1";

@@ -89,3 +89,9 @@ pub fn after(sql: &Connection, bucket: BucketId, after: Seq, count: usize) -> ru
     let mut statement = sql.prepare_cached(&format!("{COLUMNS} AND seq > ?2 ORDER BY seq LIMIT ?3"))?;
     statement.query_map(params![bucket, after, super::stored(count as u64)], of)?.collect()
 }
+
+/// When a commit was, if it is still kept, in nanoseconds since 1970.
+pub fn time(sql: &Connection, bucket: BucketId, seq: Seq) -> rusqlite::Result<Option<i64>> {
+    let text = "SELECT time_ns FROM fs_commit WHERE bucket = ?1 AND seq = ?2";
+    sql.prepare_cached(text)?.query_row(params![bucket, seq], |row| row.get(0)).optional()
+}

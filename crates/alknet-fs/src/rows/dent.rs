@@ -123,3 +123,15 @@ pub fn of_commit(sql: &Connection, branch: BranchId, seq: Seq, count: usize) -> 
     let values = params![branch, seq, super::stored(count as u64)];
     sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(5)?, of(row)?)))?.collect()
 }
+
+/// The newest commit that gave or took a name in a folder, on a branch itself, at or before `bound`.
+pub fn newest_in(sql: &Connection, branch: BranchId, dir: Ino, bound: Seq) -> rusqlite::Result<Option<Seq>> {
+    let text = "SELECT max(seq) FROM fs_dent INDEXED BY fs_dent_by_folder WHERE branch = ?1 AND dir = ?2 AND seq <= ?3";
+    sql.prepare_cached(text)?.query_row(params![branch, dir, bound], |row| row.get(0))
+}
+
+/// The version of a name that one commit wrote on a branch.
+pub fn at(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq) -> rusqlite::Result<Option<Dent>> {
+    let text = format!("{COLUMNS} AND name = ?3 AND seq = ?4");
+    sql.prepare_cached(&text)?.query_row(params![branch, dir, name, seq], of).optional()
+}

@@ -8,11 +8,19 @@ use std::{
     },
 };
 
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 use crate::ids::{BranchId, BucketId, Seq};
 
 /// The open handles of a node and the versions that its views see.
 #[derive(Clone, Default)]
-pub struct Handles(Arc<Mutex<Open>>);
+pub struct Handles(Arc<Mutex<Open>>, Arc<RwLock<()>>);
+
+/// As long as this is held, no version is forgotten.
+pub struct Finding<'a>(#[expect(dead_code, reason = "held")] RwLockReadGuard<'a, ()>);
+
+/// As long as this is held, nobody begins to look at a version.
+pub struct Forgetting<'a>(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'a, ()>);
 
 #[derive(Default)]
 struct Open {
@@ -47,6 +55,17 @@ impl Handles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To be held while a version is found, until it is pinned.
+    pub async fn finding(&self) -> Finding<'_> {
+        Finding(self.1.read().await)
+    }
+
+    /// To be held while versions are forgotten, from before [`Self::pinned`] is asked until the transaction has ended; it waits for
+    /// those who are finding one, and keeps others from it, so the transaction should be short.
+    pub async fn forgetting(&self) -> Forgetting<'_> {
+        Forgetting(self.1.write().await)
+    }
+
     /// Enters a handle on a branch. Whoever does so looks afterwards whether the branch is still there: what ends later is told.
     pub fn enter(&self, bucket: BucketId, branch: BranchId) -> Handle {
         let is_gone = Arc::new(AtomicBool::new(false));
@@ -79,8 +98,7 @@ impl Handles {
         self.open().handles.len()
     }
 
-    /// Keeps what the bucket shows at `seq`. A pin on [`Seq::ZERO`] keeps everything: take that first, read what the newest commit
-    /// is, and then move it there with [`Pin::to`], or retention may run in between.
+    /// Keeps what the bucket shows at `seq`, which was found under [`Self::finding`]. A pin on [`Seq::ZERO`] keeps everything.
     pub fn pin(&self, bucket: BucketId, seq: Seq) -> Pin {
         self.open().add(bucket, seq);
         Pin { handles: self.clone(), bucket, seq }

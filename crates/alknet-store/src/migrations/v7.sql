@@ -68,6 +68,7 @@ CREATE TABLE fs_dent (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX fs_dent_by_seq ON fs_dent (branch, seq);
 CREATE INDEX fs_dent_by_ino ON fs_dent (ino, branch, seq);
+CREATE INDEX fs_dent_by_folder ON fs_dent (branch, dir, seq); -- a folder is as new as its newest entry
 
 CREATE TABLE fs_inode (
     branch   INTEGER NOT NULL,

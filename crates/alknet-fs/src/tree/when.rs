@@ -1,0 +1,26 @@
+//! From a point in time to the number of a version.
+
+use rusqlite::Connection;
+
+use super::stop::Stop;
+use crate::{
+    address::When,
+    error::Errno,
+    ids::Seq,
+    rows::{branch::BranchRow, bucket::BucketRow, commit, snapshot},
+};
+
+/// The newest commit of the bucket that a version of the branch shows.
+pub(crate) fn bound(sql: &Connection, bucket: &BucketRow, branch: &BranchRow, when: &When) -> Result<Seq, Stop> {
+    match when {
+        When::Now => Ok(bucket.head),
+        When::Seq(seq) if *seq > bucket.head => Err(Errno::NoEnt.into()),
+        When::Seq(seq) => Ok(*seq),
+        When::Time(ns) => Ok(commit::at_time(sql, bucket.id, *ns)?),
+        When::Snapshot(name) => {
+            let found = snapshot::find(sql, bucket.id, name)?;
+            // Who may read this branch may not, for that, read the snapshots of another.
+            Ok(found.filter(|snapshot| snapshot.branch == branch.id).ok_or(Errno::NoEnt)?.seq)
+        }
+    }
+}
