@@ -86,6 +86,9 @@ pub enum Damage {
         /// Which one, counted from 0.
         group: u64,
     },
+    /// The hash tree that proves it is missing or damaged itself.
+    #[error("the outboard beside its file is missing or damaged")]
+    Outboard,
     /// The disk does not give it.
     #[error("its file cannot be read: {0}")]
     Unreadable(io::ErrorKind),

@@ -37,7 +37,7 @@ mod visibility;
 pub use access::{Access, Pass, Place, Right};
 pub use address::{Address, BadAddress, When};
 pub use chain::{Chain, Level};
-pub use content::{Content, ContentError, Placed, Sealed, Spool};
+pub use content::{BlobReader, Content, ContentError, Placed, Sealed, Spool};
 pub use error::{Damage, Errno, FsError};
 pub use hash::{BadHash, ContentHash};
 pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};

@@ -67,7 +67,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Begins to put a range on the disk, without waiting for it; never known to be done.
     fn hint_written(&self, range: Range<u64>);
     /// Shares all bytes of `base`, without copying them, if the disk can.
-    fn clone_from(&self, base: &dyn DiskFile) -> io::Result<()>;
+    fn share_from(&self, base: &dyn DiskFile) -> io::Result<()>;
     /// The descriptor, of a real file.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
@@ -172,7 +172,7 @@ impl DiskFile for RealFile {
         let length = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
         let _ = length.map(|length| fadvise(&self.0, range.start, Some(length), Advice::DontNeed));
     }
-    fn clone_from(&self, base: &dyn DiskFile) -> io::Result<()> {
+    fn share_from(&self, base: &dyn DiskFile) -> io::Result<()> {
         let base = base.descriptor().ok_or(io::ErrorKind::Unsupported)?;
         Ok(ioctl_ficlone(&self.0, base)?)
     }

@@ -88,8 +88,8 @@ impl Feeder {
         }
     }
 
-    /// Waits until all is hashed and the outboard is written, and answers the hash.
-    pub fn finish(self) -> io::Result<ContentHash> {
+    /// Waits until all is hashed and the outboard is written, and answers the hash. Once.
+    pub fn finish(&self) -> io::Result<ContentHash> {
         let mut state = self.shared.lock();
         let work = loop {
             if let Some(kind) = state.failed {

@@ -11,12 +11,17 @@ mod folders;
 #[allow(dead_code, reason = "the collector, the janitor and fsck come to use all of it")]
 mod generation;
 mod hasher;
+mod leases;
 mod outboard;
+mod over;
 mod placed;
 mod pool;
+mod proof;
+mod reader;
 mod rehash;
 mod sealed;
 mod spool;
+mod spool_file;
 mod syncer;
 
 use std::{fmt, io, path::Path, sync::Arc};
@@ -29,10 +34,11 @@ use self::{
     disk::{Disk, RealDisk},
     folders::Folders,
     generation::Generations,
+    leases::Leases,
     pool::Pool,
     syncer::Syncer,
 };
-pub use self::{folders::BadFolders, placed::Placed, sealed::Sealed, spool::Spool};
+pub use self::{folders::BadFolders, placed::Placed, reader::BlobReader, sealed::Sealed, spool::Spool};
 use crate::error::FsError;
 
 const TASK: Maintenance = Maintenance::of("fs-content");
@@ -44,11 +50,11 @@ pub struct Content(Arc<Inner>);
 struct Inner {
     disk: Arc<dyn Disk>,
     folders: Folders,
-    #[allow(dead_code, reason = "readers and the collector come to use it")]
     tables: Tables,
     generations: Generations,
     hashing: Arc<Pool>,
     syncer: Syncer,
+    leases: Arc<Leases>,
 }
 
 /// Why there is no content.
@@ -92,13 +98,18 @@ impl Content {
         let folders = blocking(move || Folders::open(&*on, &folder)).await?;
         let generations = Generations::begin(&tables).await?;
         let hashing = Arc::new(Pool::start().map_err(ContentError::Threads)?);
-        let syncer = Syncer::new();
-        Ok(Self(Arc::new(Inner { disk, folders, tables, generations, hashing, syncer })))
+        let (syncer, leases) = (Syncer::new(), Arc::default());
+        Ok(Self(Arc::new(Inner { disk, folders, tables, generations, hashing, syncer, leases })))
     }
 
     /// Begins to write something new.
     pub fn spool(&self) -> Spool {
         Spool::new(self.0.clone())
+    }
+
+    /// Begins to write over content that is there. Nothing of it is copied before something is written.
+    pub fn spool_over(&self, base: BlobReader) -> Spool {
+        Spool::over(self.0.clone(), base)
     }
 
     /// Ends a write: see [`Spool::seal`]. Cancelled, it leaves nothing.

@@ -1,10 +1,10 @@
 //! Content that is whole and has its hash, but is not yet in its place.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Inner, disk::OpenFile, files::Files, folders::BlobName, placed::Placed};
+use super::{disk::OpenFile, files::Files, folders::BlobName, placed::Placed};
 use crate::{error::FsError, failpoints::step, hash::ContentHash, limits::GROUP_BYTES};
 
 /// Nothing of it stays when it is dropped.
@@ -20,7 +20,7 @@ enum Body {
 }
 
 impl Sealed {
-    pub(super) fn inline(_content: Arc<Inner>, bytes: Bytes) -> Self {
+    pub(super) fn inline(bytes: Bytes) -> Self {
         debug_assert!(bytes.len() as u64 <= GROUP_BYTES);
         Self { hash: ContentHash::of(&bytes), size: bytes.len() as u64, body: Body::Inline(bytes) }
     }

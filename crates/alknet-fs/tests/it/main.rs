@@ -3,7 +3,10 @@
 
 mod chain;
 mod content_files;
+mod content_over;
+mod content_ranges;
 mod content_spool;
+mod content_steps;
 mod corpus;
 mod diff;
 mod fixture;
