@@ -11,6 +11,7 @@ mod folders;
 #[allow(dead_code, reason = "the collector, the janitor and fsck come to use all of it")]
 mod generation;
 mod hasher;
+#[allow(dead_code, reason = "the collector comes to use all of it")]
 mod leases;
 mod outboard;
 mod over;
