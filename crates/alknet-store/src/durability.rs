@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::limits::{DEFAULT_GROUP_DELAY, MAX_GROUP_DELAY};
+use crate::limits::{COPIED_LOG_PAGES, DEFAULT_GROUP_DELAY, MAX_GROUP_DELAY};
 
 /// What an acknowledged change has outlived. In each case it outlives the death of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -58,6 +58,13 @@ impl Synchronous {
         match self {
             Self::Full => "FULL",
             Self::Normal => "NORMAL",
+        }
+    }
+    /// From how many pages on the log is copied into the database after a commit (`wal_autocheckpoint`); 0: not at all.
+    pub const fn copied_log_pages(self) -> u32 {
+        match self {
+            Self::Full => COPIED_LOG_PAGES,
+            Self::Normal => 0,
         }
     }
 }

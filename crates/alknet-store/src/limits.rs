@@ -22,6 +22,10 @@ pub const MAX_PREPARED_STATEMENTS: usize = 256;
 pub const MAX_WHOLE_CHECK_BYTES: u64 = 64 * 1024 * 1024;
 /// What the write-ahead log is cut back to after a checkpoint, in bytes.
 pub const MAX_IDLE_WAL_BYTES: u32 = 8 * 1024 * 1024;
+/// From how many pages on the write-ahead log is copied into the database after a commit.
+pub const COPIED_LOG_PAGES: u32 = 1000;
+/// What is held of the log while it is written again, in bytes.
+pub const LOG_COPY_BYTES: usize = 1 << 20;
 
 /// Peers of one node.
 pub const MAX_PEERS: usize = 65_536;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, config::DbConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
@@ -90,6 +90,7 @@ impl Writer {
             synchronous,
             flush_at: None,
             sync_at: None,
+            has_hole: false,
         };
         let thread = thread::Builder::new().name("alknet-store".to_owned()).spawn(move || work.run())?;
         let slots = Arc::new(Semaphore::new(MAX_QUEUED_JOBS));
@@ -233,6 +234,8 @@ struct Work {
     flush_at: Option<Instant>,
     /// When commits that were acknowledged before they were synced must be.
     sync_at: Option<Instant>,
+    /// The disk failed while such commits were to be synced: the log is written again before anything else happens.
+    has_hole: bool,
 }
 
 impl Work {
@@ -246,6 +249,9 @@ impl Work {
             }
         }
         self.ledger.close();
+        if self.has_hole && self.sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok() {
+            tracing::error!("the disk does not take the database's log; it stays, to be read at the next start");
+        }
         if let Err((_, error)) = self.sql.close() {
             tracing::warn!(%error, "closing the database");
         }
@@ -287,15 +293,16 @@ impl Work {
         if everything {
             self.flush_at = None;
         }
-        let mark = self.sync_at.is_some() && (everything || is_due(self.sync_at, now));
-        let relaxed = batch.is_lazy() && !everything && !mark;
+        let relaxed = batch.is_lazy() && !everything && !is_due(self.sync_at, now);
+        // Whoever waits for the disk waits for what came before, too, also where nothing is left to change.
+        let mark = self.sync_at.is_some() && !relaxed;
         let synchronous = if relaxed { Synchronous::Normal } else { Synchronous::Full };
         let mut besides = Besides { entries: self.ledger.drain(everything), recorded: Ok(()), mark, synchronous };
         let jobs = std::mem::take(&mut batch.jobs);
         if !jobs.is_empty() || !besides.entries.is_empty() || mark {
             let mut ran = Vec::with_capacity(jobs.len());
             let committed = self.transact(jobs, &mut ran, &mut besides);
-            self.note_sync(relaxed, mark, committed.is_ok());
+            self.note_sync(relaxed, mark, &committed);
             if let Err(error) = &committed
                 && (!besides.entries.is_empty() || mark)
             {
@@ -320,19 +327,26 @@ impl Work {
 
     /// Begins a transaction whose commit is synced like this.
     fn begin(&mut self, synchronous: Synchronous) -> Result<(), StoreError> {
+        if self.has_hole {
+            log::write_again(&self.sql)?;
+            self.has_hole = false;
+        }
         if self.synchronous != synchronous {
             self.sql.pragma_update(None, "synchronous", synchronous.word())?;
+            // The log is not copied into the database before it is synced: nobody would be told when that fails.
+            self.sql.pragma_update_and_check(None, "wal_autocheckpoint", synchronous.copied_log_pages(), |_| Ok(()))?;
             self.synchronous = synchronous;
         }
         Ok(self.sql.execute_batch("BEGIN IMMEDIATE")?)
     }
 
     /// Notes until when a commit that was not synced must be, or that all of them are.
-    fn note_sync(&mut self, relaxed: bool, marked: bool, committed: bool) {
+    fn note_sync(&mut self, relaxed: bool, marked: bool, committed: &Result<(), StoreError>) {
         if marked {
-            self.sync_at = if committed { None } else { Some(Instant::now() + LAZY_SYNC_INTERVAL) };
+            self.has_hole |= matches!(committed, Err(StoreError::Unknown(_)));
+            self.sync_at = if committed.is_ok() { None } else { Some(Instant::now() + LAZY_SYNC_INTERVAL) };
         }
-        if relaxed && committed {
+        if relaxed && committed.is_ok() {
             self.sync_at.get_or_insert_with(|| Instant::now() + LAZY_SYNC_INTERVAL);
         }
     }
@@ -441,5 +455,6 @@ fn in_savepoint(sql: &Connection, body: impl FnOnce(&Connection) -> Result<(), S
     outcome
 }
 
+mod log;
 #[cfg(test)]
 mod tests;

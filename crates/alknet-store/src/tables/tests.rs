@@ -173,6 +173,23 @@ async fn a_lazy_change_is_seen_at_once_and_synced_within_a_second() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_the_disk_waits_for_what_came_before() {
+    // STORE-24
+    let (_folder, store) = store();
+    let tables = store.tables();
+    let syncs = |sql: &Connection| -> Result<Option<String>, StoreError> {
+        Ok(sql.query_row("SELECT max(value) FROM meta WHERE key = 'syncs'", [], |row| row.get(0))?)
+    };
+    tables.change(&rights(), Durability::Lazy, put("a")).await.unwrap();
+    let before = tables.read(syncs).await.unwrap();
+    tables.change(&rights(), Durability::Strict, |_, _| Ok::<_, Failed>(())).await.unwrap();
+    assert_ne!(tables.read(syncs).await.unwrap(), before, "a change of nothing synced the one before it");
+    let after = tables.read(syncs).await.unwrap();
+    tables.change(&rights(), Durability::Strict, |_, _| Ok::<_, Failed>(())).await.unwrap();
+    assert_eq!(tables.read(syncs).await.unwrap(), after, "with nothing before it there is nothing to sync");
+}
+
+#[tokio::test]
 async fn a_flush_and_closing_sync_what_was_lazy() {
     // STORE-09
     let (folder, store) = store();

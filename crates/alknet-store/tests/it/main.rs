@@ -16,6 +16,7 @@ mod events_retention;
 mod fixture;
 mod gate_scores;
 mod kept_calls;
+mod lost_sync;
 mod opening;
 mod outcomes;
 mod peers;
