@@ -77,6 +77,7 @@ pub async fn assemble(
     let (tickets, ssh_sessions) = (ByteTickets::default(), LiveSessions::default());
 
     let heads = Heads::of(data)?;
+    let files = settings::files(current.config(), data, &store).await?;
 
     // Capabilities: the one registry behind every door.
     let registry = operations::registry(&Foundation {
@@ -93,6 +94,7 @@ pub async fn assemble(
         gate: gate.clone(),
         forward: forward.clone(),
         control: Some(control.clone()),
+        files,
         clock,
     })?;
 

@@ -41,6 +41,8 @@ impl InProcess {
         store.bind_node_key(&Maintenance::of("command"), node).await?;
         let gate = settings::gate(loaded.config(), &store).await?;
         let forward = Arc::new(settings::forward(loaded.config(), &place.data));
+        let tickets = ByteTickets::default();
+        let files = settings::files(loaded.config(), &place.data, &store).await?;
         let registry = operations::registry(&Foundation {
             node,
             identity,
@@ -50,11 +52,12 @@ impl InProcess {
             ssh_sessions: LiveSessions::default(),
             config: SharedConfig::new(sources, loaded),
             control: None,
-            tickets: ByteTickets::default(),
+            tickets,
             data: place.data.clone(),
             heads: Heads::of(&place.data)?,
             gate,
             forward,
+            files,
             clock: Clock::system(),
         })?;
         // Whoever can take the lock runs under the folder's own uid, as whoever can open the control socket.

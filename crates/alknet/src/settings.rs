@@ -9,6 +9,7 @@ use std::{
 };
 
 use alknet_core::HostPort;
+use alknet_fs::{Content, Handles, Policy, Tree, operations::Service};
 use alknet_http::{AllowedHosts, Decoy, DecoyFolder, HttpConfig};
 use alknet_net::{AbuseGate, WebCertificate, generate_self_signed};
 use alknet_ssh::{ForwardPolicy, RecordingPolicy, SshConfig, SystemUser};
@@ -28,6 +29,16 @@ pub fn forward(config: &Config, data: &DataFolder) -> ForwardPolicy {
     // A node that serves says later which one it took.
     policy.set_own_port(config.node.listen.port());
     policy
+}
+
+/// The files of the node, and what buckets are like whose maker does not say.
+pub async fn files(config: &Config, data: &DataFolder, store: &Store) -> Result<Service, Failure> {
+    let folder = config.fs.folder().unwrap_or_else(|| data.root().to_owned());
+    let doing = |error: Failure| error.while_doing(format_args!("cannot use {} for files", folder.display()));
+    let content = Content::open(store.tables(), &folder).await.map_err(|error| doing(error.into()))?;
+    let tree = Tree::new(store.tables(), 0, Handles::default());
+    let policy = Policy { durability: config.fs.durability, retention: config.fs.retention, ..Policy::default() };
+    Ok(Service::new(tree, content, policy))
 }
 
 /// What the SSH server is told.

@@ -1,9 +1,28 @@
-//! The operations on files, as every door offers them: their inputs and outputs.
+//! The operations on files, as every door offers them.
 //!
 //! A branch is named `bucket/branch` in the member `bucket`, which is what grants are about.
 
+mod bucket;
+mod entries;
+mod many;
+mod refusal;
+mod service;
 mod text;
 mod views;
+mod walk;
 
+use alknet_call::{RegisterError, RegistryBuilder};
+
+pub use service::Service;
 pub use text::{BadTimestamp, Base64, BranchRef, InodeNumber, Octets, Timestamp};
 pub use views::*;
+
+/// Registers `fs/*`.
+///
+/// # Errors
+/// Fails when there is an operation of one of their names.
+pub fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
+    bucket::register(registry, service)?;
+    entries::register(registry, service)?;
+    many::register(registry, service)
+}

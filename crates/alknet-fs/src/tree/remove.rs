@@ -16,7 +16,9 @@ impl Txn<'_> {
         let dir = spot.dir()?;
         match (how, found.kind) {
             (RemoveHow::File, Kind::Folder) => Err(Errno::IsDir.into()),
-            (RemoveHow::EmptyFolder, Kind::Folder) if !self.here().is_empty(found.ino)? => Err(Errno::NotEmpty.into()),
+            (RemoveHow::EmptyFolder | RemoveHow::Bare, Kind::Folder) if !self.here().is_empty(found.ino)? => {
+                Err(Errno::NotEmpty.into())
+            }
             (RemoveHow::EmptyFolder, Kind::File | Kind::Symlink) => Err(Errno::NotDir.into()),
             (RemoveHow::Recursive, Kind::Folder) => {
                 self.empty(found.ino)?;

@@ -166,7 +166,7 @@ mod tests {
     const ROLES_INTRODUCTION: &str = "
 A role is a named bundle of rights that peers, keys and tokens are given. `owner` (everything) and `guest` (nothing but
 what is public) are built in and cannot be redefined; `observer` (reading only) and
-`worker` (offering operations to this node, nothing else) are defaults. No other role may cover
+`worker` (offering operations to this node, nothing else), `reader`, `writer` and `maintainer` (of files) are defaults. No other role may cover
 everything, nor, unless `ssh.users` maps each of its holders, `ssh:exec` or `ssh:shell`: a process under the node's own user
 has the power of the owner.
 ";

@@ -10,9 +10,10 @@ use std::{
 
 use alknet_call::Balance;
 use alknet_core::{HostPort, OWNER_ROLE, PeerName, limits::MAX_TICKET_ADDRESSES};
+use alknet_fs::Retention;
 use alknet_net::{AddressRange, PublicUrl};
 use alknet_ssh::{ForwardRule, Recorded, RecordingLimits, limits::MAX_RULES};
-use alknet_store::{GUEST_ROLE, Role, RoleError, Roles};
+use alknet_store::{Durability, GUEST_ROLE, Role, RoleError, Roles};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub tokens: TokensConfig,
     /// Workers.
     pub workers: WorkersConfig,
+    /// Files.
+    pub fs: FsConfig,
     /// Logs.
     pub log: LogConfig,
     /// The audit table.
@@ -240,6 +243,27 @@ pub struct WorkersConfig {
     pub balance: Balance,
 }
 
+/// `[fs]`, all of it static.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FsConfig {
+    #[serde(deserialize_with = "parsed_unless_empty")]
+    folder: Option<AbsolutePath>,
+    /// What an answer to a change means in buckets that do not say.
+    #[serde(deserialize_with = "durability")]
+    pub durability: Durability,
+    /// How long old versions are kept in buckets that do not say; `None`: for ever.
+    #[serde(deserialize_with = "retention")]
+    pub retention: Option<Retention>,
+}
+
+impl FsConfig {
+    /// The folder of the content; without one, the data folder.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.0.clone())
+    }
+}
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -427,6 +451,24 @@ fn recorded<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Recorded>, D::Erro
 
 fn token_lifetime<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     span_within(from, TOKEN_LIFETIME.0, TOKEN_LIFETIME.1)
+}
+
+fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Durability, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "strict" => Ok(Durability::Strict),
+        "group" => Ok(Durability::Group),
+        "lazy" => Ok(Durability::Lazy),
+        _ => Err(D::Error::custom("write \"strict\", \"group\" or \"lazy\"")),
+    }
+}
+
+fn retention<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Retention>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text == "forever" {
+        return Ok(None);
+    }
+    let bad = |_| D::Error::custom("write a whole number and a unit (s, m, h, d, w), such as \"30d\", or \"forever\"");
+    Retention::parse(&text).map(Some).map_err(bad)
 }
 
 fn log_level<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

@@ -62,6 +62,8 @@ pub struct Foundation {
     pub gate: AbuseGate,
     /// What may be forwarded.
     pub forward: Arc<ForwardPolicy>,
+    /// The files.
+    pub files: alknet_fs::operations::Service,
     /// The time.
     pub clock: Clock,
 }
@@ -91,6 +93,7 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     credentials::register(&mut registry, foundation, resolver.as_ref())?;
     workers::register(&mut registry, foundation)?;
     ssh::register(&mut registry, foundation)?;
+    alknet_fs::operations::register(&mut registry, &foundation.files)?;
     if let Some(identity) = &foundation.identity {
         vault::register(&mut registry, identity)?;
     }

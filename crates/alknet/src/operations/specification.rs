@@ -11,12 +11,14 @@ use crate::{
 };
 
 /// The registry of a node that runs, with its identity unlocked.
-fn everything(data: &DataFolder) -> Arc<Registry> {
+async fn everything(data: &DataFolder) -> Arc<Registry> {
     data.create().unwrap();
     let (identity, _) = NodeIdentity::create(data, &Protection::KeyFile).unwrap();
     let loaded = load(&Sources::default()).unwrap();
     let sessions = Sessions::default();
     let store = Store::open(&data.database(), loaded.config().roles().unwrap(), sessions.clone()).unwrap();
+    let tickets = ByteTickets::default();
+    let files = crate::settings::files(loaded.config(), data, &store).await.unwrap();
     let foundation = Foundation {
         node: identity.node_key(),
         identity: Some(identity),
@@ -25,12 +27,13 @@ fn everything(data: &DataFolder) -> Arc<Registry> {
         sessions,
         ssh_sessions: LiveSessions::default(),
         config: SharedConfig::new(Sources::default(), loaded),
-        tickets: ByteTickets::default(),
+        tickets,
         data: data.clone(),
         heads: Heads::of(data).unwrap(),
         gate: AbuseGate::default(),
         forward: Arc::default(),
         control: Some(NodeControl::new().0),
+        files,
         clock: Clock::system(),
     };
     registry(&foundation).unwrap()
@@ -39,7 +42,7 @@ fn everything(data: &DataFolder) -> Arc<Registry> {
 #[tokio::test]
 async fn the_operations_are_golden() {
     let folder = tempfile::tempdir().unwrap();
-    let registry = everything(&DataFolder::at(folder.path().join("data")));
+    let registry = everything(&DataFolder::at(folder.path().join("data"))).await;
     let mut specs: Vec<&OperationSpec> = registry.specs().collect();
     specs.sort_by(|one, other| one.name.cmp(&other.name));
     let now = serde_json::to_string_pretty(&specs).unwrap() + "\n";
@@ -55,7 +58,7 @@ async fn the_operations_are_golden() {
 #[tokio::test]
 async fn little_is_open_to_strangers() {
     let folder = tempfile::tempdir().unwrap();
-    let registry = everything(&DataFolder::at(folder.path().join("data")));
+    let registry = everything(&DataFolder::at(folder.path().join("data"))).await;
     let mut open: Vec<_> = registry.specs().filter(|spec| spec.access == AccessRule::public()).collect();
     open.sort_by(|one, other| one.name.cmp(&other.name));
     let open: Vec<_> = open.iter().map(|spec| spec.name.as_str()).collect();

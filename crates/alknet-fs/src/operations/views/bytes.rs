@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::entries::Xattr;
+use super::{buckets::DurabilityName, entries::Xattr};
 use crate::{
     hash::ContentHash,
     ids::Seq,
@@ -103,7 +103,23 @@ pub struct ResumeUpload {
     pub hash: ContentHash,
 }
 
-/// Input of `fs/write`. The output is a ticket for the bytes; what the upload then answers is a [`super::Committed`].
+/// What an upload for `fs/write` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Written {
+    /// The commit that holds the file.
+    pub seq: Seq,
+    /// What this answer means.
+    pub durability: DurabilityName,
+    /// BLAKE3 of the content.
+    pub hash: ContentHash,
+    /// Its length, in bytes.
+    pub size: u64,
+    /// The name that it got, in the same folder, where somebody else had written the file meanwhile and both are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Octets>,
+}
+
+/// Input of `fs/write`. The output is a ticket for the bytes; what the upload then answers is [`Written`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteFile {

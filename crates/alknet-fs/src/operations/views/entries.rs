@@ -35,10 +35,12 @@ pub struct AttributesView {
     pub mode: u16,
     /// When its content was changed, or what was set.
     pub mtime: Timestamp,
-    /// When anything about it was changed.
-    pub ctime: Timestamp,
-    /// How many names it has on this branch.
-    pub nlink: u32,
+    /// When anything about it was changed; not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctime: Option<Timestamp>,
+    /// How many names it has on this branch; not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nlink: Option<u32>,
     /// The commit that last changed it.
     pub seq: Seq,
     /// BLAKE3 of a file's content.

@@ -18,7 +18,7 @@ pub use buckets::{
 };
 pub use bytes::{
     Expect, Have, HaveOutput, InlineContent, NewEntry, ReadFile, ReadInline, ResumeUpload, WriteFile, WriteMany,
-    WriteOne,
+    WriteOne, Written,
 };
 pub use entries::{
     AttributesView, Committed, CopyEntry, Entries, EntryKind, EntryView, LinkEntry, LinkTo, ListFolder, MakeFolder,

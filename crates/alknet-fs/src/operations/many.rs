@@ -1,0 +1,112 @@
+//! `fs/write.many` and `fs/have`: many small files in one call, and which content is there already.
+
+use alknet_call::{CallError, Operation, OperationContext, RegisterError, RegistryBuilder};
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+
+use super::{
+    entries::commit,
+    refusal::{declaring, refusal},
+    service::{FOLDER_MODE, Service, expected, path_at, xattrs},
+    views::{Have, HaveOutput, NewEntry, WriteMany, WriteOne},
+};
+use crate::{
+    access::{Access, Pass, Place, Right},
+    error::FsError,
+    limits::MAX_WRITTEN_INPUT_BYTES,
+    rows::bucket,
+    tree::{Body, Change, Put},
+    visibility::visible,
+};
+
+pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
+    let fs = service.clone();
+    registry.register(
+        declaring(Operation::mutation("fs/write.many"))
+            .title("Write small files, links and folders")
+            .description("One commit, all of it or nothing, in the order that is given. Of an error, `details.index` says where.")
+            .access(Access::rule(Right::Write))
+            .max_input_bytes(MAX_WRITTEN_INPUT_BYTES)
+            .example(
+                json!({ "bucket": "photos/main", "entries": [{ "path": "/note.txt", "entry": { "content": "aGkK" } }] }),
+                json!({ "seq": 3, "durability": "strict" }),
+            )
+            .handler(move |context, input: WriteMany| {
+                let fs = fs.clone();
+                async move {
+                    let at = input.bucket.clone();
+                    let changes = changes(&fs, input).await?;
+                    commit(&fs, &context, &at, changes).await
+                }
+            }),
+    )?;
+    let fs = service.clone();
+    registry.register(
+        declaring(Operation::query("fs/have"))
+            .title("Say which content is there already")
+            .description(
+                "A hash that is nowhere in the bucket where the caller may read is answered like one that nobody has.",
+            )
+            .access(Access::rule(Right::Read))
+            .handler(move |context, input: Have| {
+                let fs = fs.clone();
+                async move { have(&fs, &context, input).await }
+            }),
+    )?;
+    Ok(())
+}
+
+/// The changes, in their order. Content that is too long for the database is put on the disk before.
+async fn changes(fs: &Service, input: WriteMany) -> Result<Vec<Change>, CallError> {
+    let mut changes = Vec::with_capacity(input.entries.len());
+    for (index, one) in input.entries.into_iter().enumerate() {
+        let change = change(fs, one, input.parents).await;
+        changes.push(change.map_err(|error| located(error, index))?);
+    }
+    Ok(changes)
+}
+
+async fn change(fs: &Service, one: WriteOne, parents: bool) -> Result<Change, CallError> {
+    let WriteOne { path, entry, mode, mtime, xattrs: given, expect } = one;
+    let (at, xattrs, mtime_ns) = (path_at("/path", &path)?, xattrs(given)?, mtime.map(|time| time.0));
+    let body = match entry {
+        NewEntry::Content(bytes) => Body::Placed(fs.content().store(bytes.0.into()).await.map_err(refusal)?),
+        NewEntry::Hash(hash) => Body::Known(hash),
+        NewEntry::Symlink(_) | NewEntry::Link(_) => {
+            return Err(CallError::invalid_input("/entry", "links are made with fs/link"));
+        }
+        NewEntry::Folder {} => return Ok(Change::MakeFolder { at, mode: mode.unwrap_or(FOLDER_MODE), parents: true }),
+    };
+    Ok(Change::Put(Put { mode, mtime_ns, xattrs, parents, expect: expected(expect), ..Put::new(at, body) }))
+}
+
+/// Says which of the entries an error is about.
+fn located(error: CallError, index: usize) -> CallError {
+    let mut details = match &error.details {
+        Some(Value::Object(details)) => details.clone(),
+        _ => Map::new(),
+    };
+    if let Some(Value::String(pointer)) = details.get_mut("pointer") {
+        pointer.insert_str(0, &format!("/entries/{index}"));
+    }
+    details.insert("index".to_owned(), index.into());
+    error.with_details(details.into())
+}
+
+async fn have(fs: &Service, context: &OperationContext, input: Have) -> Result<HaveOutput, CallError> {
+    let pass = Pass::of(&context.permit, Right::Read, input.bucket.place())?;
+    let (identity, name, hashes) = (context.caller.identity.clone(), input.bucket.bucket, input.hashes);
+    let look = move |sql: &Connection| -> Result<_, FsError> {
+        let Some(bucket) = bucket::find(sql, &name)? else { return Ok(Vec::new()) };
+        let mut have = Vec::new();
+        for hash in hashes {
+            let sees = |place: Place<'_>| Access::sees(identity.as_deref(), place);
+            if visible(sql, &hash, Some(bucket.id), sees)?.is_some() {
+                have.push(hash);
+            }
+        }
+        pass.rights().check()?;
+        Ok(have)
+    };
+    Ok(HaveOutput { have: fs.tables().read(look).await.map_err(refusal)? })
+}

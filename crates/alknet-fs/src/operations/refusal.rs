@@ -1,0 +1,77 @@
+//! What a caller learns when something was not done.
+
+use alknet_call::{CallError, ErrorCode, OperationBuilder};
+use alknet_store::StoreError;
+use serde_json::json;
+
+use crate::{
+    error::{Errno, FsError},
+    path::BadPath,
+};
+
+/// The errors that operations on files declare, with when they happen.
+const DECLARED: [(&str, &str); 10] = [
+    ("EXISTS", "something has that name already"),
+    ("NOT_EMPTY", "there is something in it"),
+    ("NOT_A_FOLDER", "what stands where a folder is needed is none"),
+    ("IS_A_FOLDER", "what stands where a file is needed is a folder"),
+    ("QUOTA", "the bucket's quota is used up"),
+    ("CONFLICT", "somebody else changed it meanwhile, or it is not what was expected"),
+    ("DAMAGED", "stored content is damaged; `details` has its path and hash"),
+    ("LOOP", "too many symbolic links on the way"),
+    ("STALE", "it is gone since it was opened"),
+    ("TRIMMED", "what happened then is no longer kept; `details.oldest` is the oldest commit that is"),
+];
+
+/// Declares the errors of files.
+pub(super) fn declaring(operation: OperationBuilder) -> OperationBuilder {
+    DECLARED.into_iter().fold(operation, |operation, (code, when)| operation.error(code, when))
+}
+
+/// The error as a caller gets it.
+pub(super) fn refusal(error: FsError) -> CallError {
+    let words = error.to_string();
+    match error {
+        FsError::At { errno, .. } => of_errno(errno, words),
+        FsError::Conflict { .. } => CallError::declared("CONFLICT", words),
+        FsError::Damaged { path, hash, .. } => {
+            tracing::error!(%words, "damaged content was asked for");
+            CallError::declared("DAMAGED", words).with_details(json!({ "path": path, "hash": hash }))
+        }
+        FsError::Denied(denied) => denied.into(),
+        FsError::Store(error) => not_stored(&error),
+    }
+}
+
+fn of_errno(errno: Errno, words: String) -> CallError {
+    match errno {
+        Errno::NoEnt => CallError::not_found(words),
+        Errno::Exist => CallError::declared("EXISTS", words),
+        Errno::NotEmpty => CallError::declared("NOT_EMPTY", words),
+        Errno::NotDir => CallError::declared("NOT_A_FOLDER", words),
+        Errno::IsDir => CallError::declared("IS_A_FOLDER", words),
+        Errno::Quota => CallError::declared("QUOTA", words),
+        Errno::Loop => CallError::declared("LOOP", words),
+        Errno::Stale => CallError::declared("STALE", words),
+        Errno::Perm => CallError::new(ErrorCode::Forbidden, words),
+        Errno::NoSpace => CallError::unavailable(words),
+        Errno::Again => CallError::unavailable(words).retryable(),
+        Errno::Io => CallError::internal(words),
+        Errno::NameTooLong | Errno::Inval | Errno::XDev | Errno::ReadOnly | Errno::MLink | Errno::TooBig => {
+            CallError::invalid_input("", words)
+        }
+    }
+}
+
+/// What passes is said, the rest goes to the log.
+pub(super) fn not_stored(error: &StoreError) -> CallError {
+    match error {
+        StoreError::Full | StoreError::RolledBack | StoreError::Closed => CallError::unavailable(error.to_string()),
+        StoreError::Failed(_) | StoreError::Unknown(_) => CallError::internal(error),
+    }
+}
+
+/// A path that is none, in the member at `pointer`.
+pub(super) fn bad_path(pointer: &'static str) -> impl Fn(BadPath) -> CallError {
+    move |error| CallError::invalid_input(pointer, error.to_string())
+}
