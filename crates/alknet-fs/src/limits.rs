@@ -41,6 +41,8 @@ pub const GROUP_BYTES: u64 = 16_384;
 pub const COPY_BUFFER_BYTES: usize = 1 << 20;
 /// Bytes of a spool that are written but not yet hashed, before writing waits.
 pub const MAX_UNHASHED_BYTES: usize = 8 << 20;
+/// Bytes of one open write that are hashed before others have their turn.
+pub const HASHING_TURN_BYTES: u64 = 16 << 20;
 /// Bytes of an outboard that are gathered before they are written.
 pub const OUTBOARD_BUFFER_BYTES: usize = 256 << 10;
 /// Threads that hash what is being written.

@@ -10,13 +10,13 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    disk::{OpenFile, read_exact_at},
+    disk::{OpenFile, read_up_to},
     hasher::TreeHasher,
     pool::Pool,
 };
 use crate::{
     hash::ContentHash,
-    limits::{COPY_BUFFER_BYTES, MAX_UNHASHED_BYTES, OUTBOARD_BUFFER_BYTES},
+    limits::{COPY_BUFFER_BYTES, HASHING_TURN_BYTES, MAX_UNHASHED_BYTES, OUTBOARD_BUFFER_BYTES},
 };
 
 /// Takes the content in order, piece by piece, and holds a bounded part of it.
@@ -34,6 +34,9 @@ enum Piece {
     Read(Range<u64>),
 }
 
+/// What a piece counts for besides its bytes.
+const PIECE_BYTES: usize = 128;
+
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -42,7 +45,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    pieces: VecDeque<Piece>,
+    /// Each with what it counts for.
+    pieces: VecDeque<(Piece, usize)>,
     unhashed: usize,
     /// Nobody is at work if it is here.
     work: Option<Work>,
@@ -73,6 +77,7 @@ impl Feeder {
     }
 
     fn push(&self, length: usize, piece: Piece) {
+        let counts = length + PIECE_BYTES;
         let mut state = self.shared.lock();
         while state.unhashed > MAX_UNHASHED_BYTES && state.failed.is_none() {
             state = self.shared.wait(state);
@@ -80,11 +85,10 @@ impl Feeder {
         if state.failed.is_some() {
             return;
         }
-        state.unhashed += length;
-        state.pieces.push_back(piece);
+        state.unhashed += counts;
+        state.pieces.push_back((piece, counts));
         if let Some(work) = state.work.take() {
-            let shared = self.shared.clone();
-            self.pool.run(move || shared.work(work));
+            self.shared.go_on(&self.pool, work);
         }
     }
 
@@ -122,14 +126,25 @@ impl Shared {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hashes until nothing is left, then puts the work back.
-    fn work(&self, mut work: Work) {
+    fn go_on(self: &Arc<Self>, pool: &Arc<Pool>, work: Work) {
+        let (shared, again) = (self.clone(), pool.clone());
+        pool.run(move || shared.work(&again, work));
+    }
+
+    /// Hashes until nothing is left, then puts the work back; or for as long as its turn is, then lets others have theirs.
+    fn work(self: &Arc<Self>, pool: &Arc<Pool>, mut work: Work) {
         let mut fails = FailsUnlessDone { shared: self, outcome: Err(io::ErrorKind::Other) };
+        let mut hashed = 0;
         loop {
-            let piece = {
+            if hashed >= HASHING_TURN_BYTES {
+                fails.outcome = Ok(());
+                self.go_on(pool, work);
+                break;
+            }
+            let (piece, counts) = {
                 let mut state = self.lock();
-                match state.pieces.pop_front() {
-                    Some(piece) => piece,
+                match state.next() {
+                    Some(next) => next,
                     None => {
                         // Under the same lock as the look at the pieces: a new one finds the work.
                         state.work = Some(work);
@@ -138,14 +153,38 @@ impl Shared {
                     }
                 }
             };
-            let length = if let Piece::Bytes(bytes) = &piece { bytes.len() } else { 0 };
+            hashed += piece.length();
             let done = work.take(&self.data, piece, || self.lock().abandoned);
-            self.lock().unhashed -= length;
+            self.lock().unhashed -= counts;
             self.changed.notify_all();
             if let Err(error) = done {
                 fails.outcome = Err(error.kind());
                 break;
             }
+        }
+    }
+}
+
+impl State {
+    /// No more of it than one turn.
+    fn next(&mut self) -> Option<(Piece, usize)> {
+        let (piece, counts) = self.pieces.pop_front()?;
+        match piece {
+            Piece::Read(range) if range.end - range.start > HASHING_TURN_BYTES => {
+                let until = range.start + HASHING_TURN_BYTES;
+                self.pieces.push_front((Piece::Read(until..range.end), counts));
+                Some((Piece::Read(range.start..until), 0))
+            }
+            piece => Some((piece, counts)),
+        }
+    }
+}
+
+impl Piece {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Read(range) => range.end - range.start,
         }
     }
 }
@@ -174,11 +213,9 @@ impl Work {
                 let mut at = range.start;
                 while at < range.end && !abandoned() {
                     let count = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(buffer.len());
-                    // What was cut off meanwhile is hashed anew when the spool is sealed.
-                    match read_exact_at(&**data, &mut buffer[..count], at) {
-                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => buffer.fill(0),
-                        other => other?,
-                    }
+                    // What was cut off meanwhile is hashed anew when the spool is sealed; what lies before it is not.
+                    let held = read_up_to(&**data, &mut buffer[..count], at)?;
+                    buffer[held..count].fill(0);
                     self.hasher.update(&buffer[..count]);
                     self.write_pairs(OUTBOARD_BUFFER_BYTES)?;
                     at += count as u64;
@@ -214,5 +251,78 @@ impl Work {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::{
+        disk::{Disk, RealDisk},
+        extents::Extents,
+        rehash::rehash,
+    };
+
+    fn pattern(length: usize) -> Bytes {
+        (0..251u8).cycle().take(length).collect()
+    }
+
+    /// A feeder over a file of these bytes, the file, and its outboard.
+    fn feeder(folder: &std::path::Path, bytes: &[u8]) -> (Feeder, OpenFile, OpenFile) {
+        let (data, outboard) =
+            (RealDisk.create(&folder.join("d")).unwrap(), RealDisk.create(&folder.join("o")).unwrap());
+        data.write_at(bytes, 0).unwrap();
+        (Feeder::new(Arc::new(Pool::start().unwrap()), data.clone(), outboard.clone()), data, outboard)
+    }
+
+    #[test]
+    fn what_lies_before_a_cut_is_hashed_as_it_is() {
+        // BLOB-05
+        let folder = tempfile::tempdir().unwrap();
+        let kept = pattern(500_000);
+        // The file was cut after the feeder was told of the range, and before it read it.
+        let (feeder, data, outboard) = feeder(folder.path(), &kept);
+        feeder.read(0..1 << 20);
+        feeder.finish().unwrap();
+        let mut changed = Extents::default();
+        changed.add(500_000 / 16_384 * 16_384..1 << 20);
+        let hash = rehash(&*data, &*outboard, 1 << 20, 500_000, &changed).unwrap();
+        assert_eq!(hash, ContentHash::of(&kept));
+    }
+
+    #[test]
+    fn a_long_range_does_not_keep_others_from_being_hashed() {
+        // BLOB-08
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let small = pattern(100_000);
+        let (other, ..) = feeder(folders[0].path(), &[]);
+        let long: Vec<Feeder> = (0..2 * crate::limits::MAX_HASHING_THREADS)
+            .map(|number| {
+                let folder = folders[1].path().join(number.to_string());
+                std::fs::create_dir(&folder).unwrap();
+                let (mut feeder, data, _) = feeder(&folder, &[]);
+                data.set_size(1 << 40).unwrap();
+                feeder.pool = other.pool.clone();
+                feeder.read(0..1 << 40);
+                feeder
+            })
+            .collect();
+        other.bytes(small.clone());
+        assert_eq!(other.finish().unwrap(), ContentHash::of(&small));
+        drop(long);
+    }
+
+    #[test]
+    fn many_small_pieces_are_as_bounded_as_few_large_ones() {
+        // BLOB-08
+        let folder = tempfile::tempdir().unwrap();
+        let (feeder, ..) = feeder(folder.path(), &[]);
+        let bytes = pattern(300_000);
+        for at in 0..bytes.len() {
+            feeder.bytes(bytes.slice(at..at + 1));
+            let state = feeder.shared.lock();
+            assert!(state.pieces.len() * PIECE_BYTES <= MAX_UNHASHED_BYTES + PIECE_BYTES, "{}", state.pieces.len());
+        }
+        assert_eq!(feeder.finish().unwrap(), ContentHash::of(&bytes));
     }
 }

@@ -102,7 +102,9 @@ impl Placed {
     pub fn settle<T>(&self, outcome: &Result<T, FsError>) {
         let Body::Whole(whole) = &self.body else { return };
         // Of a change whose end is not known the row may be found in the log after a crash; of several changes one may be kept.
-        let is_undone = matches!(outcome, Err(error) if !matches!(error, FsError::Store(StoreError::Unknown(_))));
+        // Of one that was handed in, and never answered because the database closed, neither.
+        let is_open = |error: &FsError| matches!(error, FsError::Store(StoreError::Unknown(_) | StoreError::Closed));
+        let is_undone = outcome.as_ref().is_err_and(|error| !is_open(error));
         if is_undone && whole.links.load(Ordering::Acquire) == 1 {
             whole.named.store(false, Ordering::Release);
         }
