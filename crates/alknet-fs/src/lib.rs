@@ -43,9 +43,10 @@ pub use hash::{BadHash, ContentHash};
 pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
-pub use session::{Finding, Forgetting, Handle, Handles, Pin};
+pub use session::{Finding, Forgetting, Handle, Handles, Look, Pin};
 pub use tree::{
-    Attributes, BadPolicy, BadXattrs, Body, Bucket, BucketPage, Change, Commit, Committed, Expect, Here, Listed, Names,
-    OnConflict, Page, Policy, Put, RemoveHow, Retention, Terms, Tree, Txn, View, Witness, Xattrs,
+    Attributes, BadPolicy, BadXattrs, Body, Branch, BranchUsage, Bucket, BucketPage, Change, Commit, Committed, Expect,
+    Here, Listed, Names, OnConflict, Origin, Page, Policy, Put, RemoveHow, RenameHow, Retention, Snapshot, Terms, Tree,
+    Txn, Usage, View, Walked, Witness, Xattrs,
 };
 pub use visibility::{Visible, visible};

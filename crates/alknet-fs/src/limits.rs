@@ -77,8 +77,8 @@ pub const MAX_RESOLVE_STEPS: usize = 4096;
 pub const MAX_TARGET_BYTES: usize = 4095;
 /// Names that one file may have.
 pub const MAX_LINKS: usize = 4096;
-/// Entries that one commit may change.
-pub const MAX_COMMIT_ENTRIES: usize = 50_000;
+/// Rows of names and of inodes that one commit may write, together.
+pub const MAX_COMMIT_ROWS: usize = 100_000;
 /// Entries that one page of a folder holds at most.
 pub const MAX_PAGE_ENTRIES: usize = 1000;
 /// Longest key of an extended attribute, in bytes, as on Linux.
@@ -97,3 +97,7 @@ pub const MAX_SNAPSHOTS: u64 = 4096;
 pub const MAX_WRITTEN_INPUT_BYTES: usize = 4_000_000;
 /// Longest file, in bytes.
 pub const MAX_FILE_BYTES: u64 = i64::MAX.unsigned_abs();
+/// Rows of a removed branch or bucket that one transaction takes away.
+pub const REAPED_ROWS_AT_ONCE: usize = 512;
+/// Folders on the way down of a walk that keep what they have read ahead.
+pub const WALK_PAGES_KEPT: usize = 16;

@@ -2,4 +2,4 @@
 
 mod handles;
 
-pub use handles::{Finding, Forgetting, Handle, Handles, Pin};
+pub use handles::{Finding, Forgetting, Handle, Handles, Look, Pin};

@@ -17,6 +17,7 @@ mod random_tree;
 mod rows;
 mod tables;
 mod tree_basics;
+mod tree_branches;
 mod tree_writer;
 mod uploads;
 mod vectors;
