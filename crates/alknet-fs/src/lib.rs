@@ -21,6 +21,7 @@ pub mod content;
 mod error;
 pub mod events;
 pub mod failpoints;
+mod file_system;
 mod hash;
 pub mod history;
 mod ids;
@@ -39,14 +40,16 @@ pub use address::{Address, BadAddress, When};
 pub use chain::{Chain, Level};
 pub use content::{BlobReader, Content, ContentError, Placed, Sealed, Spool};
 pub use error::{Damage, Errno, FsError};
+pub use file_system::{FileSystem, FileSystemConfig, FsOpenError};
 pub use hash::{BadHash, ContentHash};
 pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
-pub use session::{Finding, Forgetting, Handle, Handles, Look, Pin};
+pub use session::{
+    Closed, Create, Finding, Forgetting, Handle, Handles, Kept, OpenWrite, Pin, ReadHandle, Start, WriteSession,
+};
 pub use tree::{
-    Attributes, BadPolicy, BadXattrs, Body, Branch, BranchUsage, Bucket, BucketPage, Change, Commit, Committed, Expect,
-    Here, Listed, Names, OnConflict, Origin, Page, Policy, Put, RemoveHow, RenameHow, Retention, Snapshot, Terms, Tree,
-    Txn, Usage, View, Walked, Witness, Xattrs,
+    Attributes, BadPolicy, BadXattrs, Body, Bucket, BucketPage, Change, Commit, Committed, Expect, Here, Listed, Names,
+    OnConflict, Page, Policy, Put, RemoveHow, Retention, Terms, Tree, Txn, View, Witness, Xattrs,
 };
 pub use visibility::{Visible, visible};

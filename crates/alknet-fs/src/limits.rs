@@ -1,5 +1,7 @@
 //! Every bound of this crate, with its unit.
 
+use std::time::Duration;
+
 /// Longest name of a bucket, a branch or a snapshot, in bytes.
 pub const MAX_NAME_BYTES: usize = 63;
 /// Longest name of an entry, in bytes.
@@ -77,8 +79,8 @@ pub const MAX_RESOLVE_STEPS: usize = 4096;
 pub const MAX_TARGET_BYTES: usize = 4095;
 /// Names that one file may have.
 pub const MAX_LINKS: usize = 4096;
-/// Rows of names and of inodes that one commit may write, together.
-pub const MAX_COMMIT_ROWS: usize = 100_000;
+/// Entries that one commit may change.
+pub const MAX_COMMIT_ENTRIES: usize = 50_000;
 /// Entries that one page of a folder holds at most.
 pub const MAX_PAGE_ENTRIES: usize = 1000;
 /// Longest key of an extended attribute, in bytes, as on Linux.
@@ -97,7 +99,10 @@ pub const MAX_SNAPSHOTS: u64 = 4096;
 pub const MAX_WRITTEN_INPUT_BYTES: usize = 4_000_000;
 /// Longest file, in bytes.
 pub const MAX_FILE_BYTES: u64 = i64::MAX.unsigned_abs();
-/// Rows of a removed branch or bucket that one transaction takes away.
-pub const REAPED_ROWS_AT_ONCE: usize = 512;
-/// Folders on the way down of a walk that keep what they have read ahead.
-pub const WALK_PAGES_KEPT: usize = 16;
+
+/// Names that are tried for content which is kept beside other content.
+pub const MAX_NAMES_BESIDE: u32 = 100;
+/// How long content stays that nothing refers to, if nothing else is set.
+pub const DEFAULT_GC_GRACE: Duration = Duration::from_secs(600);
+/// How long an upload that can be resumed waits for its sender, if nothing else is set.
+pub const DEFAULT_UPLOAD_LIFETIME: Duration = Duration::from_secs(24 * 3600);

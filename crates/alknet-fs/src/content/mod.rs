@@ -24,6 +24,7 @@ mod sealed;
 mod spool;
 mod spool_file;
 mod syncer;
+mod uploads;
 
 use std::{fmt, io, path::Path, sync::Arc};
 

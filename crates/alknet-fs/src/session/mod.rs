@@ -1,5 +1,23 @@
-//! Open files: what is written before it is a version, and who must hear that it can be none any more.
+//! Open files. A write is a session: its bytes are in the spool, and become a version when it is closed, or never.
+//!
+//! Nothing of a session is in the database before that (docs/adr/0017-keep-write-sessions-in-memory.md). The rules are in
+//! `docs/spec/fs-sessions.md`.
 
+mod begin;
+mod close;
+mod conflict;
+mod draft;
 mod handles;
+mod how;
+mod opened;
+mod quota;
+mod read;
+mod write;
 
-pub use handles::{Finding, Forgetting, Handle, Handles, Look, Pin};
+pub(crate) use begin::{begin, open_to_read};
+pub use close::{Closed, Kept};
+pub use handles::{Finding, Forgetting, Handle, Handles, Pin};
+pub use how::{Create, OpenWrite, Start};
+pub(crate) use quota::Allowances;
+pub use read::ReadHandle;
+pub use write::WriteSession;

@@ -5,8 +5,8 @@ use alknet_store::{Durability, Noted};
 use rusqlite::Connection;
 
 use super::{
-    Tree, Txn, View,
-    put::{Body, Set},
+    Tree, Txn,
+    put::Body,
     stop::Stop,
     txn::{Author, Committed},
     xattrs::Xattrs,
@@ -15,6 +15,7 @@ use crate::{
     access::{Pass, Place, Right},
     content::Placed,
     error::{Errno, FsError},
+    failpoints::step,
     hash::ContentHash,
     ids::Seq,
     name::{BranchName, BucketName},
@@ -36,53 +37,6 @@ pub enum Change {
     },
     /// Gives a file content; makes it if there is none.
     Put(Put),
-    /// Makes a symbolic link.
-    Symlink {
-        /// Where.
-        at: FsPath,
-        /// What it leads to: bytes that are understood where the link is followed.
-        target: Vec<u8>,
-        /// When it was made, in nanoseconds since 1970; `None`: now.
-        mtime_ns: Option<i64>,
-    },
-    /// Gives a file or symbolic link one name more.
-    HardLink {
-        /// One that it has.
-        from: FsPath,
-        /// The new one, where nothing is.
-        to: FsPath,
-    },
-    /// Moves a name, with all that is below it.
-    Rename {
-        /// From where.
-        from: FsPath,
-        /// To where.
-        to: FsPath,
-        /// What becomes of what is there.
-        how: RenameHow,
-    },
-    /// Sets attributes; those that are not given stay.
-    SetAttributes {
-        /// Of what.
-        at: FsPath,
-        /// The permission bits.
-        mode: Option<u16>,
-        /// When the content was changed, in nanoseconds since 1970.
-        mtime_ns: Option<i64>,
-        /// The extended attributes, all of them.
-        xattrs: Option<Xattrs>,
-        /// Of what a symbolic link leads to, rather than of the link.
-        follow: bool,
-    },
-    /// Makes a copy of what a view shows, with all that is below it: content is shared, not read.
-    Clone {
-        /// The view, of any branch of any bucket.
-        from: View,
-        /// What is copied; a symbolic link is copied itself.
-        path: FsPath,
-        /// Where to: nothing, or for a file also a file, which gets the content.
-        to: FsPath,
-    },
     /// Removes what is there.
     Remove {
         /// Where; a symbolic link is removed itself.
@@ -140,17 +94,6 @@ pub enum Expect {
     Hash(ContentHash),
 }
 
-/// What becomes of what is where something is moved to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RenameHow {
-    /// It goes, as POSIX has it: a file for a file, an empty folder for a folder.
-    Replace,
-    /// It stays, and nothing is moved.
-    NoReplace,
-    /// It comes where the other was.
-    Exchange,
-}
-
 /// What may be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoveHow {
@@ -206,7 +149,9 @@ impl Tree {
             let mut txn = Txn::begin(sql, (&names.0, &names.1), author)?;
             known.note(&names.0, txn.policy().durability);
             let answer = body(&mut txn)?;
-            Ok((txn.finish(durability, witness.as_deref(), noted)?, answer))
+            let committed = txn.finish(durability, witness.as_deref(), noted)?;
+            step("rows.written");
+            Ok((committed, answer))
         };
         self.tables.change(pass.rights(), durability, run).await
     }
@@ -239,22 +184,6 @@ impl Txn<'_> {
                 self.make_folder(&at, mode, parents).map_err(|stop| stop.at("cannot make the folder", &at))
             }
             Change::Put(put) => self.put(put),
-            Change::Symlink { at, target, mtime_ns } => {
-                self.symlink(&at, &target, mtime_ns).map_err(|stop| stop.at("cannot make the link", &at))
-            }
-            Change::HardLink { from, to } => {
-                self.hard_link(&from, &to).map_err(|stop| stop.at_both("cannot link", &from, &to))
-            }
-            Change::Rename { from, to, how } => {
-                self.rename(&from, &to, how).map_err(|stop| stop.at_both("cannot move", &from, &to))
-            }
-            Change::SetAttributes { at, mode, mtime_ns, xattrs, follow } => {
-                let set = Set { mode, mtime_ns, xattrs };
-                self.set_attributes(&at, set, follow.into()).map_err(|stop| stop.at("cannot set attributes of", &at))
-            }
-            Change::Clone { from, path, to } => {
-                self.copy(&from, &path, &to).map_err(|stop| stop.at_both("cannot copy", &path, &to))
-            }
             Change::Remove { at, how } => self.remove(&at, how).map_err(|stop| stop.at("cannot remove", &at)),
         }
     }

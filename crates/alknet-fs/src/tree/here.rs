@@ -13,7 +13,7 @@ use super::{
 use crate::{
     chain::Chain,
     error::{Errno, FsError},
-    ids::{BucketId, Ino},
+    ids::{BlobId, BucketId, Ino},
     path::{EntryName, FsPath},
     rows::{Kind, dent::Dent, inode::Inode},
 };
@@ -31,6 +31,16 @@ impl Here<'_> {
     pub fn stat(&self, path: &FsPath, follow: bool) -> Result<Attributes, FsError> {
         let dent = self.entry(path, Last::from(follow)).map_err(|stop| stop.at("cannot look at", path))?;
         stat::attributes(self, &dent).map_err(|stop| stop.at("cannot look at", path))
+    }
+
+    /// What a path leads to, links followed, with its content if it is a file that is not empty.
+    pub(crate) fn file(&self, path: &FsPath) -> Result<(Attributes, Option<BlobId>), FsError> {
+        let file = || {
+            let dent = self.entry(path, Last::Follow)?;
+            let blob = self.inode(dent.ino)?.and_then(|inode| inode.blob);
+            Ok((stat::attributes(self, &dent)?, blob))
+        };
+        file().map_err(|stop: Stop| stop.at("cannot open", path))
     }
 
     /// At most `count` entries of a folder by the bytes of their names, after this one; a link to a folder is followed.

@@ -27,7 +27,7 @@ use crate::{
 /// The permission bits of a file that its maker says nothing of.
 const FILE_MODE: u16 = 0o644;
 /// The permission bits of a folder that is made on the way to another.
-const FOLDER_MODE: u16 = 0o755;
+pub(crate) const FOLDER_MODE: u16 = 0o755;
 
 /// What a file shall hold.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Txn<'_> {
     }
 
     /// The folder at a path, with those above it, made where they are missing.
-    fn make_folders(&mut self, at: &FsPath, mode: u16) -> Result<Ino, Stop> {
+    pub(crate) fn make_folders(&mut self, at: &FsPath, mode: u16) -> Result<Ino, Stop> {
         let names: Vec<&[u8]> = at.names().iter().map(|name| name.as_bytes()).collect();
         // Down from the root while the folders are there; from the first that is not, none is.
         for count in 1..=names.len() {
@@ -121,18 +121,22 @@ impl Txn<'_> {
         }
         let last = if expect == Expect::Absent { Last::Keep } else { Last::Follow };
         let spot = self.here().resolve(&at, last).map_err(said)?;
-        if !self.is_expected(&spot, expect).map_err(said)? {
+        if !self.is_expected(spot.found.as_ref(), expect).map_err(said)? {
             return Err(FsError::Conflict { path: at.to_string() });
         }
         let set = Set { mode, mtime_ns, xattrs };
         match &spot.found {
             Some(found) => self.rewrite(found, body, set).map_err(said),
-            None => self.create(&spot, body, set).map(|_| ()).map_err(said),
+            None => {
+                let dir = spot.dir().map_err(|errno| said(errno.into()))?;
+                self.create(dir, &spot.name, body, set).map(|_| ()).map_err(said)
+            }
         }
     }
 
-    fn is_expected(&self, spot: &Spot, expect: Expect) -> Result<bool, Stop> {
-        let found = match (&spot.found, expect) {
+    /// Whether what is there, if anything, is what its writer expects.
+    pub(crate) fn is_expected(&self, found: Option<&Dent>, expect: Expect) -> Result<bool, Stop> {
+        let found = match (found, expect) {
             (Some(_), Expect::Absent) => return Err(Errno::Exist.into()),
             (_, Expect::Anything | Expect::Absent) => return Ok(true),
             (None, Expect::Version(_) | Expect::Hash(_)) => return Ok(false),
@@ -154,11 +158,11 @@ impl Txn<'_> {
     }
 
     /// Makes a file.
-    pub(crate) fn create(&mut self, spot: &Spot, body: Body, set: Set) -> Result<Ino, Stop> {
+    pub(crate) fn create(&mut self, dir: Ino, name: &[u8], body: Body, set: Set) -> Result<Ino, Stop> {
         let (blob, size) = self.store(body)?;
         let mut inode = Inode { blob, size, ..self.blank(Kind::File)? };
         set.apply(&mut inode)?;
-        self.new_entry(spot.dir()?, &spot.name, inode)
+        self.new_entry(dir, name, inode)
     }
 
     /// Gives the file that was found other content. It stays the same file under each of its names.
@@ -204,10 +208,6 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    /// Whether none is given.
-    pub const fn is_nothing(&self) -> bool {
-        self.mode.is_none() && self.mtime_ns.is_none() && self.xattrs.is_none()
-    }
     /// Sets those that are given.
     pub fn apply(self, inode: &mut Inode) -> Result<(), Stop> {
         if let Some(mode) = self.mode {

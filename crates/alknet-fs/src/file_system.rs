@@ -1,0 +1,148 @@
+//! The file system as doors hold it: its parts, what runs in the background, and the order in which it ends.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use alknet_core::{Authorizer, Permit};
+use alknet_store::{Store, StoreError};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    access::Access,
+    address::Address,
+    content::{Content, ContentError},
+    error::FsError,
+    limits::{DEFAULT_GC_GRACE, DEFAULT_UPLOAD_LIFETIME},
+    rows::upload,
+    session::{self, Allowances, Handles, OpenWrite, ReadHandle, WriteSession},
+    tree::{Tree, Witness},
+};
+
+/// Where the file system lies, and how it behaves.
+#[derive(Debug, Clone)]
+pub struct FileSystemConfig {
+    /// The folder of `spool/` and `blobs/`, which must be on one disk.
+    pub folder: PathBuf,
+    /// This node's number among those that keep the same buckets.
+    pub replica: u16,
+    /// How long content stays that nothing refers to.
+    pub gc_grace: Duration,
+    /// How long an upload that can be resumed waits for its sender.
+    pub upload_lifetime: Duration,
+}
+
+impl FileSystemConfig {
+    /// Files in this folder, with everything else as it usually is.
+    pub const fn new(folder: PathBuf) -> Self {
+        Self { folder, replica: 0, gc_grace: DEFAULT_GC_GRACE, upload_lifetime: DEFAULT_UPLOAD_LIFETIME }
+    }
+}
+
+/// The files of a node. Clones share them.
+#[derive(Clone)]
+pub struct FileSystem(Arc<Inner>);
+
+struct Inner {
+    access: Access,
+    tree: Tree,
+    content: Content,
+    allowances: Allowances,
+    /// What must have ended before the store is closed.
+    tasks: TaskTracker,
+}
+
+/// Why there is no file system.
+#[derive(Debug, thiserror::Error)]
+pub enum FsOpenError {
+    /// Its content cannot be used.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// What an earlier process left in the spool cannot be taken away.
+    #[error("cannot clean the spool: {0}")]
+    Spool(#[source] io::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl FileSystem {
+    /// Opens the files of a node: quickly, whatever there is of them. What an earlier process left half written is gone afterwards.
+    /// `witness` hears of each commit.
+    ///
+    /// # Errors
+    /// Fails when the folders cannot be used, and with the database.
+    pub async fn open(
+        store: &Store,
+        authorizer: Authorizer,
+        witness: Option<Arc<dyn Witness>>,
+        config: FileSystemConfig,
+    ) -> Result<Self, FsOpenError> {
+        let tables = store.tables();
+        let content = Content::open(tables.clone(), &config.folder).await?;
+        let uploads = tables.read(|sql| -> Result<_, StoreError> { Ok(upload::ids(sql)?) }).await?;
+        content.clean_spool(uploads).await.map_err(FsOpenError::Spool)?;
+        let tree = Tree::new(tables, config.replica, Handles::default());
+        let tree = match witness {
+            Some(witness) => tree.witnessed_by(witness),
+            None => tree,
+        };
+        let inner = Inner {
+            access: Access::new(authorizer),
+            tree,
+            content,
+            allowances: Allowances::default(),
+            tasks: TaskTracker::new(),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The one gate for files.
+    pub fn access(&self) -> &Access {
+        &self.0.access
+    }
+    /// What is where.
+    pub fn tree(&self) -> &Tree {
+        &self.0.tree
+    }
+    /// The bytes.
+    pub fn content(&self) -> &Content {
+        &self.0.content
+    }
+    /// What is open.
+    pub fn handles(&self) -> &Handles {
+        self.0.tree.handles()
+    }
+
+    /// Opens a file to be written; nobody sees anything of it before it is closed.
+    ///
+    /// # Errors
+    /// Fails when the path leads to no place for a file, when the quota has no room for another file, and when the permit is not for
+    /// writing on that branch as it is now.
+    pub async fn create(&self, permit: &Permit, at: &Address, how: OpenWrite) -> Result<WriteSession, FsError> {
+        session::begin(self, permit, at, how).await
+    }
+
+    /// Opens a file to be read as the address says: the version that is there, to the end.
+    ///
+    /// # Errors
+    /// Fails when there is no such file, and when the permit is not for reading that branch.
+    pub async fn open_file(&self, permit: &Permit, at: &Address) -> Result<ReadHandle, FsError> {
+        session::open_to_read(self, permit, at).await
+    }
+
+    /// Ends everything that is under way: sessions whose closing has begun are closed, the others are given up. Nothing must be
+    /// asked of it afterwards; the store may then be closed.
+    pub async fn close(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    pub(crate) fn allowances(&self) -> &Allowances {
+        &self.0.allowances
+    }
+
+    /// Does something to its end, whoever still waits for it.
+    pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.tasks.spawn(task)
+    }
+}

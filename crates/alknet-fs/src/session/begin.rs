@@ -1,0 +1,121 @@
+//! Opening files.
+
+use alknet_core::Permit;
+
+use super::{
+    Handle,
+    draft::Draft,
+    how::{OpenWrite, Start},
+    opened::{self, Opened},
+    read::ReadHandle,
+    write::{Shared, WriteSession, no},
+};
+use crate::{
+    access::{Access, Pass, Place, Right},
+    address::{Address, When},
+    content::BlobReader,
+    error::{Errno, FsError},
+    file_system::FileSystem,
+    ids::{BranchId, BucketId},
+    name::{BranchName, BucketName},
+    path::FsPath,
+    rows::{Kind, branch, bucket},
+};
+
+/// How often a file is looked for whose content vanishes before it is held.
+const TRIES: usize = 3;
+
+/// Begins a write.
+pub(crate) async fn begin(
+    file_system: &FileSystem,
+    permit: &Permit,
+    at: &Address,
+    how: OpenWrite,
+) -> Result<WriteSession, FsError> {
+    if at.when != When::Now {
+        return Err(no(Errno::ReadOnly, &at.path));
+    }
+    let names = (at.bucket.clone(), at.branch_or_main());
+    let place = Place { bucket: &names.0, branch: Some(&names.1) };
+    let pass = Pass::of(permit, Right::Write, place)?;
+    let reads = Access::sees(permit.identity().map(AsRef::as_ref), place);
+    let tree = file_system.tree();
+    let before = *tree.tables().watch().borrow();
+    let (opened, base) = find(file_system, &names, &at.path, &how).await?;
+    let handle = enter(file_system, (opened.bucket.0, opened.branch.0), before).await?;
+    let mut allowance = file_system.allowances().begin(opened.bucket.0, opened.standing);
+    if opened.began.base.is_none() {
+        allowance.hold(0, 1).map_err(|_| no(Errno::Quota, &at.path))?;
+    }
+    let spool = match base {
+        Some(base) => file_system.content().spool_over(base),
+        None => file_system.content().spool(),
+    };
+    let draft = Draft::new(spool, allowance, opened.bucket.0, tree.tables().clone(), at.path.clone());
+    let shows = reads || how.start == Start::Empty;
+    let (file_system, op) = (file_system.clone(), permit.action().into());
+    Ok(WriteSession { file_system, pass, handle, opened, how, op, shows, draft: Shared::new(draft) })
+}
+
+/// What is to be written, and the content that it begins with.
+async fn find(
+    file_system: &FileSystem,
+    names: &(BucketName, BranchName),
+    path: &FsPath,
+    how: &OpenWrite,
+) -> Result<(Opened, Option<BlobReader>), FsError> {
+    for _ in 0..TRIES {
+        let (names, to, looked) = (names.clone(), path.clone(), how.clone());
+        let opened = file_system.tree().tables().read(move |sql| opened::open(sql, names, &to, &looked)).await?;
+        let Some(blob) = opened.base.filter(|_| how.start == Start::Existing) else { return Ok((opened, None)) };
+        match file_system.content().reader(blob, path.to_string()).await {
+            // It was replaced, forgotten and collected since it was found.
+            Err(FsError::At { errno: Errno::Stale, .. }) => {}
+            base => return Ok((opened, Some(base?))),
+        }
+    }
+    Err(no(Errno::Again, path))
+}
+
+/// Opens a file to be read.
+pub(crate) async fn open_to_read(
+    file_system: &FileSystem,
+    permit: &Permit,
+    at: &Address,
+) -> Result<ReadHandle, FsError> {
+    let tree = file_system.tree();
+    let before = *tree.tables().watch().borrow();
+    let view = tree.view(permit, at).await?;
+    let path = at.path.clone();
+    let (attributes, blob) = view.look(move |here| here.file(&path)).await?;
+    if attributes.kind != Kind::File {
+        return Err(FsError::At { errno: Errno::IsDir, what: "cannot read", path: at.path.to_string() });
+    }
+    let handle = enter(file_system, (view.bucket_id(), view.branch_id()), before).await?;
+    let content = match blob {
+        None => None,
+        Some(blob) => Some(file_system.content().reader(blob, at.path.to_string()).await?),
+    };
+    Ok(ReadHandle::new(view, handle, at.path.clone(), attributes, content))
+}
+
+/// Enters a handle on a branch that was found when there were `before` commits.
+async fn enter(file_system: &FileSystem, on: (BucketId, BranchId), before: u64) -> Result<Handle, FsError> {
+    let handle = file_system.handles().enter(on.0, on.1);
+    let tables = file_system.tree().tables();
+    // Handles are told after the commit that removes their branch; one that came before this entry has been counted by now.
+    if *tables.watch().borrow() != before {
+        let is_there = move |sql: &rusqlite::Connection| -> Result<bool, FsError> {
+            let is_shown = branch::get(sql, on.1)?.is_some_and(|branch| !branch.hidden);
+            Ok(is_shown && bucket::exists(sql, on.0)?)
+        };
+        if !tables.read(is_there).await? {
+            return Err(FsError::At {
+                errno: Errno::Stale,
+                what: "cannot open",
+                path: "a branch that was removed".into(),
+            });
+        }
+    }
+    Ok(handle)
+}

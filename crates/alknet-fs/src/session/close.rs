@@ -1,0 +1,182 @@
+//! The acknowledged close: first the content is on the disk for good, then one transaction makes it a version.
+
+use alknet_store::Durability;
+
+use super::{
+    conflict::{self, Refusal, Verdict},
+    draft::{self, Draft},
+    how::OpenWrite,
+    opened::Opened,
+    quota::Allowance,
+    write::{WriteSession, no},
+};
+use crate::{
+    content::Placed,
+    error::{Errno, FsError},
+    failpoints::step,
+    hash::ContentHash,
+    ids::{Ino, Seq},
+    limits::MAX_NAMES_BESIDE,
+    path::EntryName,
+    tree::{Body, Committed, FOLDER_MODE, Set, Stop, Txn},
+};
+
+const CLOSE: &str = "cannot close";
+
+/// What became of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// The commit; where nothing was changed, the newest one when the file was opened.
+    pub seq: Seq,
+    /// What the acknowledgement means.
+    pub durability: Durability,
+    /// Where the content went.
+    pub kept: Kept,
+    /// Its hash.
+    pub hash: ContentHash,
+    /// Its length, in bytes.
+    pub size: u64,
+}
+
+/// Where the content of a session went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// It is a version of this file.
+    Version(Ino),
+    /// It is a new file of this name, beside what somebody else wrote meanwhile.
+    Beside(Ino, EntryName),
+    /// Nowhere: nothing was written, and the file is as it was.
+    Unchanged,
+    /// Nowhere: the file was removed while it was open, and goes with its last handle.
+    Unlinked,
+}
+
+/// Closes a session.
+pub(super) async fn close(session: WriteSession) -> Result<Closed, FsError> {
+    let WriteSession { file_system, pass, handle, opened, how, op, draft, .. } = session;
+    let path = opened.path.clone();
+    let draft = draft.take().ok_or_else(|| no(Errno::Io, &path))?;
+    if let Some(closed) = unchanged(&opened, &draft, &how) {
+        return Ok(closed);
+    }
+    let sealed = tokio::task::spawn_blocking(move || draft.seal()).await;
+    let (sealed, allowance) = sealed.map_err(|_| no(Errno::Io, &path))??;
+    let placed = file_system.content().place(sealed).await?;
+    let names = (opened.bucket.1.clone(), opened.branch.1.clone());
+    let durability = how.durability;
+    let closing = Closing { opened, how, placed: placed.clone(), allowance };
+    let write = move |txn: &mut Txn<'_>| closing.write(txn);
+    let outcome = file_system.tree().transact(&pass, &op, (&names.0, &names.1), durability, write).await;
+    drop(handle);
+    if outcome.is_ok() {
+        step("committed");
+    }
+    placed.settle(&outcome);
+    let (hash, size) = (placed.hash(), placed.size());
+    // A file that nothing names is taken away, which waits for the disk.
+    let settled = tokio::task::spawn_blocking(move || drop(placed)).await;
+    settled.map_err(|_| no(Errno::Io, &path))?;
+    step("answered");
+    match outcome {
+        Ok((Committed { seq, durability }, kept)) => Ok(Closed { seq, durability, kept, hash, size }),
+        // Everything else that may be missing is said by the session itself.
+        Err(FsError::At { errno: Errno::NoEnt, what, .. }) if what != CLOSE => Err(no(Errno::Stale, &path)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The answer where there is nothing to keep.
+fn unchanged(opened: &Opened, draft: &Draft, how: &OpenWrite) -> Option<Closed> {
+    let sets = how.mode.is_some() || how.mtime_ns.is_some() || how.xattrs.is_some();
+    let hash = opened.hash.filter(|_| opened.began.follows && !draft.is_changed() && !sets)?;
+    let (seq, size) = (opened.head, draft.size());
+    // Whatever it is asked for, what is there was there before.
+    Some(Closed { seq, durability: Durability::Strict, kept: Kept::Unchanged, hash, size })
+}
+
+/// A session whose content is on the disk for good.
+struct Closing {
+    opened: Opened,
+    how: OpenWrite,
+    placed: Placed,
+    allowance: Allowance,
+}
+
+impl Closing {
+    fn write(self, txn: &mut Txn<'_>) -> Result<Kept, FsError> {
+        let path = self.opened.path.clone();
+        if txn.bucket().id != self.opened.bucket.0 || txn.branch().id != self.opened.branch.0 {
+            // Another one of the same name.
+            return Err(no(Errno::Stale, &path));
+        }
+        let kept = self.keep(txn)?;
+        // From here on the row counts it. Should the commit fail, the next look at the row says so.
+        if let Some(standing) = draft::standing(txn.sql(), self.opened.bucket.0)? {
+            self.allowance.learn(standing);
+        }
+        Ok(kept)
+    }
+
+    fn keep(&self, txn: &mut Txn<'_>) -> Result<Kept, FsError> {
+        let path = &self.opened.path;
+        let said = |stop: Stop| stop.at(CLOSE, path);
+        let spotted = self.opened.again(&txn.here()).map_err(said)?;
+        let moved = || FsError::Conflict { path: path.to_string() };
+        if !txn.is_expected(spotted.dent.as_ref(), self.how.expect).map_err(said)? {
+            return Err(moved());
+        }
+        let verdict = conflict::settle(self.opened.began, spotted.found, txn.policy().conflict);
+        let (body, set) = (Body::Placed(self.placed.clone()), self.set());
+        match verdict.map_err(|refusal| match refusal {
+            Refusal::Moved => moved(),
+            Refusal::Exists => said(Errno::Exist.into()),
+            Refusal::IsFolder => said(Errno::IsDir.into()),
+        })? {
+            Verdict::Nowhere => Ok(Kept::Unlinked),
+            Verdict::Rewrite(ino) => {
+                let dent = spotted.dent.ok_or_else(|| said(Errno::Io.into()))?;
+                txn.rewrite(&dent, body, set).map_err(said)?;
+                Ok(Kept::Version(ino))
+            }
+            Verdict::Create => {
+                let (dir, name) = self.place(txn, spotted.place).map_err(said)?;
+                txn.create(dir, &name, body, set).map(Kept::Version).map_err(said)
+            }
+            Verdict::Beside => {
+                let (dir, name) = self.place(txn, spotted.place).map_err(said)?;
+                let name = beside(txn, dir, &name)?;
+                let ino = txn.create(dir, name.as_bytes(), body, set).map_err(said)?;
+                Ok(Kept::Beside(ino, name))
+            }
+        }
+    }
+
+    fn set(&self) -> Set {
+        Set { mode: self.how.mode, mtime_ns: self.how.mtime_ns, xattrs: self.how.xattrs.clone() }
+    }
+
+    /// The folder and the name of a new file.
+    fn place(&self, txn: &mut Txn<'_>, place: Option<(Ino, Box<[u8]>)>) -> Result<(Ino, Box<[u8]>), Stop> {
+        if let Some(place) = place {
+            return Ok(place);
+        }
+        let (folder, name) = self.opened.path.split_last().ok_or(Errno::IsDir)?;
+        if !self.how.parents {
+            return Err(Errno::NoEnt.into());
+        }
+        Ok((txn.make_folders(&folder, FOLDER_MODE)?, name.as_bytes().into()))
+    }
+}
+
+/// A name beside another that is free.
+fn beside(txn: &mut Txn<'_>, dir: Ino, name: &[u8]) -> Result<EntryName, FsError> {
+    let name = EntryName::parse(name).map_err(|_| FsError::At { errno: Errno::Io, what: CLOSE, path: "/".into() })?;
+    let seq = txn.seq()?;
+    for attempt in 1..=MAX_NAMES_BESIDE {
+        let name = conflict::beside(&name, seq, attempt);
+        if txn.chain().dent(txn.sql(), dir, name.as_bytes())?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(FsError::At { errno: Errno::Exist, what: CLOSE, path: name.to_string() })
+}

@@ -1,0 +1,215 @@
+//! A file system in a folder of its own, with an owner who may do everything.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use alknet_core::{AuditEvent, AuditLog, Authorizer, Caller, Identity, PeerAddr, Permit, Sessions};
+use alknet_fs::{
+    Address, BranchName, BucketName, Closed, FileSystem, FileSystemConfig, FsError, FsPath, OpenWrite, Place, Right,
+    Terms, WriteSession,
+};
+use alknet_store::{Roles, Store};
+use bytes::Bytes;
+use tempfile::TempDir;
+
+pub struct World {
+    pub folder: Folder,
+    pub store: Store,
+    pub fs: FileSystem,
+}
+
+/// A folder that goes with the last clone of this, if it was made here.
+#[derive(Clone)]
+pub struct Folder(PathBuf, #[allow(dead_code, reason = "it goes with this")] Option<Arc<TempDir>>);
+
+impl Folder {
+    pub fn new(folder: TempDir) -> Self {
+        Self(folder.path().to_owned(), Some(Arc::new(folder)))
+    }
+    pub fn of_others(folder: &Path) -> Self {
+        Self(folder.to_owned(), None)
+    }
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+struct NoAudit;
+impl AuditLog for NoAudit {
+    fn record(&self, _: AuditEvent) {}
+}
+
+/// The bytes of a new database: quicker to copy than to make.
+fn template() -> &'static [u8] {
+    static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alknet.db");
+        Store::open(&path, Roles::default(), Sessions::default()).unwrap().close();
+        std::fs::read(path).unwrap()
+    })
+}
+
+pub fn config(folder: &Path) -> FileSystemConfig {
+    FileSystemConfig::new(folder.to_owned())
+}
+
+impl World {
+    /// With a bucket `proj`.
+    pub async fn new() -> Self {
+        let world = Self::empty().await;
+        world.bucket("proj", Terms::default()).await;
+        world
+    }
+    pub async fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("alknet.db"), template()).unwrap();
+        Self::open(Folder::new(folder)).await
+    }
+    /// What an earlier one left in a folder.
+    pub async fn open(folder: Folder) -> Self {
+        let path = folder.path().join("alknet.db");
+        let store = Store::open(&path, Roles::default(), Sessions::default()).unwrap();
+        let fs =
+            FileSystem::open(&store, Authorizer::new(Arc::new(NoAudit)), None, config(folder.path())).await.unwrap();
+        Self { folder, store, fs }
+    }
+    pub async fn restart(self) -> Self {
+        let folder = self.folder.clone();
+        self.end().await;
+        Self::open(folder).await
+    }
+    pub async fn end(self) {
+        self.fs.close().await;
+        self.store.close();
+    }
+
+    pub fn permit(&self, right: Right, bucket: &str, branch: Option<&str>) -> Permit {
+        self.permit_of(&Identity::owner("ann"), right, bucket, branch)
+    }
+    pub fn permit_of(&self, who: &Identity, right: Right, bucket: &str, branch: Option<&str>) -> Permit {
+        let caller =
+            Caller { identity: Some(Arc::new(who.clone())), credential: None, addr: PeerAddr::LocalOwner { pid: 1 } };
+        let (bucket, branch): (BucketName, Option<BranchName>) =
+            (bucket.parse().unwrap(), branch.map(|branch| branch.parse().unwrap()));
+        let place = Place { bucket: &bucket, branch: branch.as_ref() };
+        self.fs.access().permit(&caller, "fs/test", right, place).unwrap()
+    }
+    /// Whatever the address needs.
+    pub fn permit_at(&self, right: Right, at: &Address) -> Permit {
+        self.permit(right, at.bucket.as_str(), Some(at.branch_or_main().as_str()))
+    }
+
+    pub async fn bucket(&self, name: &str, terms: Terms) {
+        let permit = self.permit(Right::Admin, name, None);
+        self.fs.tree().create_bucket(&permit, &name.parse().unwrap(), terms).await.unwrap();
+    }
+    pub async fn begin(&self, at: &str, how: OpenWrite) -> Result<WriteSession, FsError> {
+        let at = address(at);
+        self.fs.create(&self.permit_at(Right::Write, &at), &at, how).await
+    }
+    pub async fn put(&self, at: &str, bytes: impl Into<Bytes>) -> Result<Closed, FsError> {
+        let session = self.begin(at, OpenWrite::default()).await?;
+        session.write_at(0, bytes.into()).await?;
+        session.commit().await
+    }
+    pub async fn get(&self, at: &str) -> Result<Bytes, FsError> {
+        let at = address(at);
+        let file = self.fs.open_file(&self.permit_at(Right::Read, &at), &at).await?;
+        file.read_at(0, usize::MAX).await
+    }
+    /// What lies in the spool.
+    pub fn spool(&self) -> Vec<PathBuf> {
+        files_below(&self.folder.path().join("spool"))
+    }
+    pub fn blobs(&self) -> Vec<PathBuf> {
+        files_below(&self.folder.path().join("blobs"))
+    }
+    /// Waits until something holds.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !holds(self) {
+            assert!(tokio::time::Instant::now() < deadline, "it never came to pass that {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+pub fn address(text: &str) -> Address {
+    Address::parse(text.as_bytes(), 1_800_000_000_000_000_000).unwrap()
+}
+
+pub fn path(text: &str) -> FsPath {
+    FsPath::parse(text.as_bytes()).unwrap()
+}
+
+/// Bytes without a pattern, different for each seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// What POSIX would answer, of a refusal.
+pub fn errno<T: std::fmt::Debug>(outcome: Result<T, FsError>) -> alknet_fs::Errno {
+    match outcome {
+        Err(FsError::At { errno, .. }) => errno,
+        other => panic!("{other:?} is no refusal of the file system's"),
+    }
+}
+
+/// Chance that is the same for the same seed. Clones draw from the same sequence.
+#[derive(Clone)]
+pub struct Chance(Arc<Mutex<u64>>);
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(seed)))
+    }
+    /// A sequence of its own.
+    pub fn fork(&self) -> Self {
+        Self::new(self.below(u64::MAX))
+    }
+    /// A number below `bound` (SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
+    pub fn below(&self, bound: u64) -> u64 {
+        let mut state = self.0.lock().unwrap();
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+    pub fn of<'a, T>(&self, choices: &'a [T]) -> &'a T {
+        &choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
+    }
+}
+
+/// The seeds to run: the one that the environment names, or so many from the first one on.
+pub fn seeds(first: u64, count: u64) -> impl Iterator<Item = u64> {
+    let number = |variable| std::env::var(variable).ok().map(|text| text.parse::<u64>().unwrap());
+    let (first, count) = match number("ALKNET_SEED") {
+        Some(seed) => (seed, 1),
+        None => (number("ALKNET_FIRST_SEED").unwrap_or(first), number("ALKNET_SEEDS").unwrap_or(count)),
+    };
+    (0..count).map(move |offset| first.wrapping_add(offset))
+}
