@@ -24,6 +24,9 @@ pub fn run(root: &Path, names: &[String]) -> Result<()> {
     if chosen.iter().any(|bench| bench.name == "ssh") {
         install::debian(install::SSH_BENCH_PACKAGES)?;
     }
+    if chosen.iter().any(|bench| bench.name == "fs") {
+        install::for_fs_bench()?;
+    }
     if chosen.iter().any(|bench| bench.name == PEERS) {
         install::debian(install::PEERS_BENCH_PACKAGES)?;
     }

