@@ -106,3 +106,15 @@ pub const MAX_NAMES_BESIDE: u32 = 100;
 pub const DEFAULT_GC_GRACE: Duration = Duration::from_secs(600);
 /// How long an upload that can be resumed waits for its sender, if nothing else is set.
 pub const DEFAULT_UPLOAD_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// Content that the collector marks, or whose rows it removes, in one change.
+pub const COLLECTED_PER_CHANGE: usize = 256;
+/// Content whose files the collector removes before it syncs their folders.
+pub const COLLECTED_AT_ONCE: usize = 4096;
+/// Shortest time between two collections.
+pub const MIN_COLLECT_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest time between two collections.
+pub const MAX_COLLECT_INTERVAL: Duration = Duration::from_secs(60);
+/// Files whose rows are looked up in one read.
+pub const FILES_LOOKED_UP_AT_ONCE: usize = 512;
+/// Unknown content that one check names.
+pub const MAX_UNKNOWN_SHOWN: usize = 1000;

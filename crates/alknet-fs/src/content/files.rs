@@ -7,17 +7,25 @@ use std::{
 
 use super::Inner;
 
-/// The names of content and of its outboard. They are taken away when this is dropped, unless [`Self::keep`] was called.
+/// The names of content and of its outboard. They are taken away when this is dropped, unless they are to be kept.
 pub(super) struct Files {
     content: Arc<Inner>,
     data: PathBuf,
     outboard: PathBuf,
-    kept: bool,
+    kept: Kept,
+}
+
+/// What stays when nobody wants them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    Data,
+    Both,
 }
 
 impl Files {
     pub const fn new(content: Arc<Inner>, data: PathBuf, outboard: PathBuf) -> Self {
-        Self { content, data, outboard, kept: false }
+        Self { content, data, outboard, kept: Kept::Nothing }
     }
     pub fn content(&self) -> &Arc<Inner> {
         &self.content
@@ -44,16 +52,26 @@ impl Files {
     }
     /// They stay.
     pub const fn keep(&mut self) {
-        self.kept = true;
+        self.kept = Kept::Both;
+    }
+    /// The content stays.
+    pub const fn keep_data(&mut self) {
+        self.kept = Kept::Data;
+    }
+    /// They go, whatever was said before.
+    pub const fn give_up(&mut self) {
+        self.kept = Kept::Nothing;
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        for path in [&self.data, &self.outboard] {
+        let unwanted: &[_] = match self.kept {
+            Kept::Nothing => &[&self.data, &self.outboard],
+            Kept::Data => &[&self.outboard],
+            Kept::Both => &[],
+        };
+        for path in unwanted {
             match self.content.disk.unlink(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "a file that nobody needs stays until the next start");

@@ -2,16 +2,15 @@
 //! their own, which are complete and synced before a row names them. The rules are in `docs/spec/fs-content.md`.
 
 pub mod disk;
-#[allow(dead_code, reason = "the collector, the janitor and fsck come to use all of it")]
 mod extents;
 mod feeder;
 mod files;
-#[allow(dead_code, reason = "the collector, the janitor and fsck come to use all of it")]
 mod folders;
-#[allow(dead_code, reason = "the collector, the janitor and fsck come to use all of it")]
+mod fsck;
+mod gc;
 mod generation;
 mod hasher;
-#[allow(dead_code, reason = "the collector comes to use all of it")]
+mod janitor;
 mod leases;
 mod outboard;
 mod over;
@@ -26,7 +25,7 @@ mod spool_file;
 mod syncer;
 mod uploads;
 
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{fmt, io, path::Path, sync::Arc, time::SystemTime};
 
 use alknet_core::{Maintenance, PermitError};
 use alknet_store::{StoreError, Tables};
@@ -40,8 +39,17 @@ use self::{
     pool::Pool,
     syncer::Syncer,
 };
-pub use self::{folders::BadFolders, placed::Placed, reader::BlobReader, sealed::Sealed, spool::Spool};
-use crate::error::FsError;
+pub use self::{
+    folders::BadFolders,
+    fsck::{Check, Finding, Found},
+    gc::Collected,
+    janitor::Swept,
+    placed::Placed,
+    reader::BlobReader,
+    sealed::Sealed,
+    spool::Spool,
+};
+use crate::{error::FsError, rows::upload::UploadId};
 
 const TASK: Maintenance = Maintenance::of("fs-content");
 
@@ -57,6 +65,8 @@ struct Inner {
     hashing: Arc<Pool>,
     syncer: Syncer,
     leases: Arc<Leases>,
+    /// When it was opened.
+    began: SystemTime,
 }
 
 /// Why there is no content.
@@ -83,7 +93,8 @@ impl From<rusqlite::Error> for ContentError {
 }
 
 impl Content {
-    /// Opens what lies in `spool/` and `blobs/` of this folder, and makes them where they are missing. Nothing is read of either.
+    /// Opens what lies in `spool/` and `blobs/` of this folder, and makes them where they are missing. What writes left that were
+    /// not ended is taken away; of the blobs nothing is read.
     ///
     /// # Errors
     /// Fails when the two are on different file systems, and with the disk and the database.
@@ -96,12 +107,15 @@ impl Content {
     /// # Errors
     /// As there.
     pub async fn open_on(disk: Arc<dyn Disk>, tables: Tables, folder: &Path) -> Result<Self, ContentError> {
+        let began = SystemTime::now();
         let (on, folder) = (disk.clone(), folder.to_owned());
         let folders = blocking(move || Folders::open(&*on, &folder)).await?;
         let generations = Generations::begin(&tables).await?;
         let hashing = Arc::new(Pool::start().map_err(ContentError::Threads)?);
         let (syncer, leases) = (Syncer::new(), Arc::default());
-        Ok(Self(Arc::new(Inner { disk, folders, tables, generations, hashing, syncer, leases })))
+        let content = Self(Arc::new(Inner { disk, folders, tables, generations, hashing, syncer, leases, began }));
+        content.clean_spool().await?;
+        Ok(content)
     }
 
     /// Begins to write something new.
@@ -112,6 +126,16 @@ impl Content {
     /// Begins to write over content that is there. Nothing of it is copied before something is written.
     pub fn spool_over(&self, base: BlobReader) -> Spool {
         Spool::over(self.0.clone(), base)
+    }
+
+    /// Opens the spool of an upload that has a row, or makes it: with what it held when it was last dropped, or the node ended, as far
+    /// as the disk has kept it. Which of it is right, the hash tells in the end.
+    ///
+    /// # Errors
+    /// Fails with the disk.
+    pub async fn upload(&self, id: UploadId) -> Result<Spool, FsError> {
+        let inner = self.0.clone();
+        blocking(move || Spool::upload(inner, id)).await
     }
 
     /// Ends a write: see [`Spool::seal`]. Cancelled, it leaves nothing.

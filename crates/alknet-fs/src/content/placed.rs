@@ -88,7 +88,7 @@ impl Placed {
             return Ok(Some(live.id));
         }
         let (generation, bytes) = match &self.body {
-            Body::Held(bytes) => (0, Some(&**bytes)),
+            Body::Held(bytes) => (blob::free_generation(sql, &self.hash)?, Some(&**bytes)),
             Body::Whole(whole) => {
                 whole.named.store(true, Ordering::Release);
                 (whole.generation, None)

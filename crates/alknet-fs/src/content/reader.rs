@@ -221,6 +221,15 @@ impl BlobReader {
         StreamReader::new(Box::pin(self.chunks(range).map_err(io::Error::other)))
     }
 
+    /// Reads all of it, and proves its outboard too.
+    pub(super) fn prove_all(&self) -> Result<(), FsError> {
+        let Some((_, outboard)) = self.files() else { return Ok(()) };
+        let (mut buffer, mut at) = (vec![0; COPY_BUFFER_BYTES], 0);
+        while at < self.size() {
+            at += self.read_here(at, &mut buffer)? as u64;
+        }
+        self.prove_outboard(outboard)
+    }
     /// The two files, of content that has them.
     pub(super) fn files(&self) -> Option<(&OpenFile, &OpenFile)> {
         match &self.0.body {

@@ -8,11 +8,12 @@ use super::{Inner, reader::BlobReader, sealed::Sealed, spool_file::SpoolFile};
 use crate::{
     error::{Errno, FsError},
     limits::{GROUP_BYTES, MAX_CONTENT_BYTES},
+    rows::upload::UploadId,
 };
 
 const WRITE: &str = "cannot write";
 
-/// An open write. Nothing of it stays when it is dropped. Its methods wait for the disk: not for async threads.
+/// An open write. Nothing of it stays when it is dropped, but the content of an upload that was not sealed. Its methods wait for the disk: not for async threads.
 pub struct Spool {
     content: Arc<Inner>,
     size: u64,
@@ -35,6 +36,18 @@ impl Spool {
         let size = base.size();
         let body = base.inline().map(|bytes| Body::Memory(bytes.to_vec()));
         Self { content, size, body: body.unwrap_or(Body::Base(base)) }
+    }
+
+    pub(super) fn upload(content: Arc<Inner>, id: UploadId) -> Result<Self, FsError> {
+        let (file, size) = SpoolFile::upload(&content, id)?;
+        Ok(Self { content, size, body: Body::File(Box::new(file)) })
+    }
+
+    /// Lets go of it; of an upload, too, nothing stays.
+    pub fn give_up(mut self) {
+        if let Body::File(file) = &mut self.body {
+            file.give_up();
+        }
     }
 
     /// How long the content is by now, in bytes.

@@ -21,6 +21,7 @@ use crate::{
     failpoints::step,
     hash::ContentHash,
     limits::{GROUP_BYTES, MAX_EXTENTS, WRITE_BEHIND_BYTES},
+    rows::upload::UploadId,
 };
 
 const WRITE: &str = "cannot write";
@@ -76,16 +77,48 @@ impl SpoolFile {
         begin: impl FnOnce(&OpenFile, &OpenFile) -> io::Result<Origin>,
     ) -> Result<Self, FsError> {
         let make = || {
-            let name = SpoolName::random()?;
-            let paths = (content.folders.spool_file(name), content.folders.spool_outboard(name));
-            let files = Files::new(content.clone(), paths.0, paths.1);
+            let files = files(content, SpoolName::random()?);
             let data = content.disk.create(files.data())?;
-            let outboard = content.disk.create(files.outboard())?;
-            step("spool.created");
-            let origin = begin(&data, &outboard)?;
-            Ok(Self { files, data, outboard, origin, changed: Extents::default(), failed: false })
+            Self::begin(files, data, begin)
         };
         make().map_err(|error: io::Error| FsError::of_disk("cannot make a file in", "spool", &error))
+    }
+
+    fn begin(
+        files: Files,
+        data: OpenFile,
+        begin: impl FnOnce(&OpenFile, &OpenFile) -> io::Result<Origin>,
+    ) -> io::Result<Self> {
+        let outboard = files.content().disk.create(files.outboard())?;
+        step("spool.created");
+        let origin = begin(&data, &outboard)?;
+        Ok(Self { files, data, outboard, origin, changed: Extents::default(), failed: false })
+    }
+
+    /// An upload's file, with what it held before if there was one. Its content stays when this is dropped. Answers its length too.
+    pub fn upload(content: &Arc<Inner>, id: UploadId) -> Result<(Self, u64), FsError> {
+        let open = || {
+            let mut files = files(content, SpoolName::Upload(id));
+            files.keep_data();
+            let data = match content.disk.open(files.data(), true) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => content.disk.create(files.data())?,
+                other => other?,
+            };
+            let size = data.size()?;
+            let _ = content.disk.unlink(files.outboard());
+            let file = Self::begin(files, data, |data, outboard| {
+                let feeder = Feeder::new(content.hashing.clone(), data.clone(), outboard.clone());
+                feeder.read(0..size);
+                Ok(Origin::New(New { feeder, fed: size, ahead: Extents::default(), hinted: size }))
+            })?;
+            Ok((file, size))
+        };
+        open().map_err(|error: io::Error| FsError::of_disk("cannot open an upload in", "spool", &error))
+    }
+
+    /// Lets an upload's content go, too, when this is dropped.
+    pub const fn give_up(&mut self) {
+        self.files.give_up();
     }
 
     pub fn write_at(&mut self, offset: u64, bytes: Bytes) -> Result<(), FsError> {
@@ -186,6 +219,7 @@ impl SpoolFile {
     /// Makes it content of this size, which it has.
     pub fn seal(mut self, size: u64) -> Result<Sealed, FsError> {
         self.check()?;
+        self.files.give_up();
         if size <= GROUP_BYTES {
             let mut bytes = vec![0; usize::try_from(size).expect("because it is at most one group")];
             self.read_at(0, &mut bytes)?;
@@ -217,6 +251,10 @@ impl SpoolFile {
         }
         rehash(data, outboard, hashed, size, &self.changed).map_err(|error| failure(&error))
     }
+}
+
+fn files(content: &Arc<Inner>, name: SpoolName) -> Files {
+    Files::new(content.clone(), content.folders.spool_file(name), content.folders.spool_outboard(name))
 }
 
 impl New {

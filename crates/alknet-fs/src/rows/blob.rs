@@ -96,6 +96,12 @@ pub fn insert(sql: &Connection, blob: &NewBlob<'_>, now_ms: u64) -> rusqlite::Re
     sql.prepare_cached(text)?.insert(values).map(BlobId)
 }
 
+/// A generation that no row of this hash has, for content without a file: one that is being removed may be there still.
+pub fn free_generation(sql: &Connection, hash: &ContentHash) -> rusqlite::Result<u64> {
+    let text = "SELECT coalesce(max(gen) + 1, 0) FROM fs_blob WHERE hash = ?1";
+    sql.prepare_cached(text)?.query_row([hash.as_bytes()], |row| row.get(0)).map(loaded)
+}
+
 /// The row of this hash that may be referred to.
 pub fn live(sql: &Connection, hash: &ContentHash) -> rusqlite::Result<Option<BlobRow>> {
     sql.prepare_cached(&format!("{COLUMNS} WHERE hash = ?1 AND state = 0"))?.query_row([hash.as_bytes()], of).optional()
@@ -149,10 +155,28 @@ pub(super) fn drop_ref(sql: &Connection, id: BlobId, on: On) -> rusqlite::Result
     Ok(())
 }
 
-/// At most `count` rows that nothing has referred to since before this time, those that are being removed among them.
-pub fn dead(sql: &Connection, before_ms: u64, count: usize) -> rusqlite::Result<Vec<BlobRow>> {
-    let text = format!("{COLUMNS} WHERE refs = 0 AND zero_since_ms < ?1 ORDER BY zero_since_ms LIMIT ?2");
-    sql.prepare_cached(&text)?.query_map([stored(before_ms), stored(count as u64)], of)?.collect()
+/// Content that nothing refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// What it is.
+    pub row: BlobRow,
+}
+
+/// At most `count` rows that nothing has referred to since before this time, those that are being removed among them: the ones after
+/// `after`, by time and number.
+pub fn dead(
+    sql: &Connection,
+    before_ms: u64,
+    after: Option<(u64, BlobId)>,
+    count: usize,
+) -> rusqlite::Result<Vec<Dead>> {
+    let text = "SELECT id, hash, gen, size, class, state, refs, zero_since_ms FROM fs_blob
+                WHERE refs = 0 AND zero_since_ms < ?1 AND (zero_since_ms, id) > (?2, ?3) ORDER BY zero_since_ms, id LIMIT ?4";
+    let (since, id) = after.map_or((-1, BlobId(0)), |(since, id)| (stored(since), id));
+    let row = |row: &Row<'_>| Ok(Dead { since_ms: loaded(row.get(7)?), row: of(row)? });
+    sql.prepare_cached(text)?.query_map(params![stored(before_ms), since, id, stored(count as u64)], row)?.collect()
 }
 
 /// Begins to remove content that nothing refers to. Answers whether that is so.
@@ -171,4 +195,79 @@ pub fn revive(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
 pub fn remove(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
     let text = "DELETE FROM fs_blob WHERE id = ?1 AND state = 1 AND refs = 0";
     Ok(sql.prepare_cached(text)?.execute([id])? > 0)
+}
+
+/// At most `count` rows after this one, in the order of their numbers.
+pub fn page(sql: &Connection, after: BlobId, count: usize) -> rusqlite::Result<Vec<BlobRow>> {
+    let text = format!("{COLUMNS} WHERE id > ?1 ORDER BY id LIMIT ?2");
+    sql.prepare_cached(&text)?.query_map(params![after, stored(count as u64)], of)?.collect()
+}
+
+/// Whether a row names the file of this hash and generation.
+pub fn names(sql: &Connection, hash: &ContentHash, generation: u64) -> rusqlite::Result<bool> {
+    let text = "SELECT EXISTS (SELECT 1 FROM fs_blob WHERE hash = ?1 AND gen = ?2 AND class = 1)";
+    sql.prepare_cached(text)?.query_row(params![hash.as_bytes(), stored(generation)], |row| row.get(0))
+}
+
+/// A count that is not what the rows say that are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miscount {
+    /// Of which content.
+    pub blob: BlobId,
+    /// On which branch; `None`: on all together.
+    pub branch: Option<BranchId>,
+    /// What is written down.
+    pub stored: u64,
+    /// What is so.
+    pub counted: u64,
+}
+
+/// The counts that are wrong among the content with numbers after `after` up to `until`.
+pub fn miscounts(sql: &Connection, after: BlobId, until: BlobId) -> rusqlite::Result<Vec<Miscount>> {
+    let totals = "SELECT id, NULL, refs, counted FROM
+                    (SELECT id, refs, (SELECT count(*) FROM fs_inode INDEXED BY fs_inode_by_blob WHERE blob = fs_blob.id) AS counted
+                     FROM fs_blob WHERE id > ?1 AND id <= ?2) WHERE refs <> counted ORDER BY id";
+    let branches = "SELECT blob, branch, sum(stored), sum(counted) FROM
+                      (SELECT blob, branch, count AS stored, 0 AS counted FROM fs_ref WHERE blob > ?1 AND blob <= ?2
+                       UNION ALL
+                       SELECT blob, branch, 0, 1 FROM fs_inode INDEXED BY fs_inode_by_blob WHERE blob > ?1 AND blob <= ?2)
+                    GROUP BY blob, branch HAVING sum(stored) <> sum(counted) ORDER BY blob, branch";
+    let mut found = Vec::new();
+    for text in [totals, branches] {
+        let mut statement = sql.prepare_cached(text)?;
+        let rows = statement.query_map(params![after, until], |row| {
+            let (stored, counted) = (loaded(row.get(2)?), loaded(row.get(3)?));
+            Ok(Miscount { blob: row.get(0)?, branch: row.get(1)?, stored, counted })
+        })?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    Ok(found)
+}
+
+/// Versions of inodes that name content which has no row: at most `count` of the numbers they name.
+pub fn unknown(sql: &Connection, count: usize) -> rusqlite::Result<Vec<BlobId>> {
+    let text = "SELECT DISTINCT blob FROM fs_inode INDEXED BY fs_inode_by_blob
+                WHERE blob IS NOT NULL AND NOT EXISTS (SELECT 1 FROM fs_blob WHERE id = fs_inode.blob) LIMIT ?1";
+    sql.prepare_cached(text)?.query_map([stored(count as u64)], |row| row.get(0))?.collect()
+}
+
+/// Counts the references to content anew, for a check that found them wrong. Nothing else changes them but versions of inodes.
+pub fn recount(sql: &Connection, id: BlobId, now_ms: u64) -> rusqlite::Result<()> {
+    let text = "SELECT count(*) FROM fs_inode INDEXED BY fs_inode_by_blob WHERE blob = ?1";
+    let refs: i64 = sql.prepare_cached(text)?.query_row([id], |row| row.get(0))?;
+    let text =
+        "UPDATE fs_blob SET refs = ?2, zero_since_ms = iif(?2 = 0, coalesce(zero_since_ms, ?3), NULL) WHERE id = ?1";
+    sql.prepare_cached(text)?.execute(params![id, refs, stored(now_ms)])?;
+    sql.prepare_cached("DELETE FROM fs_ref WHERE blob = ?1")?.execute([id])?;
+    let text = "INSERT INTO fs_ref (blob, bucket, branch, count)
+                SELECT ?1, fs_branch.bucket, fs_branch.id, count(*) FROM fs_inode INDEXED BY fs_inode_by_blob
+                JOIN fs_branch ON fs_branch.id = fs_inode.branch WHERE fs_inode.blob = ?1 GROUP BY fs_branch.id";
+    sql.prepare_cached(text)?.execute([id])?;
+    // What is referred to after all is not removed.
+    if refs > 0 {
+        revive(sql, id)?;
+    }
+    Ok(())
 }

@@ -1,27 +1,18 @@
 //! Writing over content that is there: only what changed is hashed, and the result is as if all of it were.
 
-use std::{
-    fs,
-    os::unix::fs::{FileExt, PermissionsExt},
-    path::PathBuf,
-};
+use std::{fs, path::PathBuf};
 
-use alknet_fs::{BlobId, ContentHash, Damage, FsError, limits::GROUP_BYTES};
+use alknet_fs::{ContentHash, Damage, FsError, limits::GROUP_BYTES};
 use bao_tree::{BlockSize, io::outboard::PostOrderMemOutboard};
 use bytes::Bytes;
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::{
-    content_files::{Node, begins_with, pattern},
+    content_files::{Node, begins_with, flip, pattern},
     content_steps::{Step, run, steps},
 };
 
 const GROUP: usize = GROUP_BYTES as usize;
-
-async fn base(node: &Node, bytes: &[u8]) -> BlobId {
-    let placed = node.content.store(Bytes::copy_from_slice(bytes)).await.unwrap();
-    node.link(placed).await.unwrap()
-}
 
 fn file_of(node: &Node, hash: &ContentHash, ending: &str) -> PathBuf {
     let is_it = |path: &PathBuf| {
@@ -50,7 +41,7 @@ fn writes_over_content_end_as_if_all_of_it_were_written_anew() {
 
 async fn write_over_and_compare(node: &Node, size: usize, steps: &[Step]) {
     let before = pattern(size);
-    let blob = base(node, &before).await;
+    let blob = node.stored(&before).await;
     let reader = node.content.reader(blob, "a").await.unwrap();
     let (mut spool, mut model) = (node.content.spool_over(reader.clone()), before.clone());
     run(&mut spool, &mut model, steps);
@@ -67,23 +58,14 @@ async fn write_over_and_compare(node: &Node, size: usize, steps: &[Step]) {
     assert_eq!(reader.read_at(0, size).await.unwrap(), before, "the base is what it was");
 }
 
-/// Flips a bit of a stored file.
-fn flip(path: &PathBuf, at: u64) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
-}
-
 #[tokio::test]
 async fn damage_below_a_write_is_found_and_not_given_a_new_hash() {
     // BLOB-22
     let node = Node::new().await;
     let before = pattern(9 * GROUP);
-    let blob = base(&node, &before).await;
+    let blob = node.stored(&before).await;
     let data = file_of(&node, &ContentHash::of(&before), "");
-    flip(&data, 4 * GROUP_BYTES + 9);
+    flip(&data, 4 * GROUP_BYTES + 9, 2);
     let over = async |offset: u64, bytes: Vec<u8>| {
         let mut spool = node.content.spool_over(node.content.reader(blob, "/a").await.unwrap());
         spool.write_at(offset, bytes.into()).unwrap();
@@ -106,8 +88,8 @@ async fn a_damaged_outboard_makes_no_new_hash() {
     // BLOB-22
     let node = Node::new().await;
     let before = pattern(9 * GROUP);
-    let blob = base(&node, &before).await;
-    flip(&file_of(&node, &ContentHash::of(&before), ".obao"), 70);
+    let blob = node.stored(&before).await;
+    flip(&file_of(&node, &ContentHash::of(&before), ".obao"), 70, 2);
     let mut spool = node.content.spool_over(node.content.reader(blob, "/a").await.unwrap());
     spool.write_at(8 * GROUP_BYTES, Bytes::from(vec![0; GROUP])).unwrap();
     let error = node.content.seal(spool).await.unwrap_err();

@@ -1,25 +1,15 @@
 //! Reading ranges of stored content, whole and damaged.
 
-use std::{
-    fs,
-    os::unix::fs::{FileExt, PermissionsExt},
-    path::Path,
-};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use alknet_fs::{BlobReader, ContentHash, Damage, Errno, FsError, limits::GROUP_BYTES, rows::blob};
-use alknet_store::{Durability, Rights};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use proptest::{prelude::*, test_runner::TestRunner};
 use tokio::io::AsyncReadExt;
 
-use crate::content_files::{Node, TASK, pattern};
+use crate::content_files::{Node, flip, pattern};
 
 const GROUP: usize = GROUP_BYTES as usize;
-
-async fn stored(node: &Node, bytes: &[u8]) -> alknet_fs::BlobId {
-    node.link(node.content.store(Bytes::copy_from_slice(bytes)).await.unwrap()).await.unwrap()
-}
 
 fn slice(bytes: &[u8], offset: usize, count: usize) -> &[u8] {
     let start = offset.min(bytes.len());
@@ -36,7 +26,7 @@ fn every_range_is_what_was_stored() {
         .into_iter()
         .map(|size| {
             let bytes = pattern(size);
-            let blob = runtime.block_on(stored(&node, &bytes));
+            let blob = runtime.block_on(node.stored(&bytes));
             (bytes, runtime.block_on(node.content.reader(blob, "a")).unwrap())
         })
         .collect();
@@ -53,14 +43,6 @@ fn every_range_is_what_was_stored() {
         Ok(())
     };
     TestRunner::new(ProptestConfig::with_cases(150)).run(&ranges, one).unwrap();
-}
-
-fn flip(path: &Path, at: u64, bit: u8) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 1 << bit], at).unwrap();
 }
 
 fn damage(error: FsError, hash: ContentHash) -> Damage {
@@ -80,9 +62,9 @@ fn every_flipped_bit_is_found_and_harms_its_own_group_alone() {
     let node = runtime.block_on(Node::new());
     let (bytes, other) = (pattern(70 * GROUP + 5), pattern(3 * GROUP));
     let hash = ContentHash::of(&bytes);
-    let blob = runtime.block_on(stored(&node, &bytes));
+    let blob = runtime.block_on(node.stored(&bytes));
     let files = node.blob_files();
-    let other = (runtime.block_on(stored(&node, &other)), other);
+    let other = (runtime.block_on(node.stored(&other)), other);
     let one = |(in_outboard, at, bit): (bool, prop::sample::Index, u8)| {
         let path = &files[usize::from(in_outboard)];
         let at = at.index(fs::metadata(path).unwrap().len() as usize) as u64;
@@ -126,7 +108,7 @@ async fn missing_short_and_long_files_are_named_when_they_are_opened() {
     // BLOB-21
     let node = Node::new().await;
     let bytes = pattern(5 * GROUP);
-    let (hash, blob) = (ContentHash::of(&bytes), stored(&node, &bytes).await);
+    let (hash, blob) = (ContentHash::of(&bytes), node.stored(&bytes).await);
     let [data, outboard]: [_; 2] = node.blob_files().try_into().unwrap();
     let open = async || damage(node.content.reader(blob, "/dir/file").await.unwrap_err(), hash);
     for (path, length) in [(&data, 4 * GROUP), (&data, 5 * GROUP + 1), (&outboard, 64), (&outboard, 5 * 64)] {
@@ -153,7 +135,7 @@ async fn a_file_that_is_cut_while_it_is_read_is_an_error_and_ends_the_stream() {
     // BLOB-21
     let node = Node::new().await;
     let bytes = pattern(4 << 20);
-    let blob = stored(&node, &bytes).await;
+    let blob = node.stored(&bytes).await;
     let reader = node.content.reader(blob, "/dir/file").await.unwrap();
     let data = &node.blob_files()[0];
     fs::set_permissions(data, fs::Permissions::from_mode(0o600)).unwrap();
@@ -171,14 +153,13 @@ async fn a_file_that_is_cut_while_it_is_read_is_an_error_and_ends_the_stream() {
 async fn what_is_being_removed_is_not_opened_and_damaged_rows_are_named() {
     // BLOB-21, BLOB-33
     let node = Node::new().await;
-    let blob = stored(&node, &pattern(3 * GROUP)).await;
-    let small = stored(&node, b"small").await;
-    let change = move |sql: &rusqlite::Connection, _: &mut alknet_store::Noted<'_>| -> Result<_, FsError> {
+    let blob = node.stored(&pattern(3 * GROUP)).await;
+    let small = node.stored(b"small").await;
+    let change = move |sql: &rusqlite::Connection| {
         sql.execute("UPDATE fs_blob SET bytes = X'736D616C6D' WHERE class = 0", [])?;
-        Ok(blob::mark_dying(sql, blob)?)
+        blob::mark_dying(sql, blob)
     };
-    let marked = node.tables().change(&Rights::maintenance(&TASK), Durability::Strict, change).await;
-    assert!(marked.unwrap());
+    assert!(node.change(change).await);
     let error = node.content.reader(blob, "/a").await.unwrap_err();
     assert!(matches!(error, FsError::At { errno: Errno::Stale, .. }), "{error}");
     let error = node.content.reader(small, "/dir/file").await.unwrap_err();

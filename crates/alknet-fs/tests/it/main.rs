@@ -3,6 +3,9 @@
 
 mod chain;
 mod content_files;
+mod content_fsck;
+mod content_gc;
+mod content_janitor;
 mod content_over;
 mod content_ranges;
 mod content_spool;

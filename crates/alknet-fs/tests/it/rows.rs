@@ -191,8 +191,8 @@ fn content_lives_while_something_refers_to_it() {
     assert_eq!(holders(&sql, &hash), [on.branch]);
     inode::prune(&sql, on, ino(3), seq(2)).unwrap();
     assert_eq!(holders(&sql, &hash), []);
-    assert_eq!(blob::dead(&sql, NOW_MS, 9).unwrap(), [], "not yet");
-    assert_eq!(blob::dead(&sql, NOW_MS + 1, 9).unwrap()[0].id, id);
+    assert_eq!(blob::dead(&sql, NOW_MS, None, 9).unwrap(), [], "not yet");
+    assert_eq!(blob::dead(&sql, NOW_MS + 1, None, 9).unwrap()[0].row.id, id);
     assert!(blob::mark_dying(&sql, id).unwrap());
     assert_eq!(blob::live(&sql, &hash).unwrap(), None);
     assert!(inode::write(&sql, on, &file(4, 3, Some(id), 5)).is_err(), "nothing refers to what is being removed");
