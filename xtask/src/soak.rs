@@ -47,9 +47,8 @@ fn command(root: &Path, soak: &Soak, seeds: u64, first: u64) -> Command {
 
 /// The soak, how many seeds, and the first of them: by the clock, so that each soak plays other worlds.
 fn chosen(arguments: &[String], now: u64) -> Result<(&'static Soak, u64, u64)> {
-    let (name, rest) = arguments
-        .split_first()
-        .context("soak what? `cargo xtask soak calls|ssh|crash [--seeds N] [--from SEED]`")?;
+    let (name, rest) =
+        arguments.split_first().context("soak what? `cargo xtask soak calls|ssh|crash [--seeds N] [--from SEED]`")?;
     let soak = SOAKS.iter().find(|soak| soak.name == name).with_context(|| format!("no soak is called {name:?}"))?;
     let (mut seeds, mut first) = (SEEDS, now);
     let mut words = rest.iter();

@@ -1,4 +1,4 @@
-//! Takes away what a process that died has left: writes that did not end, and files that no row came to name.
+//! Takes files away that no row came to name before the process died that had placed them.
 
 use std::{
     ffi::OsString,
@@ -7,17 +7,17 @@ use std::{
 };
 
 use alknet_core::Maintenance;
-use alknet_store::{Durability, Rights, StoreError};
+use alknet_store::{Durability, Rights};
 use rusqlite::Connection;
 
 use super::{
-    Content, ContentError, Inner, blocking,
-    folders::{BadFolders, BlobName, SpoolName, shard},
+    Content, Inner, blocking,
+    folders::{BlobName, shard},
 };
 use crate::{
     error::FsError,
     limits::FILES_LOOKED_UP_AT_ONCE,
-    rows::{blob, meta, upload},
+    rows::{blob, meta},
 };
 
 const TASK: Maintenance = Maintenance::of("fs-janitor");
@@ -36,25 +36,6 @@ pub struct Swept {
 }
 
 impl Content {
-    /// Before anything is written: every file in `spool/` is of a process that is gone.
-    pub(super) async fn clean_spool(&self) -> Result<(), ContentError> {
-        let uploads = self.0.tables.read(|sql| -> Result<_, StoreError> { Ok(upload::ids(sql)?) }).await?;
-        let inner = self.0.clone();
-        blocking(move || {
-            let spool = inner.folders.spool();
-            let unusable = |source| BadFolders::Unusable { path: spool.clone(), source };
-            for name in inner.disk.list(&spool).map_err(unusable)? {
-                let kept =
-                    matches!(SpoolName::parse(&name), Some((SpoolName::Upload(id), false)) if uploads.contains(&id));
-                if !kept && SpoolName::parse(&name).is_some() {
-                    inner.disk.unlink(&spool.join(&name)).map_err(unusable)?;
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-
     /// Removes files of earlier starts that no row names. Folders that did not change since the last sweep are passed over.
     ///
     /// # Errors

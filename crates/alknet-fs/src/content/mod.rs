@@ -93,8 +93,7 @@ impl From<rusqlite::Error> for ContentError {
 }
 
 impl Content {
-    /// Opens what lies in `spool/` and `blobs/` of this folder, and makes them where they are missing. What writes left that were
-    /// not ended is taken away; of the blobs nothing is read.
+    /// Opens what lies in `spool/` and `blobs/` of this folder, and makes them where they are missing. Nothing is read of either.
     ///
     /// # Errors
     /// Fails when the two are on different file systems, and with the disk and the database.
@@ -113,9 +112,7 @@ impl Content {
         let generations = Generations::begin(&tables).await?;
         let hashing = Arc::new(Pool::start().map_err(ContentError::Threads)?);
         let (syncer, leases) = (Syncer::new(), Arc::default());
-        let content = Self(Arc::new(Inner { disk, folders, tables, generations, hashing, syncer, leases, began }));
-        content.clean_spool().await?;
-        Ok(content)
+        Ok(Self(Arc::new(Inner { disk, folders, tables, generations, hashing, syncer, leases, began })))
     }
 
     /// Begins to write something new.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use alknet_core::{Maintenance, Sessions};
-use alknet_fs::{BlobId, Content, ContentHash, FsError, Placed};
+use alknet_fs::{BlobId, Content, ContentHash, FsError, Placed, rows};
 use alknet_store::{Durability, Noted, Rights, Roles, Store, Tables};
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -62,6 +62,8 @@ impl Node {
         store.close();
         let store = Store::open(&folder.path().join("alknet.db"), Roles::default(), Sessions::default()).unwrap();
         let content = Content::open(store.tables(), folder.path()).await.unwrap();
+        let uploads = store.tables().read(|sql| Ok::<_, FsError>(rows::upload::ids(sql)?)).await.unwrap();
+        content.clean_spool(uploads).await.unwrap();
         Self { folder, store, content }
     }
     pub fn spool_files(&self) -> Vec<PathBuf> {
