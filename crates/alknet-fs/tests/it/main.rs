@@ -25,6 +25,8 @@ mod session_quota;
 mod sessions;
 mod tables;
 mod tree_basics;
+mod tree_branches;
+mod tree_posix;
 mod tree_writer;
 mod uploads;
 mod vectors;
