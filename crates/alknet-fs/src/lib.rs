@@ -46,10 +46,11 @@ pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
 pub use session::{
-    Closed, Create, Finding, Forgetting, Handle, Handles, Kept, OpenWrite, Pin, ReadHandle, Start, WriteSession,
+    Closed, Create, Finding, Forgetting, Handle, Handles, Kept, Look, OpenWrite, Pin, ReadHandle, Start, WriteSession,
 };
 pub use tree::{
-    Attributes, BadPolicy, BadXattrs, Body, Bucket, BucketPage, Change, Commit, Committed, Expect, Here, Listed, Names,
-    OnConflict, Page, Policy, Put, RemoveHow, Retention, Terms, Tree, Txn, View, Witness, Xattrs,
+    Attributes, BadPolicy, BadXattrs, Body, Branch, BranchUsage, Bucket, BucketPage, Change, Commit, Committed, Expect,
+    Here, Listed, Names, OnConflict, Origin, Page, Policy, Put, RemoveHow, RenameHow, Retention, Snapshot, Terms, Tree,
+    Txn, Usage, View, Walked, Witness, Xattrs,
 };
 pub use visibility::{Visible, visible};

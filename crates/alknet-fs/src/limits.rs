@@ -79,8 +79,8 @@ pub const MAX_RESOLVE_STEPS: usize = 4096;
 pub const MAX_TARGET_BYTES: usize = 4095;
 /// Names that one file may have.
 pub const MAX_LINKS: usize = 4096;
-/// Entries that one commit may change.
-pub const MAX_COMMIT_ENTRIES: usize = 50_000;
+/// Rows of names and of inodes that one commit may write, together.
+pub const MAX_COMMIT_ROWS: usize = 100_000;
 /// Entries that one page of a folder holds at most.
 pub const MAX_PAGE_ENTRIES: usize = 1000;
 /// Longest key of an extended attribute, in bytes, as on Linux.
@@ -118,3 +118,7 @@ pub const MAX_COLLECT_INTERVAL: Duration = Duration::from_secs(60);
 pub const FILES_LOOKED_UP_AT_ONCE: usize = 512;
 /// Unknown content that one check names.
 pub const MAX_UNKNOWN_SHOWN: usize = 1000;
+/// Rows of a removed branch or bucket that one transaction takes away.
+pub const REAPED_ROWS_AT_ONCE: usize = 512;
+/// Folders on the way down of a walk that keep what they have read ahead.
+pub const WALK_PAGES_KEPT: usize = 16;

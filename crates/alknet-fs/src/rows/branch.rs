@@ -127,7 +127,26 @@ pub fn set_fork(sql: &Connection, id: BranchId, fork: Option<Fork>) -> rusqlite:
     }
 }
 
-/// Takes the branch's own row away. Its entries and inodes are for the caller to take away before.
+/// How many branches a bucket has, the hidden too.
+pub fn count(sql: &Connection, bucket: BucketId) -> rusqlite::Result<u64> {
+    let mut statement = sql.prepare_cached("SELECT count(*) FROM fs_branch WHERE bucket = ?1")?;
+    statement.query_row([bucket], |row| row.get(0)).map(super::loaded)
+}
+
+/// Branches that nobody needs any more: hidden ones that nothing was made from, and all of removed buckets; at most `count`, the
+/// youngest first.
+pub fn doomed(sql: &Connection, count: usize) -> rusqlite::Result<Vec<BranchRow>> {
+    let text = format!(
+        "{COLUMNS} AS mine WHERE (hidden = 1 OR bucket IN (SELECT id FROM fs_bucket WHERE removed = 1))
+         AND NOT EXISTS (SELECT 1 FROM fs_branch WHERE parent = mine.id) ORDER BY id DESC LIMIT ?1"
+    );
+    sql.prepare_cached(&text)?.query_map([super::stored(count as u64)], of)?.collect()
+}
+
+/// Takes the branch's own row away, and what was written down of its merges and conflicts. Its entries and inodes are for the caller
+/// to take away before.
 pub fn remove(sql: &Connection, id: BranchId) -> rusqlite::Result<()> {
+    sql.prepare_cached("DELETE FROM fs_merge WHERE into_branch = ?1 OR from_branch = ?1")?.execute([id])?;
+    sql.prepare_cached("DELETE FROM fs_conflict WHERE branch = ?1")?.execute([id])?;
     sql.prepare_cached("DELETE FROM fs_branch WHERE id = ?1")?.execute([id]).map(|_| ())
 }

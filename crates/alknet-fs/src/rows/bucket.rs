@@ -123,3 +123,24 @@ pub(super) fn charge(sql: &Connection, id: BucketId, bytes: i64, files: i64) -> 
     let text = "UPDATE fs_bucket SET used_bytes = used_bytes + ?2, used_files = used_files + ?3 WHERE id = ?1";
     sql.prepare_cached(text)?.execute(params![id, bytes, files]).map(|_| ())
 }
+
+/// A removed bucket whose branches are all gone, if there is one.
+pub fn doomed(sql: &Connection) -> rusqlite::Result<Option<BucketId>> {
+    let text = "SELECT id FROM fs_bucket WHERE removed = 1
+                AND NOT EXISTS (SELECT 1 FROM fs_branch WHERE bucket = fs_bucket.id) LIMIT 1";
+    sql.prepare_cached(text)?.query_row([], |row| row.get(0)).optional()
+}
+
+/// Takes at most `count` commits of such a bucket away, and with the last one everything else of it. Answers whether that is done.
+pub fn erase(sql: &Connection, id: BucketId, count: usize) -> rusqlite::Result<bool> {
+    let text = "DELETE FROM fs_commit WHERE bucket = ?1
+                AND seq IN (SELECT seq FROM fs_commit WHERE bucket = ?1 LIMIT ?2)";
+    if sql.prepare_cached(text)?.execute(params![id, stored(count as u64)])? > 0 {
+        return Ok(false);
+    }
+    for table in ["fs_snapshot", "fs_conflict", "fs_hook", "fs_session"] {
+        sql.execute(&format!("DELETE FROM {table} WHERE bucket = ?1"), [id])?;
+    }
+    sql.execute("DELETE FROM fs_bucket WHERE id = ?1", [id])?;
+    Ok(true)
+}

@@ -135,3 +135,10 @@ pub fn at(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq) -
     let text = format!("{COLUMNS} AND name = ?3 AND seq = ?4");
     sql.prepare_cached(&text)?.query_row(params![branch, dir, name, seq], of).optional()
 }
+
+/// Forgets at most `count` versions of names on a branch. Answers how many.
+pub fn prune_some(sql: &Connection, branch: BranchId, count: usize) -> rusqlite::Result<usize> {
+    let text = "DELETE FROM fs_dent WHERE branch = ?1 AND (dir, name, seq) IN
+                (SELECT dir, name, seq FROM fs_dent WHERE branch = ?1 LIMIT ?2)";
+    sql.prepare_cached(text)?.execute(params![branch, super::stored(count as u64)])
+}

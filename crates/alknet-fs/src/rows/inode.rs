@@ -171,6 +171,19 @@ pub fn last_of(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusq
     sql.prepare_cached(text)?.query_row(params![branch, ino, bound], |row| row.get(0))
 }
 
+/// At most `count` versions on a branch itself, those of the same inode from the newest on.
+pub fn some(sql: &Connection, branch: BranchId, count: usize) -> rusqlite::Result<Vec<(Ino, Seq)>> {
+    let text = "SELECT ino, seq FROM fs_inode WHERE branch = ?1 ORDER BY ino DESC, seq DESC LIMIT ?2";
+    let values = params![branch, stored(count as u64)];
+    sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// How many versions a branch itself keeps, and the bytes that they are charged.
+pub fn kept(sql: &Connection, branch: BranchId) -> rusqlite::Result<(u64, u64)> {
+    let text = "SELECT count(*), coalesce(sum(iif(changed & 1, size, 0)), 0) FROM fs_inode WHERE branch = ?1";
+    sql.prepare_cached(text)?.query_row([branch], |row| Ok((loaded(row.get(0)?), loaded(row.get(1)?))))
+}
+
 fn at(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
     sql.prepare_cached(&format!("{COLUMNS} AND seq = ?3"))?.query_row(params![branch, ino, seq], of).optional()
 }

@@ -50,3 +50,15 @@ pub fn remove(sql: &Connection, bucket: BucketId, name: &SnapshotName) -> rusqli
     let mut statement = sql.prepare_cached("DELETE FROM fs_snapshot WHERE bucket = ?1 AND name = ?2")?;
     Ok(statement.execute(params![bucket, name.as_str()])? > 0)
 }
+
+/// Whether a branch has snapshots.
+pub fn any_of(sql: &Connection, bucket: BucketId, branch: BranchId) -> rusqlite::Result<bool> {
+    let text = "SELECT EXISTS (SELECT 1 FROM fs_snapshot WHERE bucket = ?1 AND branch = ?2)";
+    sql.prepare_cached(text)?.query_row(params![bucket, branch], |row| row.get(0))
+}
+
+/// How many snapshots a bucket has.
+pub fn count(sql: &Connection, bucket: BucketId) -> rusqlite::Result<u64> {
+    let mut statement = sql.prepare_cached("SELECT count(*) FROM fs_snapshot WHERE bucket = ?1")?;
+    statement.query_row([bucket], |row| row.get(0)).map(super::loaded)
+}

@@ -25,6 +25,7 @@ pub struct Forgetting<'a>(#[expect(dead_code, reason = "held")] RwLockWriteGuard
 #[derive(Default)]
 struct Open {
     next: u64,
+    looks: BTreeMap<BranchId, usize>,
     handles: HashMap<u64, Entry>,
     pins: BTreeMap<BucketId, BTreeMap<Seq, usize>>,
 }
@@ -49,7 +50,29 @@ pub struct Pin {
     seq: Seq,
 }
 
+/// Keeps the rows of branches from being removed with them, until it is dropped.
+pub struct Look {
+    handles: Handles,
+    branches: Vec<BranchId>,
+}
+
 impl Handles {
+    /// Says that these branches are looked at, which was found out under [`Self::finding`].
+    pub fn look(&self, branches: Vec<BranchId>) -> Look {
+        let mut open = self.open();
+        for branch in &branches {
+            *open.looks.entry(*branch).or_default() += 1;
+        }
+        drop(open);
+        Look { handles: self.clone(), branches }
+    }
+
+    /// Whether a branch is looked at, or something on it is open.
+    pub fn is_used(&self, branch: BranchId) -> bool {
+        let open = self.open();
+        open.looks.contains_key(&branch) || open.handles.values().any(|entry| entry.branch == branch)
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
         // Each change of the maps is one call on them.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -124,6 +147,20 @@ impl Open {
         }
         if pins.is_empty() {
             self.pins.remove(&bucket);
+        }
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let mut open = self.handles.open();
+        for branch in &self.branches {
+            if let Some(count) = open.looks.get_mut(branch) {
+                *count -= 1;
+                if *count == 0 {
+                    open.looks.remove(branch);
+                }
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ impl Terms {
 }
 
 impl Bucket {
-    fn of(row: BucketRow) -> Self {
+    pub(super) fn of(row: BucketRow) -> Self {
         let BucketRow { name, terms, used_bytes, used_files, head, .. } = row;
         Self { name, terms: Terms::of(&terms), used_bytes, used_files, head }
     }
@@ -176,7 +176,7 @@ impl Tree {
     }
 }
 
-fn found(sql: &Connection, name: &BucketName, what: &'static str) -> Result<BucketRow, FsError> {
+pub(super) fn found(sql: &Connection, name: &BucketName, what: &'static str) -> Result<BucketRow, FsError> {
     let missing = || FsError::At { errno: Errno::NoEnt, what, path: name.to_string() };
     bucket::find(sql, name)?.ok_or_else(missing)
 }

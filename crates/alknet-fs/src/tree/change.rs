@@ -5,8 +5,8 @@ use alknet_store::{Durability, Noted};
 use rusqlite::Connection;
 
 use super::{
-    Tree, Txn,
-    put::Body,
+    Tree, Txn, View,
+    put::{Body, Set},
     stop::Stop,
     txn::{Author, Committed},
     xattrs::Xattrs,
@@ -37,6 +37,53 @@ pub enum Change {
     },
     /// Gives a file content; makes it if there is none.
     Put(Put),
+    /// Makes a symbolic link.
+    Symlink {
+        /// Where.
+        at: FsPath,
+        /// What it leads to: bytes that are understood where the link is followed.
+        target: Vec<u8>,
+        /// When it was made, in nanoseconds since 1970; `None`: now.
+        mtime_ns: Option<i64>,
+    },
+    /// Gives a file or symbolic link one name more.
+    HardLink {
+        /// One that it has.
+        from: FsPath,
+        /// The new one, where nothing is.
+        to: FsPath,
+    },
+    /// Moves a name, with all that is below it.
+    Rename {
+        /// From where.
+        from: FsPath,
+        /// To where.
+        to: FsPath,
+        /// What becomes of what is there.
+        how: RenameHow,
+    },
+    /// Sets attributes; those that are not given stay.
+    SetAttributes {
+        /// Of what.
+        at: FsPath,
+        /// The permission bits.
+        mode: Option<u16>,
+        /// When the content was changed, in nanoseconds since 1970.
+        mtime_ns: Option<i64>,
+        /// The extended attributes, all of them.
+        xattrs: Option<Xattrs>,
+        /// Of what a symbolic link leads to, rather than of the link.
+        follow: bool,
+    },
+    /// Makes a copy of what a view shows, with all that is below it: content is shared, not read.
+    Clone {
+        /// The view, of any branch of any bucket.
+        from: View,
+        /// What is copied; a symbolic link is copied itself.
+        path: FsPath,
+        /// Where to: nothing, or for a file also a file, which gets the content.
+        to: FsPath,
+    },
     /// Removes what is there.
     Remove {
         /// Where; a symbolic link is removed itself.
@@ -92,6 +139,17 @@ pub enum Expect {
     Version(Seq),
     /// A file with this content.
     Hash(ContentHash),
+}
+
+/// What becomes of what is where something is moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenameHow {
+    /// It goes, as POSIX has it: a file for a file, an empty folder for a folder.
+    Replace,
+    /// It stays, and nothing is moved.
+    NoReplace,
+    /// It comes where the other was.
+    Exchange,
 }
 
 /// What may be removed.
@@ -184,6 +242,22 @@ impl Txn<'_> {
                 self.make_folder(&at, mode, parents).map_err(|stop| stop.at("cannot make the folder", &at))
             }
             Change::Put(put) => self.put(put),
+            Change::Symlink { at, target, mtime_ns } => {
+                self.symlink(&at, &target, mtime_ns).map_err(|stop| stop.at("cannot make the link", &at))
+            }
+            Change::HardLink { from, to } => {
+                self.hard_link(&from, &to).map_err(|stop| stop.at_both("cannot link", &from, &to))
+            }
+            Change::Rename { from, to, how } => {
+                self.rename(&from, &to, how).map_err(|stop| stop.at_both("cannot move", &from, &to))
+            }
+            Change::SetAttributes { at, mode, mtime_ns, xattrs, follow } => {
+                let set = Set { mode, mtime_ns, xattrs };
+                self.set_attributes(&at, set, follow.into()).map_err(|stop| stop.at("cannot set attributes of", &at))
+            }
+            Change::Clone { from, path, to } => {
+                self.copy(&from, &path, &to).map_err(|stop| stop.at_both("cannot copy", &path, &to))
+            }
             Change::Remove { at, how } => self.remove(&at, how).map_err(|stop| stop.at("cannot remove", &at)),
         }
     }

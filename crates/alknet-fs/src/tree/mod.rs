@@ -4,18 +4,27 @@
 //! commit, or nothing. Everything goes by inodes from the root of the branch; what POSIX says of folders, links, names and times
 //! holds, and `docs/spec/fs-tree.md` says it rule by rule.
 
+mod attributes;
+mod branches;
 mod buckets;
 mod change;
+mod copy;
 mod here;
+mod link;
 mod list;
 mod policy;
 mod put;
+mod reap;
 mod remove;
+mod rename;
 mod resolve;
+mod snapshots;
 mod stat;
 mod stop;
 mod txn;
+mod usage;
 mod view;
+mod walk;
 mod when;
 mod xattrs;
 
@@ -26,18 +35,22 @@ use std::{
 
 use alknet_store::{Durability, Noted, Tables};
 
+pub use branches::{Branch, Origin};
 pub use buckets::{Bucket, BucketPage, Terms};
-pub use change::{Change, Expect, Put, RemoveHow};
+pub use change::{Change, Expect, Put, RemoveHow, RenameHow};
 pub use here::Here;
 pub use list::{Listed, Page};
 pub use policy::{BadPolicy, Names, OnConflict, Policy, Retention};
 pub use put::Body;
 pub(crate) use put::{FOLDER_MODE, Set};
 pub(crate) use resolve::Last;
+pub use snapshots::Snapshot;
 pub use stat::Attributes;
 pub(crate) use stop::Stop;
 pub use txn::{Commit, Committed, Txn};
+pub use usage::{BranchUsage, Usage};
 pub use view::View;
+pub use walk::Walked;
 pub use xattrs::{BadXattrs, Xattrs};
 
 use crate::{error::FsError, name::BucketName, session::Handles};

@@ -208,6 +208,10 @@ pub(crate) struct Set {
 }
 
 impl Set {
+    /// Whether none is given.
+    pub const fn is_nothing(&self) -> bool {
+        self.mode.is_none() && self.mtime_ns.is_none() && self.xattrs.is_none()
+    }
     /// Sets those that are given.
     pub fn apply(self, inode: &mut Inode) -> Result<(), Stop> {
         if let Some(mode) = self.mode {

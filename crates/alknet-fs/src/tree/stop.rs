@@ -22,6 +22,10 @@ impl Stop {
     pub fn at(self, what: &'static str, path: &FsPath) -> FsError {
         self.at_place(what, || path.to_string())
     }
+    /// As [`Self::at`], of something that goes from here to there.
+    pub fn at_both(self, what: &'static str, from: &FsPath, to: &FsPath) -> FsError {
+        self.at_place(what, || format!("{from} to {to}"))
+    }
     /// As [`Self::at`], for a place that is no path.
     pub fn at_place(self, what: &'static str, place: impl FnOnce() -> String) -> FsError {
         match self {

@@ -11,7 +11,7 @@ use crate::{
     chain::Chain,
     error::{Errno, FsError},
     ids::{Ino, Seq},
-    limits::MAX_COMMIT_ENTRIES,
+    limits::MAX_COMMIT_ROWS,
     name::{BranchName, BucketName},
     rows::{
         Kind, On,
@@ -70,8 +70,8 @@ pub struct Txn<'a> {
     chain: Chain,
     author: Author,
     commit: Option<CommitRow>,
-    entries: usize,
-    /// Folders whose time this change has set.
+    rows: usize,
+    /// Folders that have a row of this change, after which none of their names has changed.
     timed: BTreeSet<Ino>,
 }
 
@@ -93,17 +93,7 @@ impl<'a> Txn<'a> {
             what: "cannot read the policy of",
             path: bucket.to_string(),
         })?;
-        Ok(Self {
-            sql,
-            bucket: row,
-            policy,
-            branch: of,
-            chain,
-            author,
-            commit: None,
-            entries: 0,
-            timed: BTreeSet::new(),
-        })
+        Ok(Self { sql, bucket: row, policy, branch: of, chain, author, commit: None, rows: 0, timed: BTreeSet::new() })
     }
 
     /// Ends it: the quota is asked, and those who tell of changes hear of it. What an error leaves behind is for the savepoint.
@@ -213,7 +203,7 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// A folder whose time this very change has set, and that changes after it, is as new as the change.
+    /// A folder that this very change has set attributes of, and that changes after it, is as new as the change.
     fn touch(&mut self, dir: Ino) -> Result<(), Stop> {
         let time_ns = self.commit.as_ref().map_or(self.author.now_ns, |commit| commit.time_ns);
         if let Some(inode) = self.here().inode(dir)? {
@@ -230,7 +220,7 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// As [`Self::write`], of a folder whose time is set.
+    /// As [`Self::write`], of a folder that is there: the row holds its time until one of its names changes.
     pub fn write_timed(&mut self, inode: Inode) -> Result<(), Stop> {
         let ino = inode.ino;
         self.write(inode)?;
@@ -248,7 +238,7 @@ impl<'a> Txn<'a> {
     }
 
     fn count(&mut self) -> Result<(), Errno> {
-        self.entries += 1;
-        if self.entries > MAX_COMMIT_ENTRIES { Err(Errno::TooBig) } else { Ok(()) }
+        self.rows += 1;
+        if self.rows > MAX_COMMIT_ROWS { Err(Errno::TooBig) } else { Ok(()) }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     name::{BranchName, BucketName},
     path::{EntryName, FsPath},
     rows::{branch, bucket},
-    session::Pin,
+    session::{Look, Pin},
 };
 
 /// A branch at a version. What it shows stays as it is for as long as a copy of this is held, whatever is changed or forgotten.
@@ -31,6 +31,7 @@ struct Seen {
     chain: Chain,
     bound: Seq,
     _pin: Pin,
+    _look: Look,
 }
 
 impl Tree {
@@ -55,10 +56,11 @@ impl Tree {
         let (names, when) = ((bucket.clone(), branch.clone()), when.clone());
         let found = self.tables().read(move |sql| find(sql, names, &when)).await?;
         let pin = self.handles().pin(found.bucket.0, found.bound);
+        let look = self.handles().look(found.chain.levels().iter().map(|level| level.branch).collect());
         drop(finding);
         let Found { bucket, branch, chain, bound } = found;
         let (tables, rights) = (self.tables().clone(), pass.rights().clone());
-        Ok(View(Arc::new(Seen { tables, rights, bucket, branch, chain, bound, _pin: pin })))
+        Ok(View(Arc::new(Seen { tables, rights, bucket, branch, chain, bound, _pin: pin, _look: look })))
     }
 }
 
@@ -153,6 +155,10 @@ impl View {
     /// The number of the branch.
     pub fn branch_id(&self) -> BranchId {
         self.0.branch.0
+    }
+    /// Fails once the rights have ended that it was made with.
+    pub(crate) fn check(&self) -> Result<(), FsError> {
+        Ok(self.0.rights.check()?)
     }
     /// The same view through a connection that somebody else has.
     pub(crate) fn of<'a>(&'a self, sql: &'a Connection) -> Here<'a> {
