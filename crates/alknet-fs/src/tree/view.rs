@@ -156,10 +156,6 @@ impl View {
     pub fn branch_id(&self) -> BranchId {
         self.0.branch.0
     }
-    /// Fails once the rights have ended that it was made with.
-    pub(crate) fn check(&self) -> Result<(), FsError> {
-        Ok(self.0.rights.check()?)
-    }
     /// The same view through a connection that somebody else has.
     pub(crate) fn of<'a>(&'a self, sql: &'a Connection) -> Here<'a> {
         Here { sql, chain: &self.0.chain, bucket: self.0.bucket.0 }
