@@ -3,11 +3,15 @@
 //! For a caller a hash exists when a branch that he may read refers to it, now or in its history, itself or through the branches that
 //! it was made from. Every other hash is answered like one that nobody ever stored.
 
+use alknet_core::Caller;
 use rusqlite::Connection;
 
 use crate::{
-    access::Place,
+    access::{Access, Pass, Place, Right},
     chain::Chain,
+    content::BlobReader,
+    error::{Errno, FsError},
+    file_system::FileSystem,
     hash::ContentHash,
     ids::{BlobId, BranchId, BucketId, Seq},
     limits::MAX_VISIBILITY_STEPS,
@@ -93,5 +97,32 @@ impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
             }
         }
         Ok(false)
+    }
+}
+
+impl FileSystem {
+    /// Opens the content of a hash for a caller, if it exists for him; `operation` is what the audit calls this.
+    ///
+    /// # Errors
+    /// Fails when the content is damaged, and with the database.
+    pub async fn content_for(
+        &self,
+        caller: &Caller,
+        operation: &str,
+        hash: ContentHash,
+    ) -> Result<Option<BlobReader>, FsError> {
+        let identity = caller.identity.clone();
+        let search = move |sql: &Connection| -> Result<_, FsError> {
+            Ok(visible(sql, &hash, None, |place| Access::sees(identity.as_deref(), place))?)
+        };
+        let Some(found) = self.tree().tables().read(search).await? else { return Ok(None) };
+        let place = Place { bucket: &found.bucket, branch: Some(&found.branch) };
+        // Rights that ended since the search are as good as none.
+        let Ok(permit) = self.access().permit(caller, operation, Right::Read, place) else { return Ok(None) };
+        Pass::of(&permit, Right::Read, place)?;
+        match self.content().reader(found.blob.id, hash.to_string()).await {
+            Err(FsError::At { errno: Errno::Stale, .. }) => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use alknet_core::{
     Alpn, BoxFuture, Carrier, CloseReason, Connection, ConnectionError, KillSwitch, Link, Peer, RecvHalf, RecvStream,
-    SendHalf, SendStream, Stream,
+    SendHalf, SendStream, Stream, StreamReset,
 };
 use bytes::Bytes;
 use tokio::{
@@ -183,6 +183,8 @@ impl Drop for MemoryLink {
 #[derive(Default)]
 struct Signals {
     reset: CancellationToken,
+    /// With which code, if it was the stream alone.
+    reset_code: OnceLock<u64>,
     /// The reader wants no more: it stopped, or has read everything.
     finished: CancellationToken,
     stop_code: OnceLock<u64>,
@@ -214,7 +216,8 @@ impl SendHalf for MemorySend {
     fn id(&self) -> u64 {
         self.id
     }
-    fn reset(&mut self, _code: u64) {
+    fn reset(&mut self, code: u64) {
+        let _first_wins = self.signals.reset_code.set(code);
         self.signals.reset.cancel();
     }
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Option<u64>> {
@@ -225,7 +228,7 @@ impl SendHalf for MemorySend {
 impl Drop for MemorySend {
     fn drop(&mut self) {
         if !self.ended {
-            self.signals.reset.cancel();
+            self.reset(0);
         }
     }
 }
@@ -269,7 +272,10 @@ impl AsyncRead for MemoryRecv {
         if matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() == before && buf.remaining() > 0 {
             self.signals.finished.cancel();
         }
-        polled
+        match self.signals.reset_code.get() {
+            Some(&code) if matches!(polled, Poll::Ready(Err(_))) => Poll::Ready(Err(StreamReset { code }.into())),
+            _ => polled,
+        }
     }
 }
 
@@ -301,7 +307,8 @@ mod tests {
         assert_eq!(heard, b"ping");
         assert_eq!(here.send.stopped().await, None);
         there.abort(7);
-        assert!(here.read_u8().await.is_err(), "a reset is no clean end");
+        let reset = here.read_u8().await.unwrap_err();
+        assert_eq!(StreamReset::of(&reset), Some(StreamReset { code: 7 }), "a reset is no clean end");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("alknet-call", &["alknet-core"]),
     ("alknet-store", &["alknet-core", "alknet-vault"]),
     ("alknet-fs", &["alknet-core", "alknet-call", "alknet-store"]),
+    ("alknet-blobs", &["alknet-core", "alknet-fs"]),
     ("alknet-ssh", &["alknet-core", "alknet-call"]),
     ("alknet-http", &["alknet-core", "alknet-call"]),
     (
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "alknet-call",
             "alknet-store",
             "alknet-fs",
+            "alknet-blobs",
             "alknet-ssh",
             "alknet-http",
         ],

@@ -11,7 +11,8 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     // Core verifies signatures, the vault makes them, the testkit makes throw-away identities.
     (&["ed25519-dalek"], &["alknet-core", "alknet-vault", "alknet-testkit"]),
     (&["quinn", "quinn-proto", "tokio-rustls", "rcgen", "rustls-platform-verifier"], &["alknet-net"]),
-    (&["ml-kem", "socket2", "iroh"], &["alknet-net"]),
+    (&["ml-kem", "socket2"], &["alknet-net"]),
+    (&["bao-tree", "iroh", "iroh-blobs", "irpc"], &["alknet-blobs"]),
     // The binary installs the crypto provider of the process, once.
     (&["rustls"], &["alknet-net", "alknet"]),
     (&["jsonschema"], &["alknet-call"]),

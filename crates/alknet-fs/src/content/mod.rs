@@ -23,6 +23,7 @@ mod sealed;
 mod spool;
 mod spool_file;
 mod syncer;
+mod unproven;
 mod uploads;
 
 use std::{fmt, io, path::Path, sync::Arc, time::SystemTime};
