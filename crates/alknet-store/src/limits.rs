@@ -18,6 +18,10 @@ pub const LAZY_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared; the least used make room for others.
 pub const MAX_PREPARED_STATEMENTS: usize = 256;
+/// Pages that the connection which writes keeps in memory, in KiB: with millions of rows every change touches many that are far apart.
+pub const WRITER_CACHE_KIB: i64 = 32 * 1024;
+/// The same of each connection that reads.
+pub const READER_CACHE_KIB: i64 = 8 * 1024;
 /// The largest database that is checked from end to end whenever it is opened, in bytes; of a larger one the trees of files are left out.
 pub const MAX_WHOLE_CHECK_BYTES: u64 = 64 * 1024 * 1024;
 /// What the write-ahead log is cut back to after a checkpoint, in bytes.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::{
     error::DatabaseFault,
     inspect::{APPLICATION_ID, Found, inspect},
-    limits::{BUSY_TIMEOUT, MAX_IDLE_WAL_BYTES, MAX_PREPARED_STATEMENTS},
+    limits::{BUSY_TIMEOUT, MAX_IDLE_WAL_BYTES, MAX_PREPARED_STATEMENTS, READER_CACHE_KIB, WRITER_CACHE_KIB},
     migrations::{STEPS, migrate},
 };
 
@@ -150,9 +150,16 @@ fn prepare_writer(sql: &Connection) -> rusqlite::Result<()> {
         tracing::warn!(mode, "this file system does not do a write-ahead log; readers will wait for the writer");
     }
     sql.pragma_update(None, "synchronous", "FULL")?;
+    keep_pages(sql, WRITER_CACHE_KIB)?;
     sql.pragma_update(None, "foreign_keys", true)?;
     sql.pragma_update(None, "trusted_schema", false)?;
     sql.pragma_update_and_check(None, "journal_size_limit", MAX_IDLE_WAL_BYTES, |_| Ok(()))
+}
+
+/// Lets a connection keep so much of what it has read; memory comes as it is needed.
+fn keep_pages(sql: &Connection, kib: i64) -> rusqlite::Result<()> {
+    // Below zero: a size, not a number of pages.
+    sql.pragma_update(None, "cache_size", -kib)
 }
 
 /// Opens another connection that only reads.
@@ -161,6 +168,7 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let sql = Connection::open_with_flags(path, flags)?;
     sql.set_prepared_statement_cache_capacity(MAX_PREPARED_STATEMENTS);
     sql.busy_timeout(BUSY_TIMEOUT)?;
+    keep_pages(&sql, READER_CACHE_KIB)?;
     sql.pragma_update(None, "query_only", true)?;
     sql.pragma_update(None, "trusted_schema", false)?;
     Ok(sql)
