@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Write as _, path::Path};
 
-use alknet_fs::{BlobReader, BranchName};
+use alknet_fs::FsPath;
 use alknet_store::Durability;
 use alknet_testkit::measure::{Bar, Comparison, Figure};
 use bytes::Bytes;
@@ -37,7 +37,7 @@ fn put(folder: &Path, bytes: u64) {
         let home = folder.join(format!("put-{run}"));
         let node = Node::with_bucket(&home);
         let pieces = plain::pieces(bytes, run);
-        let write = || node.write(node::path("large"), pieces, Durability::Strict);
+        let write = || node.runtime.block_on(node.write(&node::path("large"), pieces, Durability::Strict));
         ours.push(rate(bytes, timing::ms(write)));
         node.close();
         std::fs::remove_dir_all(&home).unwrap();
@@ -58,7 +58,7 @@ fn memory_of_a_put(folder: &Path, bytes: u64) {
     let before = memory::now_mib();
     memory::forget_peak();
     let fresh = pieces.map(|piece| Bytes::copy_from_slice(&piece));
-    node.write(node::path("large"), fresh, Durability::Strict);
+    node.runtime.block_on(node.write(&node::path("large"), fresh, Durability::Strict));
     let grown = [memory::peak_mib() - before];
     println!("{}", Figure { name: "memory of a put", unit: "MiB", runs: &grown, bar: Bar::AtMost(32.0) });
     node.close();
@@ -69,18 +69,17 @@ fn memory_of_a_put(folder: &Path, bytes: u64) {
 fn get(folder: &Path, bytes: u64) {
     let home = folder.join("get");
     let node = Node::with_bucket(&home);
-    node.write(node::path("large"), plain::pieces(bytes, 0), Durability::Strict);
+    let large = &node::path("large");
+    node.runtime.block_on(node.write(large, plain::pieces(bytes, 0), Durability::Strict));
     let (file, ours_to, peer_to) = (folder.join("plain"), folder.join("ours"), folder.join("peer"));
     plain::write_synced(&file, plain::pieces(bytes, 0));
-    let view = node.view(&BranchName::main());
     let (mut ours, mut peer, mut only_read) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        let reader = node.runtime.block_on(node.reader(&view, &node::path("large")));
         let mut to = File::create(&ours_to).unwrap();
-        let read = || node.runtime.block_on(each_piece(&reader, |piece| to.write_all(piece).unwrap()));
+        let read = || node.runtime.block_on(each_piece(&node, large, |piece| to.write_all(piece).unwrap()));
         ours.push(rate(bytes, timing::ms(read)));
         peer.push(rate(bytes, timing::ms(|| plain::cat(&file, &peer_to))));
-        let read = || node.runtime.block_on(each_piece(&reader, |_| {}));
+        let read = || node.runtime.block_on(each_piece(&node, large, |_| {}));
         only_read.push(rate(bytes, timing::ms(read)));
         for file in [&ours_to, &peer_to] {
             std::fs::remove_file(file).unwrap();
@@ -92,8 +91,9 @@ fn get(folder: &Path, bytes: u64) {
     node.close();
 }
 
-async fn each_piece(reader: &BlobReader, mut tell: impl FnMut(&[u8])) {
-    let pieces = reader.chunks(0..reader.size());
+/// Opens a file and tells what is in it.
+pub async fn each_piece(node: &Node, at: &FsPath, mut tell: impl FnMut(&[u8])) {
+    let pieces = node.read(at).await.chunks(0..u64::MAX);
     pin_mut!(pieces);
     while let Some(piece) = pieces.next().await {
         tell(&piece.unwrap());

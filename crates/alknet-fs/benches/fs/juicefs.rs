@@ -9,15 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alknet_fs::{BranchName, Change, FsPath, Placed};
+use alknet_fs::{BranchName, Change, FsPath};
 use alknet_store::Durability;
 use alknet_testkit::{
     measure::{Bar, Comparison, Figure},
     skipping,
 };
-use futures_util::{StreamExt, pin_mut};
+use bytes::Bytes;
 
 use crate::{
+    bulk::each_piece,
     node::{self, Node},
     plain,
     size::Scale,
@@ -142,7 +143,7 @@ fn make_tree(node: &Node, name: &str, files: u64, durability: Durability) -> (f6
         for folder in &folders {
             for number in 0..files {
                 let at = node::path(&format!("{folder}/f{number}"));
-                node.runtime.block_on(node.put(at, Placed::inline("").unwrap(), durability));
+                node.runtime.block_on(node.put(at, Bytes::new(), durability));
             }
         }
     };
@@ -205,16 +206,16 @@ fn same_job(node: &Node, name: &str, big: u64, small: u64) -> [f64; 5] {
     let paths: Vec<FsPath> = (0..small).map(|number| node::path(&format!("{name}-small/{number}"))).collect();
     let contents: Vec<_> = (0..small).map(|number| plain::pieces(SMALL_BYTES, salt * 1000 + number)).collect();
 
-    let (written, ()) = timing::ms(|| node.write(large.clone(), pieces, Durability::Lazy));
-    let (read, ()) = timing::ms(|| node.runtime.block_on(read_all(node, &large)));
+    let (written, ()) = timing::ms(|| node.runtime.block_on(node.write(&large, pieces, Durability::Lazy)));
+    let (read, ()) = timing::ms(|| node.runtime.block_on(each_piece(node, &large, |_| {})));
     let write = || {
         for (at, content) in paths.iter().zip(contents) {
-            node.write(at.clone(), content, Durability::Lazy);
+            node.runtime.block_on(node.write(at, content, Durability::Lazy));
         }
     };
     let (small_written, ()) = timing::ms(write);
     let (small_read, ()) = timing::ms(|| {
-        paths.iter().for_each(|at| node.runtime.block_on(read_all(node, at)));
+        paths.iter().for_each(|at| node.runtime.block_on(each_piece(node, at, |_| {})));
     });
     let view = node.view(&BranchName::main());
     let (stated, ()) = timing::ms(|| {
@@ -228,17 +229,6 @@ fn same_job(node: &Node, name: &str, big: u64, small: u64) -> [f64; 5] {
         rate(small, small_read),
         rate(small, stated),
     ]
-}
-
-async fn read_all(node: &Node, at: &FsPath) {
-    let permit = node.permit(alknet_fs::Right::Read);
-    let view = node.tree.view_of(&permit, &node::bucket(), &BranchName::main(), &alknet_fs::When::Now).await.unwrap();
-    let reader = node.reader(&view, at).await;
-    let pieces = reader.chunks(0..reader.size());
-    pin_mut!(pieces);
-    while let Some(piece) = pieces.next().await {
-        piece.unwrap();
-    }
 }
 
 struct Mount<'a> {

@@ -7,6 +7,7 @@
 
 mod bulk;
 mod files;
+mod gc;
 mod juicefs;
 mod memory;
 mod node;
@@ -28,6 +29,7 @@ const PARTS: &[Part] = &[
     ("files", files::run),
     ("bulk", bulk::run),
     ("rewrite", rewrite::run),
+    ("gc", gc::run),
     ("juicefs", juicefs::run),
 ];
 

@@ -1,15 +1,14 @@
-//! A node's files without its doors: the database, the trees and the content in one folder, used by the owner.
+//! A node's files without its doors: the database and the file system in one folder, used by the owner.
 
 use std::{path::Path, sync::Arc};
 
 use alknet_core::{AuditEvent, AuditLog, Authorizer, Caller, Identity, PeerAddr, Permit, Sessions};
 use alknet_fs::{
-    Access, BlobReader, Body, BranchName, BucketName, Change, Committed, Content, FsError, FsPath, Handles, Place,
-    Placed, Put, Right, Spool, Terms, Tree, View, When, rows::blob,
+    Address, Body, BranchName, BucketName, Change, Committed, FileSystem, FileSystemConfig, FsPath, OpenWrite, Place,
+    Placed, Put, ReadHandle, Right, Terms, Tree, View, When, WriteSession,
 };
 use alknet_store::{Durability, Roles, Store};
 use bytes::Bytes;
-use rusqlite::Connection;
 use tokio::runtime::Runtime;
 
 struct Silent;
@@ -20,9 +19,7 @@ impl AuditLog for Silent {
 pub struct Node {
     pub runtime: Runtime,
     pub store: Store,
-    pub tree: Tree,
-    pub content: Content,
-    access: Access,
+    pub fs: FileSystem,
 }
 
 impl Node {
@@ -30,64 +27,62 @@ impl Node {
     pub fn open(folder: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let store = Store::open(&folder.join("alknet.db"), Roles::default(), Sessions::default()).unwrap();
-        let content = runtime.block_on(Content::open(store.tables(), folder)).unwrap();
-        let tree = Tree::new(store.tables(), 0, Handles::default());
-        Self { runtime, store, tree, content, access: Access::new(Authorizer::new(Arc::new(Silent))) }
+        let config = FileSystemConfig::new(folder.to_owned());
+        let fs = runtime.block_on(FileSystem::open(&store, Authorizer::new(Arc::new(Silent)), None, config)).unwrap();
+        Self { runtime, store, fs }
     }
     /// As [`Self::open`] in an empty folder, with a bucket.
     pub fn with_bucket(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let node = Self::open(folder);
         let permit = node.permit(Right::Admin);
-        node.runtime.block_on(node.tree.create_bucket(&permit, &bucket(), Terms::default())).unwrap();
+        node.runtime.block_on(node.tree().create_bucket(&permit, &bucket(), Terms::default())).unwrap();
         node
+    }
+    pub fn tree(&self) -> &Tree {
+        self.fs.tree()
     }
     pub fn permit(&self, right: Right) -> Permit {
         let identity = Some(Arc::new(Identity::owner("me")));
         let caller = Caller { identity, credential: None, addr: PeerAddr::LocalOwner { pid: 1 } };
-        self.access.permit(&caller, "fs/bench", right, Place { bucket: &bucket(), branch: None }).unwrap()
+        self.fs.access().permit(&caller, "fs/bench", right, Place { bucket: &bucket(), branch: None }).unwrap()
     }
     pub async fn change(&self, branch: &BranchName, changes: Vec<Change>, durability: Durability) -> Committed {
         let permit = self.permit(Right::Write);
-        self.tree.change(&permit, (&bucket(), branch), changes, Some(durability)).await.unwrap()
+        self.tree().change(&permit, (&bucket(), branch), changes, Some(durability)).await.unwrap()
     }
-    pub async fn put(&self, at: FsPath, content: Placed, durability: Durability) -> Committed {
-        let put = Put { parents: true, ..Put::new(at, Body::Placed(content)) };
-        self.change(&BranchName::main(), vec![Change::Put(put)], durability).await
+    /// Stores a small file of `main`.
+    pub async fn put(&self, at: FsPath, content: impl Into<Bytes>, durability: Durability) -> Committed {
+        let body = Body::Placed(Placed::inline(content).unwrap());
+        self.change(&BranchName::main(), vec![Change::Put(Put { parents: true, ..Put::new(at, body) })], durability)
+            .await
     }
-    /// Writes a file as one who has its bytes piece by piece.
-    pub fn write(&self, at: FsPath, pieces: impl Iterator<Item = Bytes>, durability: Durability) {
-        let (mut spool, mut offset) = (self.content.spool(), 0);
+    /// Writes a file of `main` as one who gets its bytes piece by piece.
+    pub async fn write(&self, at: &FsPath, pieces: impl Iterator<Item = Bytes>, durability: Durability) {
+        let session =
+            self.create(at, OpenWrite { parents: true, durability: Some(durability), ..OpenWrite::default() });
+        let session = session.await;
         for piece in pieces {
-            let length = piece.len() as u64;
-            spool.write_at(offset, piece).unwrap();
-            offset += length;
+            session.append(piece).await.unwrap();
         }
-        self.close_write(at, spool, durability);
+        session.commit().await.unwrap();
     }
-    pub fn close_write(&self, at: FsPath, spool: Spool, durability: Durability) {
-        self.runtime.block_on(async {
-            let sealed = self.content.seal(spool).await.unwrap();
-            let placed = self.content.place(sealed).await.unwrap();
-            self.put(at, placed, durability).await;
-        });
+    pub async fn create(&self, at: &FsPath, how: OpenWrite) -> WriteSession {
+        self.fs.create(&self.permit(Right::Write), &address(at), how).await.unwrap()
     }
-    /// Opens the content of a file.
-    pub async fn reader(&self, view: &View, at: &FsPath) -> BlobReader {
-        let hash = view.stat(at, true).await.unwrap().hash.unwrap();
-        let find = move |sql: &Connection| -> Result<_, FsError> { Ok(blob::live(sql, &hash)?.unwrap().id) };
-        let blob = self.tree.tables().read(find).await.unwrap();
-        self.content.reader(blob, at.to_string()).await.unwrap()
+    /// Opens a file of `main`.
+    pub async fn read(&self, at: &FsPath) -> ReadHandle {
+        self.fs.open_file(&self.permit(Right::Read), &address(at)).await.unwrap()
     }
     pub fn view(&self, branch: &BranchName) -> View {
         let permit = self.permit(Right::Read);
-        self.runtime.block_on(self.tree.view_of(&permit, &bucket(), branch, &When::Now)).unwrap()
+        self.runtime.block_on(self.tree().view_of(&permit, &bucket(), branch, &When::Now)).unwrap()
     }
     pub fn close(self) {
-        let Self { runtime, store, tree, content, .. } = self;
-        drop((tree, content));
+        let Self { runtime, store, fs } = self;
+        runtime.block_on(fs.close());
+        drop(fs);
         store.close();
-        drop(runtime);
     }
 }
 
@@ -99,4 +94,7 @@ pub fn branch(name: &str) -> BranchName {
 }
 pub fn path(text: &str) -> FsPath {
     FsPath::parse(text.as_bytes()).unwrap()
+}
+fn address(at: &FsPath) -> Address {
+    Address { node: None, bucket: bucket(), branch: None, when: When::Now, path: at.clone() }
 }

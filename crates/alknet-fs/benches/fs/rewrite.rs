@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use alknet_fs::BranchName;
+use alknet_fs::{OpenWrite, Start};
 use alknet_store::Durability;
 use alknet_testkit::{
     measure::{Bar, Comparison, Figure},
@@ -47,13 +47,14 @@ fn closes(folder: &Path, bytes: u64) -> (Vec<f64>, Vec<f64>) {
         // With nothing else on the disk, and nothing left to be written.
         let home = folder.join(format!("rewrite-{run}"));
         let node = Node::with_bucket(&home);
-        node.write(node::path("large"), plain::pieces(bytes, run), Durability::Strict);
+        let large = &node::path("large");
+        node.runtime.block_on(node.write(large, plain::pieces(bytes, run), Durability::Strict));
         rustix::fs::sync();
-        let view = node.view(&BranchName::main());
-        let reader = node.runtime.block_on(node.reader(&view, &node::path("large")));
-        let mut spool = node.content.spool_over(reader);
-        spool.write_at(bytes / 2 + 12_345, Bytes::from(vec![run as u8; WRITTEN])).unwrap();
-        ours.push(timing::ms(|| node.close_write(node::path("large"), spool, Durability::Strict)).0);
+        let how = OpenWrite { start: Start::Existing, durability: Some(Durability::Strict), ..OpenWrite::default() };
+        let session = node.runtime.block_on(node.create(large, how));
+        let written = Bytes::from(vec![run as u8; WRITTEN]);
+        node.runtime.block_on(session.write_at(bytes / 2 + 12_345, written)).unwrap();
+        ours.push(timing::ms(|| node.runtime.block_on(session.commit()).unwrap()).0);
         node.close();
         std::fs::remove_dir_all(&home).unwrap();
 

@@ -148,7 +148,7 @@ fn comparing(node: &Node, changed: u64) {
         let compare =
             |sql: &Connection| -> Result<_, StoreError> { Ok(diff::between(sql, old.chain(), new.chain(), wanted)?) };
         let compared = timing::runs(RUNS, |_| {
-            let found = node.tree.tables().read_here(compare).unwrap();
+            let found = node.tree().tables().read_here(compare).unwrap();
             assert_eq!((found.all.len() as u64, found.next), (changed, None));
         });
         let name = format!("diff of {changed} changes, {spread} in a row");
@@ -173,7 +173,7 @@ pub fn change(node: &Node, branch: &BranchName, numbers: Vec<u64>, version: &str
 
 pub fn make_branch(node: &Node, name: &BranchName) {
     let (main, permit) = (node.view(&BranchName::main()), node.permit(Right::Branch));
-    node.runtime.block_on(node.tree.create_branch(&permit, name, &main, Mode::Pinned)).unwrap();
+    node.runtime.block_on(node.tree().create_branch(&permit, name, &main, Mode::Pinned)).unwrap();
 }
 
 /// Numbers below a bound, in an order that nothing is prepared for.
