@@ -144,7 +144,8 @@ impl Chain {
                 break;
             }
             if later.kind == Kind::Folder {
-                if later.made && !later.gone {
+                // One that came here by a merge may have come to a nearer level before.
+                if later.made && !later.gone && !self.is_placed_before(sql, index, &later)? {
                     return Ok(Some(later));
                 }
             } else if !self.is_placed_before(sql, index, &later)? {

@@ -82,6 +82,10 @@ impl Ino {
         let count = i64::try_from(count).ok().filter(|count| *count < 1 << COUNT_BITS)?;
         Some(Self(i64::from(replica) << COUNT_BITS | count))
     }
+    /// The one that was written down as this number.
+    pub(crate) fn known(number: u64) -> Option<Self> {
+        i64::try_from(number).ok().map(Self)
+    }
     /// As one number, as POSIX shows it.
     pub const fn get(self) -> u64 {
         self.0.unsigned_abs()

@@ -122,3 +122,6 @@ pub const MAX_UNKNOWN_SHOWN: usize = 1000;
 pub const REAPED_ROWS_AT_ONCE: usize = 512;
 /// Folders on the way down of a walk that keep what they have read ahead.
 pub const WALK_PAGES_KEPT: usize = 16;
+
+/// Entries that one merge, one restore or one flattening without steps changes.
+pub const MAX_MERGE_CHANGES: usize = 50_000;

@@ -4,8 +4,10 @@
 //! [`diff`] and [`log`] only read. All of it costs as much as what changed, whatever the size of the tree: which rows those are is said
 //! by the indexes over (branch, commit).
 
+pub mod conflicts;
 pub mod diff;
 pub mod log;
+pub mod merge;
 mod regions;
 mod side;
 

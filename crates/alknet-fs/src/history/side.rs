@@ -126,6 +126,26 @@ impl<'a> Side<'a> {
         Ok(reached)
     }
 
+    /// The first of its places.
+    pub fn place(&mut self, ino: Ino) -> rusqlite::Result<Option<Place>> {
+        Ok(self.places(ino)?.into_iter().next())
+    }
+
+    /// Whether an inode has a name.
+    pub fn shows(&mut self, ino: Ino) -> rusqlite::Result<bool> {
+        Ok(ino == Ino::ROOT || self.place(ino)?.is_some())
+    }
+
+    /// What an inode is, with its content by its number.
+    pub fn inode(&self, ino: Ino) -> rusqlite::Result<Option<Inode>> {
+        self.chain.inode(self.sql, ino)
+    }
+
+    /// What kind of entry an inode is.
+    pub fn kind(&self, ino: Ino) -> rusqlite::Result<Option<Kind>> {
+        Ok(self.inode(ino)?.map(|inode| inode.kind))
+    }
+
     /// What an inode is.
     pub fn state(&self, ino: Ino) -> rusqlite::Result<Option<State>> {
         self.chain.inode(self.sql, ino)?.map(|inode| State::of(self.sql, inode)).transpose()

@@ -7,8 +7,10 @@ pub mod blob;
 pub mod branch;
 pub mod bucket;
 pub mod commit;
+pub mod conflict;
 pub mod dent;
 pub mod inode;
+pub mod merge;
 pub mod meta;
 pub mod snapshot;
 pub mod upload;
@@ -38,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn of(number: i64) -> Option<Self> {
+    pub(crate) const fn of(number: i64) -> Option<Self> {
         match number {
             1 => Some(Self::File),
             2 => Some(Self::Folder),

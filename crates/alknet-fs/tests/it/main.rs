@@ -17,6 +17,7 @@ mod diff;
 mod fixture;
 mod follow;
 mod log;
+mod merge;
 mod node;
 mod random_tree;
 mod rows;

@@ -1,0 +1,180 @@
+//! Where both sides of a merge changed the same thing: listed with both versions until somebody says which one stays.
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use super::side::{Place, Side, State};
+use crate::{
+    error::{Errno, FsError},
+    ids::{BranchId, Ino, Seq},
+    path::FsPath,
+    rows::{
+        Kind,
+        conflict::{self, ConflictRow, Sides},
+    },
+};
+
+/// What both changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// What it holds.
+    Content,
+    /// Its mode or its extended attributes.
+    Attributes,
+    /// Where it is.
+    Place,
+    /// One side removed what the other changed.
+    Removed,
+    /// What the two want the same name for.
+    Name,
+}
+
+/// An entry as one side has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Its number.
+    pub ino: Ino,
+    /// Where it is there.
+    pub path: FsPath,
+    /// Its place there.
+    pub(super) place: Place,
+    /// What it is there.
+    pub state: State,
+    /// A number under which its content is kept on the branch of the conflict, without a name.
+    pub(super) aside: Option<Ino>,
+}
+
+impl Subject {
+    /// An entry of a version.
+    pub(super) fn of(side: &mut Side<'_>, ino: Ino) -> rusqlite::Result<Option<Self>> {
+        let place = if ino == Ino::ROOT { Some((ino, Box::default())) } else { side.place(ino)? };
+        let (Some(place), Some(state)) = (place, side.state(ino)?) else { return Ok(None) };
+        let path = if ino == Ino::ROOT { Some(FsPath::ROOT) } else { side.path(place.0, &place.1)? };
+        Ok(path.map(|path| Self { ino, path, place, state, aside: None }))
+    }
+}
+
+/// A conflict of a merge that is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// What both changed.
+    pub about: About,
+    /// Where it is after the merge.
+    pub path: FsPath,
+    pub(super) place: Place,
+    /// What it is here; `None`: removed.
+    pub ours: Option<Subject>,
+    /// What it is there; `None`: removed.
+    pub theirs: Option<Subject>,
+}
+
+/// A conflict that is not settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Its number.
+    pub id: u64,
+    /// The merge.
+    pub seq: Seq,
+    /// What it is about, as it was then.
+    pub draft: Draft,
+}
+
+impl Draft {
+    /// What is written down of it.
+    pub(super) fn row(&self, theirs: Option<Subject>) -> Sides {
+        let side = |subject: Option<&Subject>| {
+            let written = Written { about: self.about, path: self.path.to_bytes(), side: subject.map(Facts::of) };
+            serde_json::to_string(&written).expect("because it has words, numbers and lists of them only")
+        };
+        let (dir, name) = self.place.clone();
+        Sides { dir, name, ours: side(self.ours.as_ref()), theirs: side(theirs.as_ref()) }
+    }
+}
+
+/// At most `count` conflicts of a branch that are not settled, by number, after this one.
+pub fn open(sql: &Connection, branch: BranchId, after: u64, count: usize) -> Result<Vec<Conflict>, FsError> {
+    conflict::open(sql, branch, after, count)?.into_iter().map(read).collect()
+}
+
+fn read(row: ConflictRow) -> Result<Conflict, FsError> {
+    let unreadable = || FsError::At { errno: Errno::Io, what: "cannot read the conflict", path: row.id.to_string() };
+    let written = |text: &str| serde_json::from_str::<Written>(text).map_err(|_| unreadable());
+    let (ours, theirs) = (written(&row.about.ours)?, written(&row.about.theirs)?);
+    let path = FsPath::parse(&ours.path).map_err(|_| unreadable())?;
+    let subject = |side: Option<Facts>| side.map(|facts| facts.subject().ok_or_else(unreadable)).transpose();
+    let draft = Draft {
+        about: ours.about,
+        path,
+        place: (row.about.dir, row.about.name.clone()),
+        ours: subject(ours.side)?,
+        theirs: subject(theirs.side)?,
+    };
+    Ok(Conflict { id: row.id, seq: row.seq, draft })
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    about: About,
+    path: Vec<u8>,
+    side: Option<Facts>,
+}
+
+/// A side of a conflict as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    ino: u64,
+    path: Vec<u8>,
+    dir: u64,
+    name: Vec<u8>,
+    kind: u8,
+    size: u64,
+    mode: u16,
+    mtime_ns: i64,
+    hash: Option<String>,
+    target: Option<Vec<u8>>,
+    xattrs: Option<Vec<u8>>,
+    aside: Option<u64>,
+}
+
+impl Facts {
+    fn of(subject: &Subject) -> Self {
+        let State { kind, size, mode, mtime_ns, hash, target, xattrs, .. } = &subject.state;
+        Self {
+            ino: subject.ino.get(),
+            path: subject.path.to_bytes(),
+            dir: subject.place.0.get(),
+            name: subject.place.1.to_vec(),
+            kind: *kind as u8,
+            size: *size,
+            mode: *mode,
+            mtime_ns: *mtime_ns,
+            hash: hash.map(|hash| hash.to_string()),
+            target: target.as_ref().map(|target| target.to_vec()),
+            xattrs: xattrs.as_ref().map(|xattrs| xattrs.to_vec()),
+            aside: subject.aside.map(Ino::get),
+        }
+    }
+
+    fn subject(self) -> Option<Subject> {
+        let ino = Ino::known(self.ino)?;
+        let state = State {
+            ino,
+            kind: Kind::of(self.kind.into())?,
+            size: self.size,
+            mode: self.mode,
+            mtime_ns: self.mtime_ns,
+            hash: self.hash.map(|hash| hash.parse()).transpose().ok()?,
+            target: self.target.map(Into::into),
+            xattrs: self.xattrs.map(Into::into),
+        };
+        let aside = self.aside.map(Ino::known);
+        Some(Subject {
+            ino,
+            path: FsPath::parse(&self.path).ok()?,
+            place: (Ino::known(self.dir)?, self.name.into()),
+            state,
+            aside: aside.flatten(),
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! Writes what was planned, as rows of one commit.
+
+use rusqlite::Connection;
+
+use super::{Plan, overlay::Renaming};
+use crate::{
+    chain::Chain,
+    ids::{Ino, Seq},
+    rows::{
+        On, bucket, conflict,
+        dent::{self, Dent},
+        inode::{self, Inode},
+    },
+};
+
+/// Writes a plan as a commit of the branch that `chain` is of. Answers the numbers of the conflicts, in their order; `listed`: they are
+/// kept until they are settled.
+pub fn apply(
+    sql: &Connection,
+    (on, chain): (On, &Chain),
+    (seq, replica): (Seq, u16),
+    plan: &Plan,
+) -> rusqlite::Result<Vec<u64>> {
+    for Renaming { place: (dir, name), before, now } in &plan.names {
+        let (entry, gone) = match (now, before) {
+            (Some(now), _) => (now, false),
+            (None, Some(before)) => (before, true),
+            (None, None) => continue,
+        };
+        let made = !gone && !was_named(sql, chain, entry.ino)?;
+        dent::write(
+            sql,
+            on.branch,
+            *dir,
+            &Dent { name: name.clone(), seq, ino: entry.ino, kind: entry.kind, gone, made },
+        )?;
+    }
+    for inode in plan.inodes.values() {
+        inode::write(sql, on, &Inode { seq, ..inode.clone() })?;
+    }
+    for ((dir, name), inode) in &plan.copies {
+        let ino = bucket::next_ino(sql, on.bucket, replica)?;
+        let kind = inode.kind;
+        dent::write(sql, on.branch, *dir, &Dent { name: name.clone(), seq, ino, kind, gone: false, made: true })?;
+        inode::write(sql, on, &Inode { ino, seq, ..inode.clone() })?;
+    }
+    let mut numbers = Vec::with_capacity(plan.conflicts.len());
+    for (index, draft) in plan.conflicts.iter().enumerate() {
+        let mut theirs = draft.theirs.clone();
+        if let (Some(inode), Some(theirs)) = (plan.aside.get(&index), theirs.as_mut()) {
+            let ino = bucket::next_ino(sql, on.bucket, replica)?;
+            inode::write(sql, on, &Inode { ino, seq, ..inode.clone() })?;
+            theirs.aside = Some(ino);
+        }
+        numbers.push(conflict::insert(sql, on, seq, draft.row(theirs))?);
+    }
+    Ok(numbers)
+}
+
+/// Whether the branch ever knew a name of an inode.
+fn was_named(sql: &Connection, chain: &Chain, ino: Ino) -> rusqlite::Result<bool> {
+    for level in chain.levels() {
+        if dent::places_it(sql, level.branch, ino, level.bound)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,127 @@
+//! A three-way merge: what one branch changed since the version that both have in common, made on the other.
+//!
+//! Entries are known by their numbers, so a folder that one side renamed and in which the other made a file holds that file. Three things
+//! about an entry are merged apart: where it is, what it holds, and its attributes. Only what `theirs` changed is looked at, each thing
+//! in `ours` by its key. First everything is planned in memory ([`plan`]), which is all that a dry run does; then written ([`apply`]).
+
+mod apply;
+pub mod base;
+mod decide;
+mod fields;
+mod identity;
+mod overlay;
+mod placing;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rusqlite::Connection;
+
+use self::{identity::Identity, overlay::Overlay};
+use super::{
+    conflicts::Draft,
+    regions,
+    side::{Place, Side},
+};
+use crate::{chain::Chain, error::FsError, ids::Ino, rows::inode::Inode};
+
+pub use apply::apply;
+
+/// What happens where both sides changed the same thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Strategy {
+    /// Ours stays; theirs is kept aside, and the conflict is listed until it is settled.
+    #[default]
+    Conflict,
+    /// Ours stays.
+    Ours,
+    /// Theirs is taken.
+    Theirs,
+    /// Both stay: theirs under a name of its own, where there can be two.
+    Both,
+}
+
+/// The three versions of a merge.
+#[derive(Debug, Clone, Copy)]
+pub struct Versions<'a> {
+    /// What both have in common.
+    pub base: &'a Chain,
+    /// The branch that gets the changes.
+    pub ours: &'a Chain,
+    /// The branch whose changes are taken.
+    pub theirs: &'a Chain,
+    /// What theirs is called, for names that say where something comes from.
+    pub label: &'a str,
+}
+
+/// What a merge does to `ours`.
+pub struct Plan {
+    /// Names in the order of folders, with what they stood for and shall stand for.
+    pub(super) names: Vec<overlay::Renaming>,
+    /// Inodes as they shall be.
+    pub(super) inodes: BTreeMap<Ino, Inode>,
+    /// Content that is kept without a name, for conflicts: by the index of the conflict.
+    pub(super) aside: BTreeMap<usize, Inode>,
+    /// Files that are made beside others, under a number that is drawn when they are.
+    pub(super) copies: Vec<(Place, Inode)>,
+    /// Where both sides changed the same thing.
+    pub conflicts: Vec<Draft>,
+}
+
+impl Plan {
+    /// How many entries change.
+    pub fn len(&self) -> usize {
+        let named = self.names.iter().flat_map(|name| [&name.before, &name.now]).flatten().map(|entry| entry.ino);
+        named.chain(self.inodes.keys().copied()).collect::<HashSet<_>>().len() + self.copies.len()
+    }
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.inodes.is_empty() && self.copies.is_empty() && self.aside.is_empty()
+    }
+}
+
+/// Plans a merge.
+///
+/// # Errors
+/// Fails with [`Errno::TooBig`](crate::Errno::TooBig) when `theirs` changed more than
+/// [`MAX_MERGE_CHANGES`](crate::limits::MAX_MERGE_CHANGES) entries.
+pub fn plan(sql: &Connection, versions: Versions<'_>, strategy: Strategy) -> Result<Plan, FsError> {
+    let merge = Merge {
+        identity: Identity::new(sql, versions),
+        overlay: Overlay::new(Side::new(sql, versions.ours)),
+        strategy,
+        label: versions.label,
+        inodes: BTreeMap::new(),
+        aside: BTreeMap::new(),
+        beside: Vec::new(),
+        conflicts: Vec::new(),
+        homes: HashMap::new(),
+        additions: Vec::new(),
+        removals: Vec::new(),
+        detached: HashMap::new(),
+        unwound: HashSet::new(),
+    };
+    merge.run()
+}
+
+/// A merge that is being planned.
+struct Merge<'a> {
+    identity: Identity<'a>,
+    overlay: Overlay<'a>,
+    strategy: Strategy,
+    label: &'a str,
+    inodes: BTreeMap<Ino, Inode>,
+    aside: BTreeMap<usize, Inode>,
+    /// What is kept beside an entry of ours.
+    beside: Vec<(Ino, Inode)>,
+    conflicts: Vec<Draft>,
+    /// Where in ours the folders of theirs are.
+    homes: HashMap<Ino, Option<Ino>>,
+    /// Names that theirs gave.
+    additions: Vec<placing::Addition>,
+    /// Folders of ours that theirs removed.
+    removals: Vec<Ino>,
+    /// Where what is moved was in ours.
+    detached: HashMap<Ino, Place>,
+    /// Folders that were put back for the sake of no loop.
+    unwound: HashSet<Ino>,
+}

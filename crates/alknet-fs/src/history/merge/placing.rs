@@ -1,0 +1,264 @@
+//! Gives names: in the folder that is meant in ours, beside what has the name already, and never so that folders form a loop.
+
+use super::{Merge, Strategy, overlay::Entry};
+use crate::{
+    error::{Errno, FsError},
+    history::{conflicts::About, side::Place},
+    ids::Ino,
+    limits::MAX_MERGE_CHANGES,
+    rows::Kind,
+};
+
+/// A name that an entry is to have.
+#[derive(Debug, Clone)]
+pub(super) struct Addition {
+    /// Where in theirs.
+    pub place: Place,
+    /// What, by its number in ours.
+    pub entry: Entry,
+    /// Where in ours it was taken from.
+    pub source: Option<Place>,
+}
+
+impl Merge<'_> {
+    /// Gives every name that theirs gave, those of folders before those in them.
+    pub(super) fn place_all(&mut self) -> rusqlite::Result<()> {
+        let mut sorted = Vec::new();
+        for addition in std::mem::take(&mut self.additions) {
+            let (dir, name) = &addition.place;
+            sorted.push((self.identity.theirs.path(*dir, name)?, addition));
+        }
+        sorted.sort_by(|one, other| one.0.cmp(&other.0));
+        for (_, addition) in sorted {
+            self.place(&addition)?;
+            // Folders that came back for what is in them.
+            while let Some(more) = self.additions.pop() {
+                self.place(&more)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which folder of ours stands for one of theirs, now. One that ours removed comes back, if what theirs did in it is to stay.
+    fn home(&mut self, dir: Ino) -> rusqlite::Result<Option<Ino>> {
+        if let Some(there) = self.identity.there(dir)? {
+            return Ok(Some(there));
+        }
+        if let Some(known) = self.homes.get(&dir) {
+            return Ok(*known);
+        }
+        if self.overlay.parent(dir)?.is_some() {
+            return Ok(Some(dir));
+        }
+        if self.strategy == Strategy::Ours || !self.identity.base.shows(dir)? {
+            return Ok(None);
+        }
+        // Whatever comes of it, it is brought back once.
+        self.homes.insert(dir, None);
+        self.bring(dir)?;
+        if self.strategy == Strategy::Conflict {
+            self.conflict(About::Removed, None, Some(dir))?;
+        }
+        while let Some(addition) = self.additions.pop() {
+            self.place(&addition)?;
+        }
+        let home = self.overlay.parent(dir)?.map(|_| dir);
+        self.homes.insert(dir, home);
+        Ok(home)
+    }
+
+    fn place(&mut self, addition: &Addition) -> rusqlite::Result<()> {
+        let Addition { place: (dir, name), entry, source } = addition;
+        let Some(home) = self.home(*dir)? else { return self.put_back(*entry, source.as_ref()) };
+        if entry.kind == Kind::Folder && !self.is_free_of_loops(home, *entry, source.as_ref())? {
+            return Ok(());
+        }
+        match self.overlay.entry(home, name)? {
+            None => self.overlay.give(home, name, *entry),
+            Some(there) if there.ino == entry.ino => {}
+            Some(there) => self.collide((home, name), *entry, there, source.as_ref())?,
+        }
+        Ok(())
+    }
+
+    /// Something else has the name.
+    fn collide(
+        &mut self,
+        (home, name): (Ino, &[u8]),
+        entry: Entry,
+        there: Entry,
+        source: Option<&Place>,
+    ) -> rusqlite::Result<()> {
+        match self.strategy {
+            Strategy::Ours => self.put_back(entry, source)?,
+            Strategy::Theirs => {
+                self.evict((home, name.into()), there)?;
+                if self.overlay.entry(home, name)?.is_none() {
+                    self.overlay.give(home, name, entry);
+                } else {
+                    self.give_beside(home, name, entry)?;
+                }
+            }
+            Strategy::Conflict => {
+                self.give_beside(home, name, entry)?;
+                self.conflict(About::Name, Some(there.ino), Some(entry.ino))?;
+            }
+            Strategy::Both => self.give_beside(home, name, entry)?,
+        }
+        Ok(())
+    }
+
+    fn give_beside(&mut self, dir: Ino, name: &[u8], entry: Entry) -> rusqlite::Result<()> {
+        let other = self.overlay.beside(dir, name, self.label)?;
+        self.overlay.give(dir, &other, entry);
+        Ok(())
+    }
+
+    /// Leaves an entry where ours has it; what only theirs has is not taken over.
+    fn put_back(&mut self, entry: Entry, source: Option<&Place>) -> rusqlite::Result<()> {
+        let Some((dir, name)) = source else { return Ok(()) };
+        if entry.kind == Kind::Folder && self.overlay.way_up(*dir, entry.ino)?.is_some() {
+            return self.give_beside(Ino::ROOT, name, entry);
+        }
+        self.keep_folder(*dir)?;
+        match self.overlay.entry(*dir, name)? {
+            None => self.overlay.give(*dir, name, entry),
+            Some(there) if there.ino == entry.ino => {}
+            Some(_) => self.give_beside(*dir, name, entry)?,
+        }
+        Ok(())
+    }
+
+    /// Takes back that a folder of ours is removed, because something stays in it.
+    fn keep_folder(&mut self, dir: Ino) -> rusqlite::Result<()> {
+        // One that is on its way gets its place yet.
+        if dir == Ino::ROOT || self.detached.contains_key(&dir) || self.overlay.parent(dir)?.is_some() {
+            return Ok(());
+        }
+        let Some((parent, name)) = self.identity.ours.place(dir)? else { return Ok(()) };
+        self.keep_folder(parent)?;
+        let entry = Entry { ino: dir, kind: Kind::Folder };
+        if self.overlay.entry(parent, &name)?.is_some() {
+            return self.give_beside(parent, &name, entry);
+        }
+        self.overlay.give(parent, &name, entry);
+        Ok(())
+    }
+
+    /// Whether a folder can be placed in another. Where both sides moved folders so that these would be in each other, it is not: then
+    /// it stays where ours has it, or, where theirs is to win, what ours moved goes back before.
+    fn is_free_of_loops(&mut self, home: Ino, entry: Entry, source: Option<&Place>) -> rusqlite::Result<bool> {
+        let mut is_noted = false;
+        while let Some(way) = self.overlay.way_up(home, entry.ino)? {
+            if self.strategy == Strategy::Conflict && !is_noted {
+                self.conflict(About::Place, Some(entry.ino), Some(entry.ino))?;
+                is_noted = true;
+            }
+            if self.strategy == Strategy::Theirs && self.unwind(&way)? {
+                continue;
+            }
+            self.stay(entry, source)?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Puts the first folder of a loop that ours moved to where theirs has it.
+    fn unwind(&mut self, way: &[Ino]) -> rusqlite::Result<bool> {
+        for folder in way {
+            let Some((dir, name)) = self.identity.theirs.place(*folder)? else { continue };
+            let (Some(home), Some(now)) = (self.identity.there(dir)?, self.overlay.parent(*folder)?) else { continue };
+            if now == (home, name.clone()) || !self.unwound.insert(*folder) {
+                continue;
+            }
+            let entry = Entry { ino: *folder, kind: Kind::Folder };
+            self.overlay.take(now.0, &now.1)?;
+            if self.overlay.way_up(home, *folder)?.is_some() {
+                self.give_beside(Ino::ROOT, &name, entry)?;
+            } else if self.overlay.entry(home, &name)?.is_some() {
+                self.give_beside(home, &name, entry)?;
+            } else {
+                self.overlay.give(home, &name, entry);
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Leaves a folder where ours has it. What the merge has moved, so that this too would be a loop, goes back before.
+    fn stay(&mut self, entry: Entry, source: Option<&Place>) -> rusqlite::Result<()> {
+        let Some((dir, name)) = source else { return self.give_beside(Ino::ROOT, b"unplaced", entry) };
+        while let Some(way) = self.overlay.way_up(*dir, entry.ino)? {
+            let moved = way.iter().find(|folder| self.detached.contains_key(folder) && !self.unwound.contains(folder));
+            let Some(folder) = moved.copied() else { break };
+            self.unwound.insert(folder);
+            if let (Some(now), Some(before)) = (self.overlay.parent(folder)?, self.detached.get(&folder).cloned()) {
+                self.overlay.take(now.0, &now.1)?;
+                self.stay(Entry { ino: folder, kind: Kind::Folder }, Some(&before))?;
+            }
+        }
+        self.put_back(entry, Some(&(*dir, name.clone())))
+    }
+
+    /// Takes something of ours away that is in the way of theirs: what theirs has too goes where theirs has it, the rest goes.
+    fn evict(&mut self, (dir, name): Place, entry: Entry) -> rusqlite::Result<()> {
+        self.overlay.take(dir, &name)?;
+        if let Some((theirs, name)) = self.identity.theirs.place(entry.ino)?
+            && let Some(home) = self.home(theirs)?
+        {
+            let is_loop = entry.kind == Kind::Folder && self.overlay.way_up(home, entry.ino)?.is_some();
+            if is_loop {
+                return self.give_beside(Ino::ROOT, &name, entry);
+            }
+            return match self.overlay.entry(home, &name)? {
+                None => {
+                    self.overlay.give(home, &name, entry);
+                    Ok(())
+                }
+                Some(there) if there.ino == entry.ino => Ok(()),
+                Some(_) => self.give_beside(home, &name, entry),
+            };
+        }
+        if entry.kind == Kind::Folder {
+            self.empty(entry.ino)?;
+        }
+        Ok(())
+    }
+
+    fn empty(&mut self, dir: Ino) -> rusqlite::Result<()> {
+        for (name, child) in self.overlay.children(dir, MAX_MERGE_CHANGES)? {
+            self.evict((dir, name), child)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the folders that theirs removed, the deepest first; one in which ours has something stays.
+    pub(super) fn remove_folders(&mut self) -> Result<(), FsError> {
+        let mut sorted = Vec::new();
+        for folder in std::mem::take(&mut self.removals) {
+            let depth = self.identity.ours.folder(folder)?.map_or(0, |path| path.names().len());
+            sorted.push((std::cmp::Reverse(depth), folder));
+        }
+        sorted.sort();
+        for (_, folder) in sorted {
+            let Some((dir, name)) = self.overlay.parent(folder)? else { continue };
+            if self.strategy == Strategy::Theirs {
+                self.empty(folder)?;
+                if !self.overlay.children(folder, 1)?.is_empty() {
+                    let path = self.overlay.path(dir, &name)?.to_string();
+                    return Err(FsError::At {
+                        errno: Errno::TooBig,
+                        what: "cannot remove by a merge all that is in",
+                        path,
+                    });
+                }
+            }
+            if self.overlay.children(folder, 1)?.is_empty() {
+                self.overlay.take(dir, &name)?;
+            } else if self.strategy == Strategy::Conflict {
+                self.conflict(About::Removed, Some(folder), None)?;
+            }
+        }
+        Ok(())
+    }
+}
