@@ -16,6 +16,8 @@ pub const MAX_ADDRESS_NODE_BYTES: usize = 1024;
 pub const MAX_WHEN_BYTES: usize = 64;
 /// Bytes of a hostile name that an error shows.
 pub const MAX_SHOWN_BYTES: usize = 64;
+/// Bytes that an error shows of a reason which quotes a hostile text.
+pub const MAX_SHOWN_REASON_BYTES: usize = 200;
 
 /// Branches that a branch reads through, itself included.
 pub const MAX_CHAIN_LEVELS: usize = 64;

@@ -7,7 +7,9 @@ mod feeder;
 mod files;
 mod folders;
 mod fsck;
+pub mod fuzzing;
 mod gc;
+#[allow(dead_code, reason = "the collector, the janitor and fsck come to use all of it")]
 mod generation;
 mod hasher;
 mod janitor;

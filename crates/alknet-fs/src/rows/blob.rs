@@ -124,13 +124,25 @@ pub fn bytes(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<Vec<u8>>> 
     Ok(statement.query_row([id], |row| row.get(0)).optional()?.flatten())
 }
 
-/// The branches with rows of their own that refer to it, in any kept version, of buckets that are there.
-pub fn holders(sql: &Connection, id: BlobId) -> rusqlite::Result<Vec<(BucketId, BucketName, BranchId)>> {
+/// The branches with rows of their own that refer to it, in any kept version, of one bucket or of all that are there.
+pub fn holders(
+    sql: &Connection,
+    id: BlobId,
+    within: Option<BucketId>,
+) -> rusqlite::Result<Vec<(BucketId, BucketName, BranchId)>> {
     let text =
         "SELECT fs_bucket.id, fs_bucket.name, fs_ref.branch FROM fs_ref JOIN fs_bucket ON fs_bucket.id = fs_ref.bucket
-                WHERE fs_ref.blob = ?1 AND fs_bucket.removed = 0 ORDER BY fs_ref.bucket, fs_ref.branch";
+                WHERE fs_ref.blob = ?1 AND fs_bucket.removed = 0";
     let found = |row: &Row<'_>| Ok((row.get(0)?, parsed(row, 1)?, row.get(2)?));
-    sql.prepare_cached(text)?.query_map([id], found)?.collect()
+    let order = "ORDER BY fs_ref.bucket, fs_ref.branch";
+    match within {
+        None => sql.prepare_cached(&format!("{text} {order}"))?.query_map([id], found)?.collect(),
+        // Costs nothing for what other buckets have.
+        Some(bucket) => {
+            let text = format!("{text} AND fs_ref.bucket = ?2 {order}");
+            sql.prepare_cached(&text)?.query_map(params![id, bucket], found)?.collect()
+        }
+    }
 }
 
 /// Counts one more version that refers to it.

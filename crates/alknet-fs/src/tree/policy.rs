@@ -5,7 +5,10 @@ use std::{fmt, time::Duration};
 use alknet_store::Durability;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::limits::MAX_POLICY_BYTES;
+use crate::{
+    limits::{MAX_POLICY_BYTES, MAX_SHOWN_REASON_BYTES},
+    path::Escaped,
+};
 
 /// How a bucket behaves. What is left out is as it is by default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,11 +73,17 @@ pub enum BadPolicy {
     #[error("a policy has at most {MAX_POLICY_BYTES} bytes")]
     TooLong,
     /// It is not understood.
-    #[error("this is no policy of a bucket: {0}")]
+    #[error("this is no policy of a bucket: {}", shown(.0))]
     Malformed(#[from] serde_json::Error),
     /// A span that is none.
     #[error("how long versions are kept is a number and one of s, m, h, d and w, such as 30d")]
     Retention,
+}
+
+/// The reason quotes the text, which may be anything.
+fn shown(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    Escaped(&said.as_bytes()[..said.len().min(MAX_SHOWN_REASON_BYTES)]).to_string()
 }
 
 impl Policy {
@@ -198,6 +207,8 @@ mod tests {
         for text in bad {
             assert!(matches!(Policy::parse(text), Err(BadPolicy::Malformed(_))), "{text}");
         }
+        let quoted = Policy::parse(&format!(r#"{{"\u0007{}":1}}"#, "x".repeat(1000))).unwrap_err().to_string();
+        assert!(quoted.len() < 300 && !quoted.contains(char::is_control), "{quoted}");
         assert!(matches!(Policy::parse(&" ".repeat(MAX_POLICY_BYTES + 1)), Err(BadPolicy::TooLong)));
     }
 

@@ -304,6 +304,6 @@ fn branch_one(sql: &Connection) -> BranchId {
 fn holders(sql: &Connection, hash: &ContentHash) -> Vec<BranchId> {
     let live = blob::live(sql, hash).unwrap();
     live.map_or_else(Vec::new, |row| {
-        blob::holders(sql, row.id).unwrap().into_iter().map(|(_, _, branch)| branch).collect()
+        blob::holders(sql, row.id, None).unwrap().into_iter().map(|(_, _, branch)| branch).collect()
     })
 }
