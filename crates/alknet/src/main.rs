@@ -14,6 +14,7 @@ mod detached;
 mod dialling;
 mod escapes;
 mod failure;
+mod files;
 mod forwards;
 mod heads;
 mod identity;

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use alknet_call::{CALL, CallClient, CallError, CallOptions, Client, ErrorCode, SubscribeOptions, Subscription};
+use alknet_call::{BYTES, CALL, CallClient, CallError, CallOptions, Client, ErrorCode, SubscribeOptions, Subscription};
 use alknet_core::{Alpn, Connection, DialTarget, HostPort, NodeKey, Ticket};
 use alknet_net::{CarrierPolicy, connect_local};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{
     cli::{Place, printable},
@@ -29,6 +30,9 @@ pub struct NodeClient<'a> {
     client: Client,
     _in_process: Option<InProcess>,
     dialling: Option<Dialling<'a>>,
+    place: &'a Place,
+    /// The node, where it is another one.
+    node: Option<String>,
 }
 
 impl<'a> NodeClient<'a> {
@@ -39,7 +43,7 @@ impl<'a> NodeClient<'a> {
                 .hint("start it with `alknet up`, or name its folder with --data")
         })?;
         let client = Client::Remote(CallClient::connect(connection).await?);
-        Ok(Self { client, _in_process: None, dialling: None })
+        Ok(Self { client, _in_process: None, dialling: None, place, node: None })
     }
 
     /// The running node, or the data folder itself while none runs.
@@ -57,7 +61,8 @@ impl<'a> NodeClient<'a> {
             Ok(client) => Ok(client),
             Err(failure) if failure.kind() == Kind::Unavailable => match InProcess::open(place, ask).await {
                 Ok(in_process) => {
-                    Ok(Self { client: in_process.client(), _in_process: Some(in_process), dialling: None })
+                    let client = in_process.client();
+                    Ok(Self { client, _in_process: Some(in_process), dialling: None, place, node: None })
                 }
                 // A node that was just starting held the folder: it answers now.
                 Err(_) if place.data.is_serving() => Self::running(place).await,
@@ -76,7 +81,7 @@ impl<'a> NodeClient<'a> {
         let dialling = Dialling::new(place, Ask::May, CarrierPolicy::Auto)?;
         let connection = dial(place, &dialling, node, &CALL, trust).await?;
         let client = Client::Remote(CallClient::connect(connection).await?);
-        Ok(Self { client, _in_process: None, dialling: Some(dialling) })
+        Ok(Self { client, _in_process: None, dialling: Some(dialling), place, node: Some(node.to_owned()) })
     }
 
     /// Calls an operation and reads its output.
@@ -100,6 +105,20 @@ impl<'a> NodeClient<'a> {
             _ => explain(operation, &error),
         })?;
         Ok(serde_json::from_value(output)?)
+    }
+
+    /// Calls an operation; what its error means is the caller's to say.
+    pub async fn ask(&self, operation: &str, input: Value, timeout: Duration) -> Result<Value, CallError> {
+        let options = CallOptions { deadline: Some(timeout), ..CallOptions::default() };
+        self.client.call(operation, input, options).await
+    }
+
+    /// Opens a connection on which the bytes of tickets go.
+    pub async fn bytes(&self) -> Result<Connection, Failure> {
+        match (&self.node, &self.dialling) {
+            (Some(node), Some(dialling)) => dial(self.place, dialling, node, &BYTES, Trust::Pinned).await,
+            _ => Ok(connect_local(&self.place.data.control_socket(), &BYTES).await?),
+        }
     }
 
     /// Subscribes to an operation. Its items come from [`Subscription`], until it ends or is dropped.

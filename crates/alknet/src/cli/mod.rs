@@ -12,6 +12,7 @@ mod credential;
 mod doctor;
 mod events;
 mod forward;
+mod fs;
 mod gate;
 mod identity;
 mod init;
@@ -38,7 +39,7 @@ mod vault;
 mod worker;
 
 pub use init::ensure as ensure_identity;
-pub use output::{note, printable};
+pub use output::{bytes, duration, note, printable};
 
 use std::{env, path::PathBuf};
 
@@ -126,6 +127,7 @@ enum Verb {
     Socks(socks::Socks),
     Ssh(ssh::Ssh),
     SshConfig(ssh_config::SshConfig),
+    Fs(fs::Fs),
     Config(config::Config),
     Audit(audit::Audit),
     Gate(gate::Gate),
@@ -163,6 +165,7 @@ impl Cli {
             Verb::Socks(verb) => verb.run(&place).await,
             Verb::Ssh(verb) => verb.run(&place).await,
             Verb::SshConfig(verb) => verb.run(&place).await,
+            Verb::Fs(verb) => Box::pin(verb.run(&place)).await,
             Verb::Config(verb) => verb.run(&place).await,
             Verb::Audit(verb) => verb.run(&place).await,
             Verb::Gate(verb) => verb.run(&place).await,

@@ -1,0 +1,159 @@
+//! `alknet fs branch`.
+
+use std::ffi::OsString;
+
+use alknet_fs::operations::{BranchMode, BranchView, Branches, CreateBranch, ListBranches, OneBranch};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{Files, same_node};
+use crate::{
+    cli::output,
+    failure::Failure,
+    files::{
+        address::Spot,
+        remote::{LONG_TIMEOUT, Remote},
+    },
+};
+
+/// Branches of a bucket: trees that begin as another and go their own way, at no cost
+///
+/// Examples:
+///   alknet fs branch list web
+///   alknet fs branch create web:trial
+///   alknet fs branch create web:fix --from web@v1
+///   alknet fs branch create web:preview --from web --follow
+///   alknet fs branch remove web:trial
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Branch {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// List the branches of a bucket; * is the one that is meant where none is written
+    List {
+        /// The bucket
+        #[arg(value_name = "BUCKET")]
+        bucket: OsString,
+    },
+    /// Make a branch
+    Create {
+        /// The new branch
+        #[arg(value_name = "BUCKET:BRANCH")]
+        branch: OsString,
+        /// What it begins as: another branch, perhaps as it was [default: main, now]
+        #[arg(long, value_name = "ADDR")]
+        from: Option<OsString>,
+        /// It shows later changes of that branch too, where it has none of its own
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Remove a branch; what was merged from it stays
+    Remove {
+        /// The branch
+        #[arg(value_name = "BUCKET:BRANCH")]
+        branch: OsString,
+    },
+    /// Give a branch all that it shows of others, so that it reads through none any more
+    Flatten {
+        /// The branch
+        #[arg(value_name = "BUCKET:BRANCH")]
+        branch: OsString,
+    },
+}
+
+impl Branch {
+    pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        match self.action {
+            Action::List { bucket } => list(files, &files.spot(&bucket)?).await,
+            Action::Create { branch, from, follow } => {
+                let branch = written(files, &branch)?;
+                let from = from.map(|from| files.spot(&from)).transpose()?;
+                let mode = if follow { BranchMode::Follow } else { BranchMode::Pinned };
+                create(files, &branch, from.as_ref(), mode).await
+            }
+            Action::Remove { branch } => change(files, &written(files, &branch)?, "fs/branch.remove", "removed").await,
+            Action::Flatten { branch } => {
+                change(files, &written(files, &branch)?, "fs/branch.flatten", "flattened").await
+            }
+        }
+    }
+}
+
+/// A branch that is named as one.
+fn written(files: &Files<'_>, text: &OsString) -> Result<Spot, Failure> {
+    let spot = files.spot_now(text)?;
+    if spot.branch_written && spot.path.names().is_empty() {
+        return Ok(spot);
+    }
+    Err(Failure::usage(format_args!("{spot} names no branch")).hint("write BUCKET:BRANCH"))
+}
+
+/// The branches of a bucket.
+pub(super) async fn branches(remote: &Remote<'_>, spot: &Spot) -> Result<Vec<BranchView>, Failure> {
+    let input = ListBranches { bucket: spot.branch.bucket.clone() };
+    let Branches { branches } = remote.call("fs/branch.list", &input).await?;
+    Ok(branches)
+}
+
+async fn list(files: &Files<'_>, spot: &Spot) -> Result<(), Failure> {
+    let remote = files.reach(spot).await?;
+    let branches = branches(&remote, spot).await?;
+    remote.finish().await;
+    if files.json() {
+        return output::json(&branches);
+    }
+    let meant = files.switched.branch(spot.node.as_deref(), &spot.branch.bucket);
+    let rows: Vec<_> = branches
+        .into_iter()
+        .map(|branch| {
+            let mark = if branch.branch == meant { "*" } else { "" };
+            let mode = match branch.mode {
+                None => "-",
+                Some(BranchMode::Pinned) => "pinned",
+                Some(BranchMode::Follow) => "follows",
+            };
+            let parent = branch.parent.map_or_else(|| "-".to_owned(), |parent| parent.to_string());
+            let fork = branch.fork.map_or_else(|| "-".to_owned(), |fork| fork.to_string());
+            [mark.to_owned(), branch.branch.to_string(), parent, fork, mode.to_owned()]
+        })
+        .collect();
+    output::table(["", "BRANCH", "FROM", "AT", "MODE"], &rows)
+}
+
+async fn create(files: &Files<'_>, branch: &Spot, from: Option<&Spot>, mode: BranchMode) -> Result<(), Failure> {
+    if let Some(from) = from {
+        same_node(from, branch)?;
+        if from.branch.bucket != branch.branch.bucket {
+            return Err(Failure::usage(format_args!("{from} is in another bucket than {branch}")));
+        }
+    }
+    let remote = files.reach(branch).await?;
+    let when = from.and_then(|from| from.when.clone());
+    let from = from.map(|from| from.branch.branch.clone());
+    let input = CreateBranch { bucket: branch.branch.clone(), from, when, mode };
+    let made: BranchView = remote.call("fs/branch.create", &input).await?;
+    remote.finish().await;
+    if files.json() {
+        return output::json(&made);
+    }
+    let bucket = &branch.branch.bucket;
+    output::line(format!(
+        "{bucket}:{} is there; `alknet fs switch {bucket} {0}` makes it the one that is meant",
+        made.branch
+    ))
+}
+
+async fn change(files: &Files<'_>, branch: &Spot, operation: &str, done: &str) -> Result<(), Failure> {
+    let remote = files.reach(branch).await?;
+    let input = OneBranch { bucket: branch.branch.clone() };
+    let answer: Value = remote.call_within(operation, &input, LONG_TIMEOUT).await?;
+    remote.finish().await;
+    if files.json() {
+        return output::json(&answer);
+    }
+    output::line(format!("{}:{} is {done}", branch.branch.bucket, branch.branch.branch))
+}

@@ -1,0 +1,85 @@
+//! `alknet fs cat`.
+
+use std::ffi::OsString;
+
+use alknet_call::ByteTicket;
+use alknet_fs::operations::ReadFile;
+use clap::Args;
+use tokio::io::{AsyncWriteExt, stdout};
+
+use super::Files;
+use crate::{
+    failure::Failure,
+    files::{address::Spot, remote::Remote},
+};
+
+/// Write files to standard output
+///
+/// Examples:
+///   alknet fs cat notes/today.txt
+///   alknet fs cat notes@yesterday/today.txt
+///   alknet fs cat --range 0-99 notes/today.txt
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Cat {
+    /// The files
+    #[arg(value_name = "ADDR", required = true)]
+    addresses: Vec<OsString>,
+    /// Only these bytes, counted from 0, both included: 0-99, or 100- for the rest
+    #[arg(long, value_name = "A-B", value_parser = parse_range)]
+    range: Option<(u64, Option<u64>)>,
+}
+
+impl Cat {
+    pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        for address in &self.addresses {
+            let spot = files.spot(address)?;
+            let remote = files.reach(&spot).await?;
+            let outcome = to_stdout(&remote, &spot, self.range).await;
+            remote.finish().await;
+            outcome?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file, or these of its bytes, to standard output.
+pub(super) async fn to_stdout(
+    remote: &Remote<'_>,
+    spot: &Spot,
+    range: Option<(u64, Option<u64>)>,
+) -> Result<(), Failure> {
+    let (offset, last) = range.unwrap_or_default();
+    let length = last.map(|last| last - offset + 1);
+    let (bucket, path, when) = (spot.branch.clone(), spot.octets(), spot.when.clone());
+    let ticket: ByteTicket = remote.call("fs/read", &ReadFile { bucket, path, when, offset, length }).await?;
+    let mut out = stdout();
+    remote.download(&ticket, &mut out).await?;
+    Ok(out.flush().await?)
+}
+
+fn parse_range(text: &str) -> Result<(u64, Option<u64>), String> {
+    let bad = || format!("`{text}` is no range: write 0-99, or 100- for all that follow");
+    let (first, last) = text.split_once('-').ok_or_else(bad)?;
+    let first = first.parse().map_err(|_| bad())?;
+    if last.is_empty() {
+        return Ok((first, None));
+    }
+    let last = last.parse().map_err(|_| bad())?;
+    if last < first || last == u64::MAX { Err(bad()) } else { Ok((first, Some(last))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_as_http_has_them() {
+        assert_eq!(parse_range("0-99"), Ok((0, Some(99))));
+        assert_eq!(parse_range("100-"), Ok((100, None)));
+        assert_eq!(parse_range("5-5"), Ok((5, Some(5))));
+        for bad in ["", "-", "-5", "5", "5-4", "a-b", "0-18446744073709551615", "18446744073709551616-"] {
+            assert!(parse_range(bad).is_err(), "{bad}");
+        }
+    }
+}

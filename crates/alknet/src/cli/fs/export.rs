@@ -1,0 +1,118 @@
+//! `alknet fs export`.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::PathBuf,
+};
+
+use clap::Args;
+
+use super::{Files, transfer};
+use crate::{
+    cli::output,
+    failure::Failure,
+    files::{
+        address::Argument,
+        archive::{Format, GitSink, Keep, TarSink, ZipSink},
+        get::{self, Getting},
+    },
+};
+
+/// Export a folder as a folder, a tar, a zip or a commit of a Git repository, with times, modes, links and attributes
+///
+/// The name of the destination says which, or --as. - is a tar on standard output. Git keeps neither times nor modes nor
+/// attributes nor empty folders: with --metadata they go into a file beside the others, which `import --metadata` reads.
+///
+/// Examples:
+///   alknet fs export photos ./photos
+///   alknet fs export photos@v1 ./photos-v1.tar.gz
+///   alknet fs export --metadata sources ./sources.git
+///   alknet fs export photos - | tar -tv
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Export {
+    /// The folder
+    #[arg(value_name = "ADDR")]
+    address: OsString,
+    /// Where it goes
+    #[arg(value_name = "DST")]
+    destination: OsString,
+    /// What to make of it [default: as the name says, else a folder]
+    #[arg(long = "as", value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Of a Git repository: the branch that gets the commit
+    #[arg(long = "ref", value_name = "BRANCH", default_value = "main")]
+    reference: String,
+    /// Of a Git repository: write down beside the files what Git does not keep
+    #[arg(long)]
+    metadata: bool,
+    #[command(flatten)]
+    pace: transfer::Pace,
+}
+
+impl Export {
+    pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        let from = files.spot(&self.address)?;
+        let standard = Argument::of(&self.destination) == Argument::Standard;
+        let place = PathBuf::from(&self.destination);
+        let format = self.format.unwrap_or_else(|| match Format::of(&place) {
+            _ if standard => Format::Tar,
+            Some(format) => format,
+            None => Format::Dir,
+        });
+        if standard && !matches!(format, Format::Tar | Format::Zip) {
+            return Err(Failure::usage("only a tar or a zip can be written to standard output"));
+        }
+        let remote = files.reach(&from).await?;
+        let found = remote.stat(&from, true).await?;
+        transfer::must_be_folder(&from, &found)?;
+        let progress = self.pace.progress(files);
+        let shown = from.to_string();
+        let how = Getting {
+            remote: &remote,
+            from,
+            keep: Keep::Everything,
+            jobs: self.pace.jobs(),
+            done: progress.done.clone(),
+            // The archive may go to standard output itself.
+            tell: if standard { Box::new(|_, _, _| Ok(())) } else { transfer::tell(files) },
+        };
+        // An archive has its name only once it is whole.
+        let part = place.with_added_extension("part");
+        let failed =
+            |error: io::Error| Failure::from(error).while_doing(format_args!("cannot write {}", place.display()));
+        let left_out = match format {
+            Format::Dir => get::tree(how, &found, &place).await,
+            Format::Git => {
+                let (place, reference, metadata) = (place.clone(), self.reference, self.metadata);
+                let message = format!("alknet fs export {shown}\n\nversion {}", found.seq);
+                get::archive(how, &found, move || GitSink::open(&place, &reference, &message, metadata)).await
+            }
+            Format::Tar if standard => get::archive(how, &found, || Ok(TarSink::new(io::stdout(), false))).await,
+            Format::Zip if standard => get::archive(how, &found, || Ok(ZipSink::new(io::stdout()))).await,
+            Format::Tar | Format::Zip => {
+                let file = File::create(&part).map_err(failed)?;
+                let compressed = place.to_string_lossy().to_ascii_lowercase().ends_with("gz");
+                let out = BufWriter::with_capacity(128 * 1024, file.try_clone()?);
+                let made = match format {
+                    Format::Tar => get::archive(how, &found, move || Ok(TarSink::new(out, compressed))).await,
+                    _ => get::archive(how, &found, move || Ok(ZipSink::new(out))).await,
+                };
+                let left_out = made.inspect_err(|_| drop(fs::remove_file(&part)))?;
+                file.sync_all().map_err(failed)?;
+                fs::rename(&part, &place).map_err(failed)?;
+                Ok(left_out)
+            }
+        }?;
+        let done = progress.done.clone();
+        drop(progress);
+        remote.finish().await;
+        transfer::note_left_out(&left_out);
+        if format == Format::Git && !self.metadata {
+            output::note("Git keeps no times and no modes but whether a file can be run; --metadata keeps them beside");
+        }
+        if standard { Ok(()) } else { transfer::summary(files, &done, None) }
+    }
+}

@@ -1,0 +1,40 @@
+//! `alknet fs gc`.
+
+use alknet_fs::operations::{CollectGarbage, Collected};
+use clap::Args;
+
+use super::Files;
+use crate::{
+    cli::output,
+    failure::Failure,
+    files::remote::{LONG_TIMEOUT, Remote},
+};
+
+/// Throw away what nothing refers to any more
+///
+/// The node does this by itself in time; here it is done now.
+///
+/// Examples:
+///   alknet fs gc --dry-run
+///   alknet fs gc
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Gc {
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Gc {
+    pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        let remote = Remote::reach(files.place, None).await?;
+        let input = CollectGarbage { dry_run: self.dry_run };
+        let collected: Collected = remote.call_within("fs/gc", &input, LONG_TIMEOUT).await?;
+        if files.json() {
+            return output::json(&collected);
+        }
+        let Collected { versions, blobs, bytes } = collected;
+        let would = if self.dry_run { "would go" } else { "went" };
+        output::line(format!("{versions} old versions and {blobs} contents of {} {would}", output::bytes(bytes)))
+    }
+}

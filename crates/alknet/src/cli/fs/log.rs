@@ -1,0 +1,70 @@
+//! `alknet fs log`.
+
+use std::ffi::OsString;
+
+use alknet_fs::operations::{LogEntry, LogInput, LogOutput};
+use clap::Args;
+
+use super::{Files, diff, listing};
+use crate::{cli::output, failure::Failure};
+
+/// Say what was done to a branch, or to an entry, the newest first
+///
+/// With --json, one object a line.
+///
+/// Examples:
+///   alknet fs log web
+///   alknet fs log -n 5 web/index.html
+///   alknet fs cat web@17/index.html
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Log {
+    /// The branch, or an entry of it
+    #[arg(value_name = "ADDR")]
+    address: OsString,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+impl Log {
+    pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        let spot = files.spot_now(&self.address)?;
+        let remote = files.reach(&spot).await?;
+        let path = (!spot.path.names().is_empty()).then(|| spot.octets());
+        let most = u64::from(alknet_fs::limits::MAX_LISTED);
+        let mut input = LogInput { bucket: spot.branch.clone(), path, before: None, limit: 0 };
+        let mut left = self.limit;
+        while left > 0 {
+            input.limit = u32::try_from(left.min(most)).unwrap_or(u32::MAX);
+            let page: LogOutput = remote.call("fs/log", &input).await?;
+            left = left.saturating_sub(page.commits.len() as u64);
+            for commit in &page.commits {
+                if files.json() {
+                    listing::json_line(commit)?;
+                } else {
+                    output::line(line(commit))?;
+                }
+            }
+            match page.next {
+                Some(next) => input.before = Some(next),
+                None => break,
+            }
+        }
+        remote.finish().await;
+        Ok(())
+    }
+}
+
+fn line(commit: &LogEntry) -> String {
+    let branch = commit.branch.as_ref().map_or_else(String::new, |branch| format!("  :{branch}"));
+    let version = match &commit.version {
+        None => String::new(),
+        Some(version) => {
+            let size = version.state.as_ref().map_or_else(|| "removed".to_owned(), |state| output::bytes(state.size));
+            format!("  {} {size}", diff::mark(&version.changes))
+        }
+    };
+    let (actor, op) = (crate::cli::printable(&commit.actor), crate::cli::printable(&commit.op));
+    format!("{:>6}  {}  {actor}  {op}{branch}{version}", commit.seq, listing::seconds(commit.time))
+}

@@ -1,0 +1,51 @@
+//! `alknet fs rm`.
+
+use std::ffi::OsString;
+
+use alknet_fs::operations::{Committed, RemoveEntry};
+use clap::Args;
+
+use super::{Files, listing};
+use crate::{
+    failure::{Failure, Kind},
+    files::remote::LONG_TIMEOUT,
+};
+
+/// Remove files, links and folders; older versions stay in the history
+///
+/// Examples:
+///   alknet fs rm notes/old.txt
+///   alknet fs rm -r photos:trial/2019
+///   alknet fs restore photos@now-1h/2019
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Rm {
+    /// What goes; a link itself goes, not what it points to
+    #[arg(value_name = "ADDR", required = true)]
+    addresses: Vec<OsString>,
+    /// Folders with all that is in them
+    #[arg(short)]
+    recursive: bool,
+    /// It is no failure if something is not there
+    #[arg(short)]
+    force: bool,
+}
+
+impl Rm {
+    pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        for address in &self.addresses {
+            let spot = files.spot_now(address)?;
+            let remote = files.reach(&spot).await?;
+            let input = RemoveEntry { bucket: spot.branch.clone(), path: spot.octets(), recursive: self.recursive };
+            let removed: Result<Committed, _> = remote.call_within("fs/remove", &input, LONG_TIMEOUT).await;
+            remote.finish().await;
+            match removed {
+                Ok(committed) if files.json() => listing::json_line(&committed)?,
+                Ok(_) => {}
+                Err(failure) if self.force && failure.kind() == Kind::NotFound => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! What the verbs that move much have in common for the person at the terminal.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+
+use alknet_fs::{
+    EntryName, FsPath,
+    operations::{Committed, EntryKind, StatView},
+};
+use clap::Args;
+use serde_json::json;
+
+use super::{Files, listing};
+use crate::{
+    cli::{output, printable},
+    failure::Failure,
+    files::{
+        address::Spot,
+        archive::{Keep, LeftOut},
+        progress::{Done, Progress},
+        send::Tell,
+    },
+};
+
+/// How much at a time, and what is shown.
+#[derive(Args)]
+pub(super) struct Pace {
+    /// Large files at the same time
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    jobs: u8,
+    /// Draw no progress
+    #[arg(long)]
+    no_progress: bool,
+}
+
+impl Pace {
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.into()
+    }
+    pub(super) fn progress(&self, files: &Files<'_>) -> Progress {
+        Progress::start(!self.no_progress && !files.json())
+    }
+}
+
+/// Tells of each file: with --json an object a line, otherwise nothing.
+pub(super) fn tell(files: &Files<'_>) -> Tell {
+    if !files.json() {
+        return Box::new(|_, _, _| Ok(()));
+    }
+    Box::new(|path, outcome, size| {
+        let path = alknet_fs::operations::Octets::from(path);
+        listing::json_line(&json!({ "path": path, "outcome": outcome.name(), "size": size }))
+    })
+}
+
+/// What `-p` keeps.
+pub(super) const fn keep(preserve: bool) -> Keep {
+    if preserve { Keep::Everything } else { Keep::Permissions }
+}
+
+/// Says what was left out, beside the data.
+pub(super) fn note_left_out(left_out: &LeftOut) {
+    if left_out.count == 0 {
+        return;
+    }
+    output::note(format!("left out: {}", left_out.count));
+    for (path, why) in &left_out.shown {
+        output::note(format!("  {path}: {why}"));
+    }
+    if left_out.count > left_out.shown.len() as u64 {
+        output::note("  …");
+    }
+}
+
+/// Says what it came to.
+pub(super) fn summary(files: &Files<'_>, done: &Arc<Done>, newest: Option<&Committed>) -> Result<(), Failure> {
+    let figures = done.figures();
+    if files.json() {
+        return listing::json_line(&json!({
+            "files": figures.files, "bytes": figures.bytes, "moved_bytes": figures.moved, "committed": newest,
+        }));
+    }
+    let files = if figures.files == 1 { "1 file".to_owned() } else { format!("{} files", figures.files) };
+    let at = newest.map_or_else(String::new, |newest| format!(", commit {}", newest.seq));
+    output::line(format!("{files}, {}; {} moved{at}", output::bytes(figures.bytes), output::bytes(figures.moved)))
+}
+
+/// Where something of this name goes: into the address if that ends in `/`, or is one of several; else it is the address.
+pub(super) fn into_or_as(to: &Spot, name: &OsStr, into: bool) -> Result<Spot, Failure> {
+    if !(into || to.into) {
+        return Ok(to.clone());
+    }
+    let name = EntryName::parse(name.as_bytes()).map_err(Failure::usage)?;
+    to.join(name)
+}
+
+/// The name under which a place of this machine is put.
+pub(super) fn name_of(place: &Path) -> Result<std::ffi::OsString, Failure> {
+    let known = place.canonicalize().ok().and_then(|place| place.file_name().map(OsStr::to_owned));
+    let name = place.file_name().map(OsStr::to_owned).or(known);
+    name.ok_or_else(|| Failure::usage(format_args!("{} has no name to put it under", place.display())))
+}
+
+/// The name under which an entry is got: its last one, or that of the bucket.
+pub(super) fn name_of_spot(spot: &Spot) -> std::ffi::OsString {
+    match spot.path.split_last() {
+        Some((_, name)) => OsStr::from_bytes(name.as_bytes()).to_owned(),
+        None => spot.branch.bucket.as_str().into(),
+    }
+}
+
+/// Refuses to go on with what is no folder.
+pub(super) fn must_be_folder(spot: &Spot, found: &StatView) -> Result<(), Failure> {
+    if found.kind == EntryKind::Folder {
+        return Ok(());
+    }
+    Err(Failure::usage(format_args!("{} is no folder", printable(&spot.to_string()))))
+}
+
+/// The path of a folder's own entry.
+pub(super) const TOP: FsPath = FsPath::ROOT;

@@ -1,0 +1,106 @@
+//! `alknet fs watch`.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    process::{Command, Stdio},
+};
+
+use alknet_call::{CallError, Item, SubscribeOptions};
+use alknet_fs::{
+    Seq,
+    operations::{Octets, WatchInput, WatchedChange, WatchedCommit},
+};
+use clap::Args;
+use futures_util::StreamExt;
+use tokio::task::spawn_blocking;
+
+use super::{Files, diff, listing};
+use crate::{cli::output, failure::Failure, files::remote};
+
+/// Follow the changes of a branch as they happen
+///
+/// One line a change, as `alknet fs diff` has them; with --json, one object a commit. With --exec a shell command is run
+/// for each change, one after the other: ALKNET_PATH, ALKNET_CHANGE and ALKNET_SEQ say what happened.
+///
+/// Examples:
+///   alknet fs watch web
+///   alknet fs watch web/img --suffix .jpg --after 17
+///   alknet fs watch web --exec 'echo "$ALKNET_CHANGE $ALKNET_PATH"'
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Watch {
+    /// The branch; with a path, only what is below it
+    #[arg(value_name = "ADDR")]
+    address: OsString,
+    /// Only paths that end so
+    #[arg(long, value_name = "TEXT")]
+    suffix: Option<OsString>,
+    /// Begin after this commit [default: with what comes from now on]
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
+    /// Run this for each change
+    #[arg(long, value_name = "COMMAND")]
+    exec: Option<OsString>,
+}
+
+impl Watch {
+    pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        let spot = files.spot_now(&self.address)?;
+        let after =
+            self.after.map(|after| Seq::new(after).ok_or_else(|| Failure::usage("so large is no commit's number")));
+        let prefix = if spot.path.names().is_empty() { Octets::default() } else { spot.octets() };
+        let suffix = self.suffix.as_deref().map(|suffix| Octets::from(suffix.as_bytes())).unwrap_or_default();
+        let input = WatchInput { bucket: spot.branch.clone(), prefix, suffix, after: after.transpose()? };
+        let remote = files.reach(&spot).await?;
+        let mut commits = remote.client().subscribe("fs/watch", &input, SubscribeOptions::default()).await?;
+        loop {
+            tokio::select! {
+                item = commits.next() => match item {
+                    Some(item) => self.tell(files, &read(item)?).await?,
+                    None => return Ok(()),
+                },
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+            }
+        }
+    }
+
+    async fn tell(&self, files: &Files<'_>, commit: &WatchedCommit) -> Result<(), Failure> {
+        if files.json() {
+            listing::json_line(commit)?;
+        }
+        for change in &commit.changes {
+            if !files.json() {
+                let from = change.from.as_ref().map_or_else(String::new, |from| format!("{from} -> "));
+                output::line(format!("{:>6}  {} {from}{}", commit.seq, diff::mark(&change.changes), change.path))?;
+            }
+            if let Some(command) = &self.exec {
+                run(command, commit, change).await?;
+            }
+        }
+        if commit.more && !files.json() {
+            output::note(format!("{:>6}  and more, as `alknet fs diff` says", commit.seq));
+        }
+        Ok(())
+    }
+}
+
+fn read(item: Result<Item, CallError>) -> Result<WatchedCommit, Failure> {
+    let item = item.map_err(|error| remote::explain("fs/watch", &error))?;
+    Ok(serde_json::from_value(item.output)?)
+}
+
+/// Runs the command for a change; that it fails is its own affair.
+async fn run(command: &OsStr, commit: &WatchedCommit, change: &WatchedChange) -> Result<(), Failure> {
+    let kinds = serde_json::to_value(&change.changes)?;
+    let names: Vec<_> = kinds.as_array().into_iter().flatten().filter_map(|kind| kind.as_str()).collect();
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null());
+    shell.env("ALKNET_PATH", OsStr::from_bytes(&change.path.0));
+    shell.env("ALKNET_CHANGE", names.join(" ")).env("ALKNET_SEQ", commit.seq.to_string());
+    let status = spawn_blocking(move || shell.status()).await??;
+    if !status.success() {
+        output::note(format!("the command for {} ended with {status}", change.path));
+    }
+    Ok(())
+}

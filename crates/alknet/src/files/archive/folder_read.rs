@@ -1,0 +1,194 @@
+//! Reads a folder of the disk: names in order, nothing followed.
+
+use std::{
+    collections::HashMap,
+    ffi::{OsStr, OsString},
+    fs::{self, Metadata},
+    io,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+    vec,
+};
+
+use alknet_fs::{EntryName, FsPath};
+use rustix::{
+    fs::{getxattr, listxattr},
+    io::Errno,
+};
+
+use super::{ArchiveError, LeftOut};
+use crate::files::entry::{Entry, What, Xattrs, xattrs_fit};
+
+/// Goes through a folder: first itself, then what is in it, folders before their contents.
+///
+/// Memory grows with the folders on the way down, and with the files that have several names.
+pub struct Walk {
+    root: Option<PathBuf>,
+    open: Vec<Open>,
+    linked: HashMap<(u64, u64), FsPath>,
+}
+
+struct Open {
+    folder: PathBuf,
+    path: FsPath,
+    names: vec::IntoIter<OsString>,
+}
+
+impl Walk {
+    /// Begins at this folder.
+    pub fn new(root: &Path) -> Self {
+        Self { root: Some(root.to_owned()), open: Vec::new(), linked: HashMap::new() }
+    }
+
+    /// The next entry and where it lies.
+    pub fn next(&mut self, left_out: &mut LeftOut) -> Result<Option<(Entry, PathBuf)>, ArchiveError> {
+        if let Some(root) = self.root.take() {
+            let metadata = fs::metadata(&root).map_err(ArchiveError::disk(&root))?;
+            let entry = described(FsPath::ROOT, What::Folder, &metadata, &root, left_out)?;
+            self.enter(&root, FsPath::ROOT)?;
+            return Ok(Some((entry, root)));
+        }
+        loop {
+            let Some(open) = self.open.last_mut() else { return Ok(None) };
+            let Some(name) = open.names.next() else {
+                self.open.pop();
+                continue;
+            };
+            let place = open.folder.join(&name);
+            let path = EntryName::parse(name.as_bytes()).and_then(|name| open.path.join(name));
+            let Ok(path) = path else {
+                left_out.add(place.as_os_str().as_bytes(), "its path is too long");
+                continue;
+            };
+            let metadata = match fs::symlink_metadata(&place) {
+                Ok(metadata) => metadata,
+                // It went away since its folder was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(ArchiveError::disk(&place)(error)),
+            };
+            let what = match self.what(&path, &place, &metadata)? {
+                Ok(what) => what,
+                Err(why) => {
+                    left_out.add(place.as_os_str().as_bytes(), why);
+                    continue;
+                }
+            };
+            let entry = described(path, what, &metadata, &place, left_out)?;
+            if entry.what == What::Folder {
+                self.enter(&place, entry.path.clone())?;
+            }
+            return Ok(Some((entry, place)));
+        }
+    }
+
+    fn enter(&mut self, folder: &Path, path: FsPath) -> Result<(), ArchiveError> {
+        let entries = fs::read_dir(folder).map_err(ArchiveError::disk(folder))?;
+        let names: io::Result<Vec<_>> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
+        let mut names = names.map_err(ArchiveError::disk(folder))?;
+        names.sort_unstable();
+        self.open.push(Open { folder: folder.to_owned(), path, names: names.into_iter() });
+        Ok(())
+    }
+
+    fn what(
+        &mut self,
+        path: &FsPath,
+        place: &Path,
+        metadata: &Metadata,
+    ) -> Result<Result<What, &'static str>, ArchiveError> {
+        if metadata.is_file() && metadata.nlink() > 1 {
+            let first = self.linked.entry((metadata.dev(), metadata.ino())).or_insert_with(|| path.clone());
+            if first != path {
+                return Ok(Ok(What::HardLink { to: first.clone(), size: metadata.len() }));
+            }
+        }
+        what_of(place, metadata)
+    }
+}
+
+fn what_of(place: &Path, metadata: &Metadata) -> Result<Result<What, &'static str>, ArchiveError> {
+    let kind = metadata.file_type();
+    Ok(if kind.is_dir() {
+        Ok(What::Folder)
+    } else if kind.is_file() {
+        Ok(What::File { size: metadata.len() })
+    } else if kind.is_symlink() {
+        let target = fs::read_link(place).map_err(ArchiveError::disk(place))?;
+        Ok(What::Symlink { target: target.into_os_string().into_vec() })
+    } else if kind.is_socket() {
+        Err("it is a socket")
+    } else if kind.is_fifo() {
+        Err("it is a pipe")
+    } else {
+        Err("it is a device")
+    })
+}
+
+/// A single entry of the disk, under this path; a symbolic link as what it leads to where `follow` says so.
+pub fn read_entry(
+    place: &Path,
+    path: FsPath,
+    follow: bool,
+    left_out: &mut LeftOut,
+) -> Result<Option<Entry>, ArchiveError> {
+    let metadata = if follow { fs::metadata(place) } else { fs::symlink_metadata(place) };
+    let metadata = metadata.map_err(ArchiveError::disk(place))?;
+    match what_of(place, &metadata)? {
+        Ok(what) => Ok(Some(described(path, what, &metadata, place, left_out)?)),
+        Err(why) => {
+            left_out.add(place.as_os_str().as_bytes(), why);
+            Ok(None)
+        }
+    }
+}
+
+fn described(
+    path: FsPath,
+    what: What,
+    metadata: &Metadata,
+    place: &Path,
+    left_out: &mut LeftOut,
+) -> Result<Entry, ArchiveError> {
+    let mut xattrs = match what {
+        // Linux lets users put none on links, and those of the system are not ours.
+        What::Symlink { .. } | What::HardLink { .. } => Xattrs::new(),
+        What::Folder | What::File { .. } => read_xattrs(place).map_err(ArchiveError::disk(place))?,
+    };
+    if !xattrs_fit(&xattrs) {
+        left_out.add(place.as_os_str().as_bytes(), "its extended attributes are too large");
+        xattrs.clear();
+    }
+    let mtime_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+    Ok(Entry { path, what, mode: (metadata.mode() & 0o7777) as u16, mtime_ns, xattrs })
+}
+
+/// The attributes that users put on a file: those whose name begins with `user.`.
+fn read_xattrs(place: &Path) -> io::Result<Xattrs> {
+    let names = match all_of(|buffer| listxattr(place, buffer)) {
+        // The file system knows none.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Xattrs::new()),
+        names => names?,
+    };
+    let mut xattrs = Xattrs::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| name.starts_with(b"user.")) {
+        match all_of(|buffer| getxattr(place, OsStr::from_bytes(name), buffer)) {
+            Ok(value) => drop(xattrs.insert(name.to_vec(), value)),
+            Err(Errno::NODATA) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(xattrs)
+}
+
+/// Largest list of names and largest value that Linux gives, in bytes.
+const MAX_XATTR_BYTES: usize = 64 * 1024;
+
+fn all_of(read: impl FnOnce(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut buffer = vec![0; MAX_XATTR_BYTES];
+    let length = read(&mut buffer)?;
+    buffer.truncate(length);
+    Ok(buffer)
+}

@@ -1,0 +1,205 @@
+//! Writes a folder of the disk: nothing outside it, whatever links lie there already.
+
+use std::{
+    collections::HashSet,
+    ffi::OsStr,
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+    },
+    path::{Path, PathBuf},
+};
+
+use alknet_fs::FsPath;
+use rustix::{
+    fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, fsetxattr, setxattr, utimensat},
+    io::Errno,
+};
+
+use super::{ArchiveError, LeftOut, Sink, copy_exactly};
+use crate::files::entry::{Entry, What, Xattrs, relative};
+
+/// What is kept of an entry besides its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Modes, times and attributes.
+    Everything,
+    /// What the process's umask leaves of the nine bits of permission.
+    Permissions,
+}
+
+/// A folder of the disk that entries are put into.
+pub struct FolderSink {
+    root: PathBuf,
+    keep: Keep,
+    /// Folders that are real ones.
+    real: HashSet<Vec<u8>>,
+    /// Folders whose mode and time are set at the end.
+    folders: Vec<Entry>,
+    parts: u64,
+    left_out: LeftOut,
+}
+
+impl FolderSink {
+    /// Puts entries below this folder, which is made if it is not there.
+    pub fn new(root: &Path, keep: Keep) -> Result<Self, ArchiveError> {
+        fs::create_dir_all(root).map_err(ArchiveError::disk(root))?;
+        let real = HashSet::from([Vec::new()]);
+        Ok(Self { root: root.to_owned(), keep, real, folders: Vec::new(), parts: 0, left_out: LeftOut::default() })
+    }
+
+    /// Where an entry lies, once every folder above it is there and real.
+    pub fn place(&mut self, path: &FsPath) -> Result<PathBuf, ArchiveError> {
+        if let Some((above, _)) = path.split_last() {
+            self.folder(&above, 0o777)?;
+        }
+        Ok(self.at(path))
+    }
+
+    fn at(&self, path: &FsPath) -> PathBuf {
+        self.root.join(OsStr::from_bytes(&relative(path)))
+    }
+
+    /// Makes sure that a folder is there, and is one: a link to one is none.
+    fn folder(&mut self, path: &FsPath, mode: u32) -> Result<(), ArchiveError> {
+        let key = relative(path);
+        if self.real.contains(&key) {
+            return Ok(());
+        }
+        if let Some((above, _)) = path.split_last() {
+            self.folder(&above, 0o777)?;
+        }
+        let place = self.at(path);
+        match fs::symlink_metadata(&place) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(ArchiveError::disk(&place)(io::ErrorKind::NotADirectory.into())),
+            Err(_) => {
+                // Always open to its owner while things are put into it.
+                DirBuilder::new().mode(mode | 0o700).create(&place).map_err(ArchiveError::disk(&place))?;
+            }
+        }
+        self.real.insert(key);
+        Ok(())
+    }
+
+    /// A name beside a place, for what is not yet whole.
+    fn part(&mut self, place: &Path) -> PathBuf {
+        self.parts += 1;
+        place.with_file_name(format!(".alknet-{}-{}.part", std::process::id(), self.parts))
+    }
+
+    fn file(&mut self, entry: &Entry, size: u64, content: &mut dyn Read) -> Result<(), ArchiveError> {
+        let place = self.place(&entry.path)?;
+        let part = self.part(&place);
+        let mode = u32::from(entry.mode) & 0o777;
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode | 0o200).open(&part);
+        let mut file = file.map_err(ArchiveError::disk(&part))?;
+        let filled = copy_exactly(&entry.path, size, content, &mut file);
+        let done = filled.and_then(|()| self.finish_file(&file, entry, &part, &place));
+        done.inspect_err(|_| drop(fs::remove_file(&part)))
+    }
+
+    /// Gives a file that is filled what is kept of its entry, and its name.
+    pub fn finish_file(&mut self, file: &File, entry: &Entry, part: &Path, place: &Path) -> Result<(), ArchiveError> {
+        if self.keep == Keep::Everything {
+            let refused = put_xattrs(&entry.xattrs, |name, value| fsetxattr(file, name, value, XattrFlags::empty()));
+            self.refused(refused.map_err(ArchiveError::disk(place))?, place);
+            file.set_permissions(Permissions::from_mode(entry.mode.into())).map_err(ArchiveError::disk(place))?;
+            set_time(part, entry.mtime_ns).map_err(ArchiveError::disk(place))?;
+        }
+        fs::rename(part, place).map_err(ArchiveError::disk(place))
+    }
+
+    /// Gives a file that is there what is kept of its entry.
+    pub fn settle(&mut self, entry: &Entry, place: &Path) -> Result<(), ArchiveError> {
+        if self.keep == Keep::Permissions {
+            return Ok(());
+        }
+        let refused = put_xattrs(&entry.xattrs, |name, value| setxattr(place, name, value, XattrFlags::empty()));
+        self.refused(refused.map_err(ArchiveError::disk(place))?, place);
+        fs::set_permissions(place, Permissions::from_mode(entry.mode.into())).map_err(ArchiveError::disk(place))?;
+        set_time(place, entry.mtime_ns).map_err(ArchiveError::disk(place))
+    }
+
+    fn refused(&mut self, refused: bool, place: &Path) {
+        if refused {
+            self.left_out.add(place.as_os_str().as_bytes(), "this file system keeps no such extended attributes");
+        }
+    }
+
+    fn symlink(&mut self, entry: &Entry, target: &[u8]) -> Result<(), ArchiveError> {
+        let place = self.place(&entry.path)?;
+        let part = self.part(&place);
+        symlink(OsStr::from_bytes(target), &part).map_err(ArchiveError::disk(&place))?;
+        if self.keep == Keep::Everything {
+            set_time(&part, entry.mtime_ns).map_err(ArchiveError::disk(&place))?;
+        }
+        fs::rename(&part, &place).map_err(ArchiveError::disk(&place))
+    }
+
+    fn hard_link(&mut self, entry: &Entry, to: &FsPath) -> Result<(), ArchiveError> {
+        let place = self.place(&entry.path)?;
+        let first = self.place(to)?;
+        let part = self.part(&place);
+        fs::hard_link(&first, &part).map_err(ArchiveError::disk(&place))?;
+        fs::rename(&part, &place).map_err(ArchiveError::disk(&place))?;
+        // A rename between two names of one file leaves both.
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ArchiveError::disk(&part)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the modes and times of the folders, the innermost first.
+    fn finish_folders(&mut self) -> Result<(), ArchiveError> {
+        if self.keep == Keep::Permissions {
+            return Ok(());
+        }
+        for entry in std::mem::take(&mut self.folders).iter().rev() {
+            let place = self.at(&entry.path);
+            self.settle(entry, &place)?;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for FolderSink {
+    fn put(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), ArchiveError> {
+        match &entry.what {
+            What::Folder => {
+                self.folder(&entry.path, u32::from(entry.mode) & 0o777)?;
+                self.folders.push(entry.clone());
+                Ok(())
+            }
+            What::File { size } => self.file(entry, *size, content),
+            What::Symlink { target } => self.symlink(entry, target),
+            What::HardLink { to, .. } => self.hard_link(entry, to),
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<LeftOut, ArchiveError> {
+        self.finish_folders()?;
+        Ok(self.left_out)
+    }
+}
+
+/// Puts attributes; says whether the file system refuses such.
+fn put_xattrs(xattrs: &Xattrs, put: impl Fn(&OsStr, &[u8]) -> rustix::io::Result<()>) -> io::Result<bool> {
+    let mut refused = false;
+    for (name, value) in xattrs {
+        match put(OsStr::from_bytes(name), value) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::NOSPC | Errno::RANGE | Errno::TOOBIG) => refused = true,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(refused)
+}
+
+fn set_time(place: &Path, mtime_ns: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: mtime_ns.div_euclid(1_000_000_000), tv_nsec: mtime_ns.rem_euclid(1_000_000_000) };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
