@@ -1,11 +1,16 @@
 //! The file system as doors hold it: its parts, what runs in the background, and the order in which it ends.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use alknet_core::{Authorizer, Permit};
 use alknet_store::{Store, StoreError};
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::Access,
@@ -14,7 +19,7 @@ use crate::{
     error::FsError,
     limits::{DEFAULT_GC_GRACE, DEFAULT_UPLOAD_LIFETIME},
     rows::upload,
-    session::{self, Allowances, Handles, OpenWrite, ReadHandle, WriteSession},
+    session::{self, Allowances, Announced, Handles, OpenWrite, ReadHandle, Uploads, WriteSession},
     tree::{Tree, Witness},
 };
 
@@ -42,11 +47,24 @@ impl FileSystemConfig {
 #[derive(Clone)]
 pub struct FileSystem(Arc<Inner>);
 
+/// The same, for what runs in the background as long as somebody else holds it.
+#[derive(Clone)]
+pub(crate) struct WeakFileSystem(Weak<Inner>);
+
+impl WeakFileSystem {
+    pub fn upgrade(&self) -> Option<FileSystem> {
+        self.0.upgrade().map(FileSystem)
+    }
+}
+
 struct Inner {
     access: Access,
     tree: Tree,
     content: Content,
     allowances: Allowances,
+    uploads: Uploads,
+    /// Ends what runs in the background.
+    stop: CancellationToken,
     /// What must have ended before the store is closed.
     tasks: TaskTracker,
 }
@@ -63,6 +81,12 @@ pub enum FsOpenError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 impl FileSystem {
@@ -91,9 +115,14 @@ impl FileSystem {
             tree,
             content,
             allowances: Allowances::default(),
+            uploads: Uploads::default(),
+            stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Ok(Self(Arc::new(inner)))
+        let opened = Self(Arc::new(inner));
+        let (weak, stop) = (WeakFileSystem(Arc::downgrade(&opened.0)), opened.0.stop.clone());
+        opened.spawn(session::keep_forsaking(weak, config.upload_lifetime, stop));
+        Ok(opened)
     }
 
     /// The one gate for files.
@@ -122,6 +151,21 @@ impl FileSystem {
         session::begin(self, permit, at, how).await
     }
 
+    /// Begins an upload that can be resumed, or goes on with one of the same sender to the same path and of the same content:
+    /// [`WriteSession::received`] says from where. A session of it that is still open ends.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; `Again` when the sender has too many uploads that wait for the rest.
+    pub async fn resume(
+        &self,
+        permit: &Permit,
+        at: &Address,
+        how: OpenWrite,
+        announced: Announced,
+    ) -> Result<WriteSession, FsError> {
+        session::resume(self, permit, at, how, announced).await
+    }
+
     /// Opens a file to be read as the address says: the version that is there, to the end.
     ///
     /// # Errors
@@ -133,10 +177,14 @@ impl FileSystem {
     /// Ends everything that is under way: sessions whose closing has begun are closed, the others are given up. Nothing must be
     /// asked of it afterwards; the store may then be closed.
     pub async fn close(&self) {
+        self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.0.uploads
+    }
     pub(crate) fn allowances(&self) -> &Allowances {
         &self.0.allowances
     }

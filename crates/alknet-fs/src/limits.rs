@@ -102,6 +102,14 @@ pub const MAX_WRITTEN_INPUT_BYTES: usize = 4_000_000;
 /// Longest file, in bytes.
 pub const MAX_FILE_BYTES: u64 = i64::MAX.unsigned_abs();
 
+/// Uploads that can be resumed, of one sender.
+pub const MAX_UPLOADS_PER_ACTOR: usize = 256;
+/// How long a sender who comes back waits until a session of his upload that is being closed has ended.
+pub const UPLOAD_HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often uploads are looked at whose senders stay away: so many times in their lifetime, and within these bounds.
+pub const UPLOAD_LOOK_INTERVALS: (u32, Duration, Duration) = (8, Duration::from_millis(10), Duration::from_secs(600));
+/// Uploads of absent senders that one look removes.
+pub const FORSAKEN_AT_ONCE: usize = 256;
 /// Names that are tried for content which is kept beside other content.
 pub const MAX_NAMES_BESIDE: u32 = 100;
 /// How long content stays that nothing refers to, if nothing else is set.

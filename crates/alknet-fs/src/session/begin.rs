@@ -7,6 +7,7 @@ use super::{
     draft::Draft,
     how::{OpenWrite, Start},
     opened::{self, Opened},
+    quota::Allowance,
     read::ReadHandle,
     write::{Shared, WriteSession, no},
 };
@@ -25,6 +26,18 @@ use crate::{
 /// How often a file is looked for whose content vanishes before it is held.
 const TRIES: usize = 3;
 
+/// What is known before the first byte.
+pub(super) struct Prepared {
+    pub pass: Pass,
+    /// Whether the session's user may see what the file holds.
+    pub shows: bool,
+    pub opened: Opened,
+    /// What the session begins with.
+    pub base: Option<BlobReader>,
+    pub handle: Handle,
+    pub allowance: Allowance,
+}
+
 /// Begins a write.
 pub(crate) async fn begin(
     file_system: &FileSystem,
@@ -32,6 +45,24 @@ pub(crate) async fn begin(
     at: &Address,
     how: OpenWrite,
 ) -> Result<WriteSession, FsError> {
+    let Prepared { pass, shows, opened, base, handle, allowance } = prepare(file_system, permit, at, &how).await?;
+    let spool = match base {
+        Some(base) => file_system.content().spool_over(base),
+        None => file_system.content().spool(),
+    };
+    let tables = file_system.tree().tables().clone();
+    let draft = Shared::new(Draft::new(spool, allowance, opened.bucket.0, tables, at.path.clone()));
+    let (file_system, op) = (file_system.clone(), permit.action().into());
+    Ok(WriteSession { file_system, pass, handle, opened, how, op, shows, received: 0, draft })
+}
+
+/// Finds what is to be written.
+pub(super) async fn prepare(
+    file_system: &FileSystem,
+    permit: &Permit,
+    at: &Address,
+    how: &OpenWrite,
+) -> Result<Prepared, FsError> {
     if at.when != When::Now {
         return Err(no(Errno::ReadOnly, &at.path));
     }
@@ -41,20 +72,14 @@ pub(crate) async fn begin(
     let reads = Access::sees(permit.identity().map(AsRef::as_ref), place);
     let tree = file_system.tree();
     let before = *tree.tables().watch().borrow();
-    let (opened, base) = find(file_system, &names, &at.path, &how).await?;
+    let (opened, base) = find(file_system, &names, &at.path, how).await?;
     let handle = enter(file_system, (opened.bucket.0, opened.branch.0), before).await?;
     let mut allowance = file_system.allowances().begin(opened.bucket.0, opened.standing);
     if opened.began.base.is_none() {
         allowance.hold(0, 1).map_err(|_| no(Errno::Quota, &at.path))?;
     }
-    let spool = match base {
-        Some(base) => file_system.content().spool_over(base),
-        None => file_system.content().spool(),
-    };
-    let draft = Draft::new(spool, allowance, opened.bucket.0, tree.tables().clone(), at.path.clone());
     let shows = reads || how.start == Start::Empty;
-    let (file_system, op) = (file_system.clone(), permit.action().into());
-    Ok(WriteSession { file_system, pass, handle, opened, how, op, shows, draft: Shared::new(draft) })
+    Ok(Prepared { pass, shows, opened, base, handle, allowance })
 }
 
 /// What is to be written, and the content that it begins with.

@@ -8,16 +8,20 @@ use super::{
     how::OpenWrite,
     opened::Opened,
     quota::Allowance,
+    uploads::{self, Announced, Entered},
     write::{WriteSession, no},
 };
 use crate::{
+    access::Pass,
     content::Placed,
     error::{Errno, FsError},
     failpoints::step,
+    file_system::FileSystem,
     hash::ContentHash,
     ids::{Ino, Seq},
     limits::MAX_NAMES_BESIDE,
     path::EntryName,
+    rows::upload::{self, UploadId},
     tree::{Body, Committed, FOLDER_MODE, Set, Stop, Txn},
 };
 
@@ -55,33 +59,64 @@ pub enum Kept {
 pub(super) async fn close(session: WriteSession) -> Result<Closed, FsError> {
     let WriteSession { file_system, pass, handle, opened, how, op, draft, .. } = session;
     let path = opened.path.clone();
-    let draft = draft.take().ok_or_else(|| no(Errno::Io, &path))?;
+    let mut draft = draft.take().ok_or_else(|| no(Errno::Stale, &path))?;
     if let Some(closed) = unchanged(&opened, &draft, &how) {
         return Ok(closed);
     }
-    let sealed = tokio::task::spawn_blocking(move || draft.seal()).await;
-    let (sealed, allowance) = sealed.map_err(|_| no(Errno::Io, &path))??;
-    let placed = file_system.content().place(sealed).await?;
-    let names = (opened.bucket.1.clone(), opened.branch.1.clone());
-    let durability = how.durability;
-    let closing = Closing { opened, how, placed: placed.clone(), allowance };
-    let write = move |txn: &mut Txn<'_>| closing.write(txn);
-    let outcome = file_system.tree().transact(&pass, &op, (&names.0, &names.1), durability, write).await;
+    let upload = draft.take_upload();
+    let close = Close { file_system: &file_system, pass: &pass, op: &op, opened, how, upload: upload.as_ref() };
+    let outcome = close.keep(draft).await;
     drop(handle);
-    if outcome.is_ok() {
-        step("committed");
+    if outcome.is_err()
+        && let Some(upload) = upload
+        && let Err(error) = uploads::forget(&file_system, upload.id()).await
+    {
+        tracing::warn!(%error, "an upload that failed keeps its row until its lifetime is over");
     }
-    placed.settle(&outcome);
-    let (hash, size) = (placed.hash(), placed.size());
-    // A file that nothing names is taken away, which waits for the disk.
-    let settled = tokio::task::spawn_blocking(move || drop(placed)).await;
-    settled.map_err(|_| no(Errno::Io, &path))?;
     step("answered");
     match outcome {
-        Ok((Committed { seq, durability }, kept)) => Ok(Closed { seq, durability, kept, hash, size }),
         // Everything else that may be missing is said by the session itself.
         Err(FsError::At { errno: Errno::NoEnt, what, .. }) if what != CLOSE => Err(no(Errno::Stale, &path)),
-        Err(error) => Err(error),
+        outcome => outcome,
+    }
+}
+
+/// What a close needs beside the content.
+struct Close<'a> {
+    file_system: &'a FileSystem,
+    pass: &'a Pass,
+    op: &'a str,
+    opened: Opened,
+    how: OpenWrite,
+    upload: Option<&'a Entered>,
+}
+
+impl Close<'_> {
+    async fn keep(self, draft: Draft) -> Result<Closed, FsError> {
+        let Self { file_system, pass, op, opened, how, upload } = self;
+        let path = opened.path.clone();
+        let sealed = tokio::task::spawn_blocking(move || draft.seal()).await;
+        let (sealed, allowance) = sealed.map_err(|_| no(Errno::Io, &path))??;
+        let (hash, size) = (sealed.hash(), sealed.size());
+        if upload.is_some_and(|upload| upload.announced() != Announced { size, hash }) {
+            let what = "the content is not what was announced for";
+            return Err(FsError::At { errno: Errno::Inval, what, path: path.to_string() });
+        }
+        let placed = file_system.content().place(sealed).await.map_err(|error| error.about(path.to_string()))?;
+        let names = (opened.bucket.1.clone(), opened.branch.1.clone());
+        let (durability, upload) = (how.durability, upload.map(Entered::id));
+        let closing = Closing { opened, how, placed: placed.clone(), allowance, upload };
+        let write = move |txn: &mut Txn<'_>| closing.write(txn);
+        let outcome = file_system.tree().transact(pass, op, (&names.0, &names.1), durability, write).await;
+        if outcome.is_ok() {
+            step("committed");
+        }
+        placed.settle(&outcome);
+        // A file that nothing names is taken away, which waits for the disk.
+        let settled = tokio::task::spawn_blocking(move || drop(placed)).await;
+        settled.map_err(|_| no(Errno::Io, &path))?;
+        let (Committed { seq, durability }, kept) = outcome?;
+        Ok(Closed { seq, durability, kept, hash, size })
     }
 }
 
@@ -100,6 +135,7 @@ struct Closing {
     how: OpenWrite,
     placed: Placed,
     allowance: Allowance,
+    upload: Option<UploadId>,
 }
 
 impl Closing {
@@ -110,6 +146,9 @@ impl Closing {
             return Err(no(Errno::Stale, &path));
         }
         let kept = self.keep(txn)?;
+        if let Some(upload) = &self.upload {
+            upload::remove(txn.sql(), upload)?;
+        }
         // From here on the row counts it. Should the commit fail, the next look at the row says so.
         if let Some(standing) = draft::standing(txn.sql(), self.opened.bucket.0)? {
             self.allowance.learn(standing);

@@ -4,14 +4,20 @@ use alknet_store::Tables;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::quota::{Allowance, Standing, UsedUp};
+use super::{
+    quota::{Allowance, Standing, UsedUp},
+    uploads::Entered,
+};
 use crate::{
     content::{Sealed, Spool},
     error::{Errno, FsError},
     ids::BucketId,
     limits::MAX_CONTENT_BYTES,
     path::FsPath,
-    rows::{bucket, upload},
+    rows::{
+        bucket,
+        upload::{self, UploadId},
+    },
 };
 
 const WRITE: &str = "cannot write";
@@ -28,18 +34,42 @@ pub(crate) struct Draft {
     path: FsPath,
     is_changed: bool,
     is_broken: bool,
+    /// Of an upload that can be resumed: nobody else has it open while the spool is there.
+    upload: Option<Entered>,
 }
 
 impl Draft {
     /// Begins one, with what the spool holds already.
     pub fn new(spool: Spool, allowance: Allowance, bucket: BucketId, tables: Tables, path: FsPath) -> Self {
         let commits = tables.watch();
-        Self { spool, allowance, bucket, tables, commits, path, is_changed: false, is_broken: false }
+        Self { spool, allowance, bucket, tables, commits, path, is_changed: false, is_broken: false, upload: None }
+    }
+
+    /// Begins one whose content is announced, and promised to it.
+    pub fn of_upload(
+        spool: Spool,
+        allowance: Allowance,
+        bucket: BucketId,
+        tables: Tables,
+        path: FsPath,
+        upload: Entered,
+    ) -> Self {
+        Self { upload: Some(upload), ..Self::new(spool, allowance, bucket, tables, path) }
+    }
+
+    /// Lets go of it; of an upload, too, nothing stays but its row. Answers that row's number.
+    pub fn give_up(self) -> Option<UploadId> {
+        self.spool.give_up();
+        self.upload.map(|upload| upload.id())
     }
 
     /// How long the content is by now.
     pub const fn size(&self) -> u64 {
         self.spool.size()
+    }
+    /// The upload that it is of; to be held until it has ended.
+    pub fn take_upload(&mut self) -> Option<Entered> {
+        self.upload.take()
     }
     /// Whether anything was written, or cut off.
     pub const fn is_changed(&self) -> bool {
@@ -73,7 +103,11 @@ impl Draft {
         }
         self.touch(|spool| spool.set_size(size))?;
         // Less is never refused.
-        self.hold(size).or(Ok(()))
+        if self.upload.is_none() {
+            self.hold(size).or(Ok(()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads what is there by now. Answers how much; less than asked for only at the end.
@@ -85,6 +119,9 @@ impl Draft {
     }
 
     /// Ends the writing. The allowance is to be dropped with the commit.
+    ///
+    /// # Errors
+    /// Fails with the disk. Nothing of it can be gone on with then.
     pub fn seal(self) -> Result<(Sealed, Allowance), FsError> {
         if self.is_broken {
             return Err(self.no(Errno::Io));
@@ -96,8 +133,12 @@ impl Draft {
 
     /// Takes so much of the quota, or says that it is used up.
     fn grow(&mut self, size: u64) -> Result<(), FsError> {
-        if size > MAX_CONTENT_BYTES {
+        let most = self.upload.as_ref().map_or(MAX_CONTENT_BYTES, |upload| upload.announced().size);
+        if size > most {
             return Err(self.no(Errno::TooBig));
+        }
+        if self.upload.is_some() {
+            return Ok(());
         }
         // What others have committed meanwhile counts, and what they have given back.
         let is_news = self.allowance.is_bounded() && self.commits.has_changed().unwrap_or(true);

@@ -12,6 +12,7 @@ mod how;
 mod opened;
 mod quota;
 mod read;
+mod uploads;
 mod write;
 
 pub(crate) use begin::{begin, open_to_read};
@@ -20,4 +21,6 @@ pub use handles::{Finding, Forgetting, Handle, Handles, Look, Pin};
 pub use how::{Create, OpenWrite, Start};
 pub(crate) use quota::Allowances;
 pub use read::ReadHandle;
+pub use uploads::Announced;
+pub(crate) use uploads::{Uploads, keep_forsaking, resume};
 pub use write::WriteSession;

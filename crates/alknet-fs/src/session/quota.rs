@@ -104,6 +104,16 @@ impl Allowance {
         (self.bytes, self.files) = (bytes, files);
         Ok(())
     }
+    /// The same bucket's, with nothing taken.
+    pub fn another(&self) -> Self {
+        Self { shared: self.shared.clone(), bytes: 0, files: 0 }
+    }
+    /// Whether so many bytes can be promised beside all that is taken.
+    pub fn admits(&self, bytes: u64) -> Result<(), UsedUp> {
+        let shared = locked(&self.shared);
+        let all = shared.taken_bytes.checked_add(bytes).ok_or(UsedUp)?;
+        if shared.standing.admits(all, 0) { Ok(()) } else { Err(UsedUp) }
+    }
     /// Learns what the bucket's row says, unless something newer is known.
     pub fn learn(&self, standing: Standing) {
         let mut shared = locked(&self.shared);

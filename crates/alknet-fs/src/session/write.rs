@@ -1,6 +1,6 @@
 //! A write that nobody sees before it is closed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
@@ -10,6 +10,7 @@ use super::{
     draft::Draft,
     how::OpenWrite,
     opened::Opened,
+    uploads,
 };
 use crate::{
     access::Pass,
@@ -31,12 +32,23 @@ pub struct WriteSession {
     pub(super) op: Arc<str>,
     /// Whether its user may see what it holds.
     pub(super) shows: bool,
+    /// Bytes that were there when it began, of an upload that goes on.
+    pub(super) received: u64,
     pub(super) draft: Shared,
 }
 
 /// What is written so far, until it is closed.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<Option<Draft>>>);
+
+/// The same, for who does not keep it.
+pub(super) struct WeakShared(Weak<Mutex<Option<Draft>>>);
+
+impl WeakShared {
+    pub fn upgrade(&self) -> Option<Shared> {
+        self.0.upgrade().map(Shared)
+    }
+}
 
 impl Shared {
     pub fn new(draft: Draft) -> Self {
@@ -49,6 +61,9 @@ impl Shared {
     pub fn take(&self) -> Option<Draft> {
         self.lock().take()
     }
+    pub fn downgrade(&self) -> WeakShared {
+        WeakShared(Arc::downgrade(&self.0))
+    }
     /// Does something with it, off the async threads.
     async fn with<T: Send + 'static>(
         &self,
@@ -57,7 +72,8 @@ impl Shared {
     ) -> Result<T, FsError> {
         let shared = self.clone();
         let done = tokio::task::spawn_blocking(move || shared.lock().as_mut().map(act)).await;
-        done.ok().flatten().unwrap_or_else(|| Err(no(Errno::Io, path)))
+        // Somebody else goes on with the upload.
+        done.map_err(|_| no(Errno::Io, path))?.unwrap_or_else(|| Err(no(Errno::Stale, path)))
     }
 }
 
@@ -142,8 +158,24 @@ impl WriteSession {
         close.await.unwrap_or_else(|_| Err(no(Errno::Io, &path)))
     }
 
-    /// Gives it up: nothing of it was ever there. So does dropping it.
-    pub fn abort(self) {}
+    /// How many bytes were there when it began: of an upload that goes on, those that were received before.
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Gives it up: nothing of it was ever there. So does dropping it, but for an upload, which then waits for its sender.
+    ///
+    /// # Errors
+    /// Fails with the database, of an upload; it goes with time then.
+    pub async fn abort(self) -> Result<(), FsError> {
+        let (file_system, draft) = (self.file_system.clone(), self.draft.clone());
+        drop(self);
+        let given_up = tokio::task::spawn_blocking(move || draft.take().and_then(Draft::give_up)).await;
+        match given_up.ok().flatten() {
+            Some(upload) => uploads::forget(&file_system, upload).await,
+            None => Ok(()),
+        }
+    }
 
     fn check(&self) -> Result<(), FsError> {
         self.pass.rights().check()?;

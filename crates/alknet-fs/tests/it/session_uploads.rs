@@ -1,0 +1,157 @@
+use std::time::Duration;
+
+use alknet_fs::{
+    Announced, Change, ContentHash, Errno, FileSystemConfig, FsError, OpenWrite, RemoveHow, Right, Terms, WriteSession,
+};
+
+use crate::world::{World, address, errno, noise, path};
+
+async fn resume(world: &World, at: &str, content: &[u8]) -> Result<WriteSession, FsError> {
+    let announced = Announced { size: content.len() as u64, hash: ContentHash::of(content) };
+    let at = address(at);
+    world.fs.resume(&world.permit_at(Right::Write, &at), &at, OpenWrite::default(), announced).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_goes_on_where_it_was_cut_also_after_a_restart() {
+    // SESS-50, SESS-51
+    let world = World::new().await;
+    let content = noise(1, 200_000);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    assert_eq!(session.received(), 0);
+    session.write_at(0, content[..70_000].to_vec().into()).await.unwrap();
+    drop(session);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    assert_eq!(session.received(), 70_000);
+    session.append(content[70_000..90_000].to_vec().into()).await.unwrap();
+    drop(session);
+    let world = world.restart().await;
+    assert_eq!(world.spool().len(), 1);
+    assert_eq!(errno(world.get("proj/a").await), Errno::NoEnt);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    assert_eq!(session.received(), 90_000);
+    session.append(content[90_000..].to_vec().into()).await.unwrap();
+    assert_eq!(session.commit().await.unwrap().hash, ContentHash::of(&content));
+    assert_eq!(world.get("proj/a").await.unwrap(), content);
+    assert!(world.spool().is_empty());
+    let again = resume(&world, "proj/a", &content).await.unwrap();
+    assert_eq!(again.received(), 0, "it is another one");
+    again.abort().await.unwrap();
+    let world = world.restart().await;
+    assert!(world.spool().is_empty());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_belongs_to_its_sender_path_and_content() {
+    // SESS-51
+    let world = World::new().await;
+    let content = noise(1, 100_000);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    session.write_at(0, content[..50_000].to_vec().into()).await.unwrap();
+    drop(session);
+    let bob = alknet_core::Identity::owner("bob");
+    let announced = Announced { size: 100_000, hash: ContentHash::of(&content) };
+    let permit = world.permit_of(&bob, Right::Write, "proj", Some("main"));
+    let his = world.fs.resume(&permit, &address("proj/a"), OpenWrite::default(), announced).await.unwrap();
+    assert_eq!(his.received(), 0);
+    assert_eq!(resume(&world, "proj/b", &content).await.unwrap().received(), 0);
+    assert_eq!(resume(&world, "proj/a", &noise(2, 100_000)).await.unwrap().received(), 0);
+    assert_eq!(resume(&world, "proj/a", &content).await.unwrap().received(), 50_000);
+    drop(his);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_who_comes_back_takes_over_from_the_connection_that_he_lost() {
+    // SESS-52
+    let world = World::new().await;
+    let content = noise(1, 100_000);
+    let lost = resume(&world, "proj/a", &content).await.unwrap();
+    lost.write_at(0, content[..50_000].to_vec().into()).await.unwrap();
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    assert_eq!(session.received(), 50_000);
+    assert_eq!(errno(lost.append("x".into()).await), Errno::Stale);
+    assert_eq!(errno(lost.commit().await), Errno::Stale);
+    session.append(content[50_000..].to_vec().into()).await.unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(world.get("proj/a").await.unwrap(), content);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_that_is_not_what_was_announced_is_refused_and_sent_anew() {
+    // SESS-53
+    let world = World::new().await;
+    let content = noise(1, 50_000);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    session.write_at(0, noise(2, 50_000).into()).await.unwrap();
+    assert_eq!(errno(session.append("x".into()).await), Errno::TooBig);
+    assert_eq!(errno(session.commit().await), Errno::Inval);
+    assert_eq!(errno(world.get("proj/a").await), Errno::NoEnt);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    assert_eq!(session.received(), 0);
+    session.write_at(0, content.clone().into()).await.unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(world.get("proj/a").await.unwrap(), content);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_promised_to_uploads_is_nobody_elses() {
+    // SESS-50, SESS-40
+    let world = World::empty().await;
+    world.bucket("proj", Terms { quota_bytes: Some(100_000), ..Terms::default() }).await;
+    let content = noise(1, 60_000);
+    drop(resume(&world, "proj/a", &content).await.unwrap());
+    assert_eq!(errno(resume(&world, "proj/b", &noise(2, 40_001)).await.map(drop)), Errno::Quota);
+    let other = world.begin("proj/c", OpenWrite::default()).await.unwrap();
+    assert_eq!(errno(other.write_at(0, noise(2, 40_001).into()).await), Errno::Quota);
+    let world = {
+        drop(other);
+        world.restart().await
+    };
+    let other = world.begin("proj/c", OpenWrite::default()).await.unwrap();
+    other.write_at(0, noise(2, 40_000).into()).await.unwrap();
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    session.write_at(0, content.clone().into()).await.unwrap();
+    session.commit().await.unwrap();
+    other.commit().await.unwrap();
+    assert_eq!(errno(world.put("proj/d", "x").await), Errno::Quota);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_whose_sender_stays_away_goes_with_its_lifetime() {
+    // SESS-54
+    let config = |folder| FileSystemConfig { upload_lifetime: Duration::from_millis(300), ..FileSystemConfig::new(folder) };
+    let world = World::new().await.restart_with(config).await;
+    let content = noise(1, 100_000);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    session.write_at(0, content[..50_000].to_vec().into()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    drop(session);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    assert_eq!(session.received(), 50_000, "as long as he is there he is not away");
+    drop(session);
+    world.until("the upload is gone", |world| world.spool().is_empty()).await;
+    assert_eq!(resume(&world, "proj/a", &content).await.unwrap().received(), 0);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_are_as_other_sessions_in_the_end() {
+    // SESS-51
+    let world = World::new().await;
+    world.put("proj/a", "old").await.unwrap();
+    let content = noise(1, 3);
+    let session = resume(&world, "proj/a", &content).await.unwrap();
+    session.write_at(0, content.clone().into()).await.unwrap();
+    let permit = world.permit(Right::Write, "proj", Some("main"));
+    let remove = vec![Change::Remove { at: path("a"), how: RemoveHow::File }];
+    let (bucket, branch) = ("proj".parse().unwrap(), "main".parse().unwrap());
+    world.fs.tree().change(&permit, (&bucket, &branch), remove, None).await.unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(world.get("proj/a").await.unwrap(), content);
+    world.end().await;
+}
