@@ -103,11 +103,7 @@ impl Draft {
         }
         self.touch(|spool| spool.set_size(size))?;
         // Less is never refused.
-        if self.upload.is_none() {
-            self.hold(size).or(Ok(()))
-        } else {
-            Ok(())
-        }
+        if self.upload.is_none() { self.hold(size).or(Ok(())) } else { Ok(()) }
     }
 
     /// Reads what is there by now. Answers how much; less than asked for only at the end.

@@ -101,9 +101,6 @@ impl Uploads {
             *held = Some(shared.downgrade());
         }
     }
-    fn ids(&self) -> Vec<UploadId> {
-        self.open().keys().copied().collect()
-    }
 }
 
 /// Begins an upload, or goes on with one of the same sender, path and content.
@@ -261,19 +258,25 @@ async fn forsake(file_system: &FileSystem, lifetime: Duration) -> Result<(), FsE
     let tables = file_system.tree().tables();
     let now_ms = tables.clock().now_ms();
     let before_ms = now_ms.saturating_sub(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
-    let read = move |sql: &Connection| -> Result<_, FsError> { Ok(upload::forsaken(sql, before_ms, FORSAKEN_AT_ONCE)?) };
+    let read =
+        move |sql: &Connection| -> Result<_, FsError> { Ok(upload::forsaken(sql, before_ms, FORSAKEN_AT_ONCE)?) };
     for row in tables.read(read).await? {
         let announced = Announced { size: row.size, hash: row.hash };
         match file_system.uploads().turn(row.id, announced) {
             Turn::Free(entered) => {
                 forget(file_system, row.id).await?;
                 let spool = file_system.content().upload(row.id).await?;
-                blocking(move || Ok(spool.give_up()), &FsPath::ROOT).await?;
+                let give_up = move || {
+                    spool.give_up();
+                    Ok(())
+                };
+                blocking(give_up, &FsPath::ROOT).await?;
                 drop(entered);
             }
             Turn::Taken(_) => {
                 let (rights, id) = (Rights::maintenance(&TASK), row.id);
-                let touch = move |sql: &Connection, _: &mut Noted<'_>| Ok::<_, FsError>(upload::touch(sql, &id, now_ms)?);
+                let touch =
+                    move |sql: &Connection, _: &mut Noted<'_>| Ok::<_, FsError>(upload::touch(sql, &id, now_ms)?);
                 tables.change(&rights, Durability::Lazy, touch).await?;
             }
         }

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use alknet_fs::{Change, ContentHash, Create, OpenWrite, RemoveHow, Right, Start, failpoints};
+use alknet_fs::{Change, ContentHash, Create, OpenWrite, RemoveHow, Start, failpoints};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::world::{Chance, Folder, World, noise, path, seeds};
@@ -100,10 +100,7 @@ fn content(chance: &Chance) -> (u64, usize) {
 async fn change(world: &World, name: &'static str, to: Content, chance: &Chance) {
     let at = format!("proj/{name}");
     let Some((seed, length)) = to else {
-        let permit = world.permit(Right::Write, "proj", Some("main"));
-        let remove = vec![Change::Remove { at: path(name), how: RemoveHow::File }];
-        let (bucket, branch) = ("proj".parse().unwrap(), "main".parse().unwrap());
-        world.fs.tree().change(&permit, (&bucket, &branch), remove, None).await.unwrap();
+        world.change(Change::Remove { at: path(name), how: RemoveHow::File }).await;
         return;
     };
     let start = *chance.of(&[Start::Empty, Start::Existing]);

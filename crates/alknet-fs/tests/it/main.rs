@@ -24,6 +24,7 @@ mod rows;
 mod session_conflicts;
 mod session_model;
 mod session_quota;
+mod session_uploads;
 mod sessions;
 mod sim_disk;
 mod tables;

@@ -1,5 +1,5 @@
 use alknet_fs::{
-    Change, Create, Errno, FsError, Kept, OnConflict, OpenWrite, Policy, RemoveHow, Right, Start, Terms, WriteSession,
+    Change, Create, Errno, FsError, Kept, OnConflict, OpenWrite, Policy, RemoveHow, Start, Terms, WriteSession,
 };
 
 use crate::world::{World, errno, path};
@@ -85,20 +85,16 @@ async fn what_was_put_survives_that_its_name_was_removed_or_became_a_folder() {
     // SESS-26
     for conflict in [OnConflict::Lww, OnConflict::KeepBoth] {
         let world = world(conflict).await;
-        let permit = world.permit(Right::Write, "proj", Some("main"));
-        let (bucket, branch) = ("proj".parse().unwrap(), "main".parse().unwrap());
-        let change =
-            async |change| world.fs.tree().change(&permit, (&bucket, &branch), vec![change], None).await.unwrap();
         world.put("proj/a", "old").await.unwrap();
         let session = world.begin("proj/a", OpenWrite::default()).await.unwrap();
         session.write_at(0, "new".into()).await.unwrap();
         let other = world.begin("proj/a", OpenWrite::default()).await.unwrap();
         other.write_at(0, "other".into()).await.unwrap();
-        change(Change::Remove { at: path("a"), how: RemoveHow::File }).await;
+        world.change(Change::Remove { at: path("a"), how: RemoveHow::File }).await;
         session.commit().await.unwrap();
         assert_eq!(world.get("proj/a").await.unwrap(), "new");
-        change(Change::Remove { at: path("a"), how: RemoveHow::File }).await;
-        change(Change::MakeFolder { at: path("a"), mode: 0o755, parents: false }).await;
+        world.change(Change::Remove { at: path("a"), how: RemoveHow::File }).await;
+        world.change(Change::MakeFolder { at: path("a"), mode: 0o755, parents: false }).await;
         match conflict {
             OnConflict::KeepBoth => {
                 let Kept::Beside(_, name) = other.commit().await.unwrap().kept else { panic!("not beside") };

@@ -124,7 +124,8 @@ async fn what_is_promised_to_uploads_is_nobody_elses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_whose_sender_stays_away_goes_with_its_lifetime() {
     // SESS-54
-    let config = |folder| FileSystemConfig { upload_lifetime: Duration::from_millis(300), ..FileSystemConfig::new(folder) };
+    let config =
+        |folder| FileSystemConfig { upload_lifetime: Duration::from_millis(300), ..FileSystemConfig::new(folder) };
     let world = World::new().await.restart_with(config).await;
     let content = noise(1, 100_000);
     let session = resume(&world, "proj/a", &content).await.unwrap();
@@ -147,10 +148,7 @@ async fn uploads_are_as_other_sessions_in_the_end() {
     let content = noise(1, 3);
     let session = resume(&world, "proj/a", &content).await.unwrap();
     session.write_at(0, content.clone().into()).await.unwrap();
-    let permit = world.permit(Right::Write, "proj", Some("main"));
-    let remove = vec![Change::Remove { at: path("a"), how: RemoveHow::File }];
-    let (bucket, branch) = ("proj".parse().unwrap(), "main".parse().unwrap());
-    world.fs.tree().change(&permit, (&bucket, &branch), remove, None).await.unwrap();
+    world.change(Change::Remove { at: path("a"), how: RemoveHow::File }).await;
     session.commit().await.unwrap();
     assert_eq!(world.get("proj/a").await.unwrap(), content);
     world.end().await;

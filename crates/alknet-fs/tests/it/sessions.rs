@@ -5,7 +5,8 @@ use std::sync::{
 
 use alknet_core::{Identity, ResourceGrants, Standing};
 use alknet_fs::{
-    Change, ContentHash, Create, Errno, Expect, FsError, Kept, OpenWrite, Policy, RemoveHow, Right, Start, Terms,
+    Change, ContentHash, Create, Errno, Expect, FsError, Kept, OpenWrite, Policy, RemoveHow, RenameHow, Right, Start,
+    Terms,
 };
 use alknet_store::Durability;
 use bytes::Bytes;
@@ -66,7 +67,7 @@ async fn a_session_that_is_given_up_leaves_no_trace() {
         session.write_at(0, noise(1, 100_000).into()).await.unwrap();
         assert_eq!(world.spool().len(), 2, "its bytes, and their outboard");
         if give_up {
-            session.abort()
+            session.abort().await.unwrap()
         } else {
             drop(session)
         }
@@ -124,23 +125,65 @@ async fn an_edited_file_stays_the_same_file_with_the_rest_of_its_content() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_renamed_or_removed_while_it_is_open_is_still_that_file() {
-    // SESS-30, SESS-31
+async fn a_file_that_is_removed_while_it_is_open_is_read_and_written_on() {
+    // SESS-31
     let world = World::new().await;
-    let permit = || world.permit(Right::Write, "proj", Some("main"));
-    let branch = ("proj".parse().unwrap(), "main".parse().unwrap());
-    let change =
-        async |change| world.fs.tree().change(&permit(), (&branch.0, &branch.1), vec![change], None).await.unwrap();
     world.put("proj/gone", noise(1, 30_000)).await.unwrap();
     let session = world.begin("proj/gone", edit()).await.unwrap();
     session.write_at(0, "new".into()).await.unwrap();
     let reader =
         world.fs.open_file(&world.permit(Right::Read, "proj", Some("main")), &address("proj/gone")).await.unwrap();
-    change(Change::Remove { at: path("gone"), how: RemoveHow::File }).await;
+    world.change(Change::Remove { at: path("gone"), how: RemoveHow::File }).await;
     assert_eq!(reader.read_at(0, 30_000).await.unwrap(), noise(1, 30_000));
     assert_eq!(session.read_at(0, 3).await.unwrap(), "new");
+    session.append("more".into()).await.unwrap();
     assert_eq!(session.commit().await.unwrap().kept, Kept::Unlinked);
     assert_eq!(errno(world.get("proj/gone").await), Errno::NoEnt);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_follows_its_file_and_its_folder_where_they_are_moved() {
+    // SESS-30
+    let world = World::new().await;
+    let moved = |from, to| Change::Rename { from: path(from), to: path(to), how: RenameHow::Replace };
+    world.change(Change::MakeFolder { at: path("d"), mode: 0o755, parents: false }).await;
+    world.put("proj/d/a", "old").await.unwrap();
+    let edits = world.begin("proj/d/a", edit()).await.unwrap();
+    edits.write_at(0, "new".into()).await.unwrap();
+    let makes = world.begin("proj/d/b", OpenWrite::default()).await.unwrap();
+    makes.write_at(0, "made".into()).await.unwrap();
+    let replaces = world.begin("proj/d/c", OpenWrite::default()).await.unwrap();
+    world.change(moved("d/a", "d/z")).await;
+    world.change(moved("d", "e")).await;
+    edits.commit().await.unwrap();
+    assert_eq!(world.get("proj/e/z").await.unwrap(), "new");
+    assert_eq!(errno(world.get("proj/e/a").await), Errno::NoEnt);
+    makes.commit().await.unwrap();
+    assert_eq!(world.get("proj/e/b").await.unwrap(), "made");
+    world.change(Change::Remove { at: path("e"), how: RemoveHow::Recursive }).await;
+    assert_eq!(errno(replaces.commit().await), Errno::NoEnt, "there is no such folder any more");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handles_of_a_branch_that_is_removed_are_stale() {
+    // SESS-32
+    let world = World::new().await;
+    world.put("proj/a", noise(1, 50_000)).await.unwrap();
+    world.branch("dev").await;
+    let reader =
+        world.fs.open_file(&world.permit(Right::Read, "proj", Some("dev")), &address("proj:dev/a")).await.unwrap();
+    let writer = world.begin("proj:dev/a", OpenWrite::default()).await.unwrap();
+    let elsewhere = world.begin("proj/a", OpenWrite::default()).await.unwrap();
+    let permit = world.permit(Right::Branch, "proj", Some("dev"));
+    world.fs.tree().remove_branch(&permit, &"proj".parse().unwrap(), &"dev".parse().unwrap()).await.unwrap();
+    world.branch("dev").await;
+    assert_eq!(errno(reader.read_at(0, 1).await), Errno::Stale);
+    assert_eq!(errno(writer.write_at(0, "x".into()).await), Errno::Stale);
+    assert_eq!(errno(writer.commit().await), Errno::Stale);
+    elsewhere.commit().await.unwrap();
+    assert_eq!(world.get("proj:dev/a").await.unwrap(), noise(1, 50_000), "nothing of it came to the other branch");
     world.end().await;
 }
 

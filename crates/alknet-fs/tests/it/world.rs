@@ -8,8 +8,8 @@ use std::{
 
 use alknet_core::{AuditEvent, AuditLog, Authorizer, Caller, Identity, PeerAddr, Permit, Sessions};
 use alknet_fs::{
-    Address, BranchName, BucketName, Closed, FileSystem, FileSystemConfig, FsError, FsPath, OpenWrite, Place, Right,
-    Terms, WriteSession,
+    Address, BranchName, BucketName, Change, Closed, FileSystem, FileSystemConfig, FsError, FsPath, OpenWrite, Place,
+    Right, Terms, WriteSession, rows::branch::Mode,
 };
 use alknet_store::{Roles, Store};
 use bytes::Bytes;
@@ -53,10 +53,6 @@ fn template() -> &'static [u8] {
     })
 }
 
-pub fn config(folder: &Path) -> FileSystemConfig {
-    FileSystemConfig::new(folder.to_owned())
-}
-
 impl World {
     /// With a bucket `proj`.
     pub async fn new() -> Self {
@@ -71,16 +67,23 @@ impl World {
     }
     /// What an earlier one left in a folder.
     pub async fn open(folder: Folder) -> Self {
+        Self::open_with(folder, FileSystemConfig::new).await
+    }
+    pub async fn open_with(folder: Folder, config: impl FnOnce(PathBuf) -> FileSystemConfig) -> Self {
         let path = folder.path().join("alknet.db");
         let store = Store::open(&path, Roles::default(), Sessions::default()).unwrap();
-        let fs =
-            FileSystem::open(&store, Authorizer::new(Arc::new(NoAudit)), None, config(folder.path())).await.unwrap();
+        let config = config(folder.path().to_owned());
+        let fs = FileSystem::open(&store, Authorizer::new(Arc::new(NoAudit)), None, config).await.unwrap();
         Self { folder, store, fs }
     }
     pub async fn restart(self) -> Self {
+        self.restart_with(FileSystemConfig::new).await
+    }
+    /// With another configuration.
+    pub async fn restart_with(self, config: impl FnOnce(PathBuf) -> FileSystemConfig) -> Self {
         let folder = self.folder.clone();
         self.end().await;
-        Self::open(folder).await
+        Self::open_with(folder, config).await
     }
     pub async fn end(self) {
         self.fs.close().await;
@@ -106,6 +109,19 @@ impl World {
     pub async fn bucket(&self, name: &str, terms: Terms) {
         let permit = self.permit(Right::Admin, name, None);
         self.fs.tree().create_bucket(&permit, &name.parse().unwrap(), terms).await.unwrap();
+    }
+    /// A change of `proj`.
+    pub async fn change(&self, change: Change) {
+        let permit = self.permit(Right::Write, "proj", Some("main"));
+        let (bucket, branch) = ("proj".parse().unwrap(), "main".parse().unwrap());
+        self.fs.tree().change(&permit, (&bucket, &branch), vec![change], None).await.unwrap();
+    }
+    /// A branch of `proj`, made from `main` as it is.
+    pub async fn branch(&self, name: &str) {
+        let at = address("proj");
+        let view = self.fs.tree().view(&self.permit_at(Right::Read, &at), &at).await.unwrap();
+        let permit = self.permit(Right::Branch, "proj", Some(name));
+        self.fs.tree().create_branch(&permit, &name.parse().unwrap(), &view, Mode::Pinned).await.unwrap();
     }
     pub async fn begin(&self, at: &str, how: OpenWrite) -> Result<WriteSession, FsError> {
         let at = address(at);
