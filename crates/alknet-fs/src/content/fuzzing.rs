@@ -1,12 +1,9 @@
 //! What the fuzz targets feed, where no public function leads there. Not part of the API.
 
-use std::io;
-
 use super::{
-    disk::DiskFile,
     hasher::TreeHasher,
     outboard::{groups, outboard_bytes},
-    proof::Proof,
+    proof::{Outboard, Proof},
 };
 use crate::{hash::ContentHash, limits::GROUP_BYTES};
 
@@ -50,8 +47,7 @@ fn check(content: &[u8], hash: ContentHash, (whole, pairs): (&[u8], &[u8]), (fir
         *byte = byte.wrapping_add(spoil);
     }
     let is_true = bytes == content[start as usize..end as usize];
-    let outboard = Held(pairs.to_vec());
-    let proof = Proof { hash, size, outboard: &outboard };
+    let proof = Proof { hash, size, outboard: Outboard::Memory(pairs) };
     let proven = proof.prove(range, &bytes).is_ok();
     assert!(is_true || !proven, "wrong bytes are not proven");
     if pairs == whole {
@@ -60,40 +56,5 @@ fn check(content: &[u8], hash: ContentHash, (whole, pairs): (&[u8], &[u8]), (fir
     if groups(size) > 1 {
         let is_whole = pairs.get(..outboard_bytes(size) as usize) == Some(whole);
         assert_eq!(proof.prove_outboard().is_ok(), is_whole, "of all outboards one is proven");
-    }
-}
-
-/// A file in memory, to be read.
-#[derive(Debug)]
-struct Held(Vec<u8>);
-
-impl DiskFile for Held {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
-        let count = buffer.len().min(self.0.len() - from);
-        buffer[..count].copy_from_slice(&self.0[from..from + count]);
-        Ok(count)
-    }
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn set_size(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-    fn seal(&self) -> io::Result<()> {
-        Ok(())
-    }
-    fn hint_written(&self, _: std::ops::Range<u64>) {}
-    fn share_from(&self, _: &dyn DiskFile) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        None
     }
 }

@@ -10,6 +10,13 @@ use crate::{hash::ContentHash, limits::GROUP_BYTES};
 
 const GROUP: usize = GROUP_BYTES as usize;
 
+/// The hash of bytes in memory, and their outboard.
+pub fn hash_tree(bytes: &[u8]) -> (ContentHash, Vec<u8>) {
+    let mut hasher = TreeHasher::new();
+    hasher.update(bytes);
+    hasher.finish()
+}
+
 /// Takes bytes in any portions.
 #[derive(Debug)]
 pub(super) struct TreeHasher {

@@ -5,12 +5,13 @@ use std::{io, ops::Range};
 use blake3::hazmat::ChainingValue;
 
 use super::{
-    disk::{DiskFile, read_exact_at},
-    outboard::{Node, PAIR_BYTES, Pair, value_of},
+    disk::{DiskFile, read_up_to},
+    outboard::{Node, PAIR_BYTES, Pair, outboard_bytes, value_of},
 };
 use crate::{
+    error::Damage,
     hash::ContentHash,
-    limits::{COPY_BUFFER_BYTES, GROUP_BYTES},
+    limits::{COPY_BUFFER_BYTES, GROUP_BYTES, MAX_CONTENT_BYTES},
 };
 
 /// What is wrong.
@@ -51,7 +52,61 @@ impl Expected {
 pub(super) struct Proof<'a> {
     pub hash: ContentHash,
     pub size: u64,
-    pub outboard: &'a dyn DiskFile,
+    pub outboard: Outboard<'a>,
+}
+
+/// Where an outboard lies.
+#[derive(Clone, Copy)]
+pub(super) enum Outboard<'a> {
+    File(&'a dyn DiskFile),
+    Memory(&'a [u8]),
+}
+
+impl Outboard<'_> {
+    fn read_at(self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::File(file) => read_up_to(file, buffer, offset),
+            Self::Memory(bytes) => {
+                let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            }
+        }
+    }
+}
+
+/// Proves that `bytes` are the groups of content from `first_group` on: whole groups, but for the last one of the content.
+///
+/// # Errors
+/// Fails when they are not, naming the first group that is not, or when the outboard is not the content's.
+pub fn prove(hash: ContentHash, size: u64, outboard: &[u8], first_group: u64, bytes: &[u8]) -> Result<(), Damage> {
+    let proof = of_memory(hash, size, outboard)?;
+    let start = first_group.checked_mul(GROUP_BYTES).filter(|start| *start < size.max(1));
+    let end = start.and_then(|start| start.checked_add(bytes.len() as u64));
+    match end.filter(|end| *end <= size && (*end == size || end.is_multiple_of(GROUP_BYTES))) {
+        Some(end) if !bytes.is_empty() || size == 0 => {
+            let until = end.div_ceil(GROUP_BYTES).max(1);
+            Ok(proof.prove(first_group..until, bytes)?)
+        }
+        _ => Err(Damage::Length { found: bytes.len() as u64, wanted: size }),
+    }
+}
+
+/// Proves every pair of an outboard.
+///
+/// # Errors
+/// Fails when it is not the outboard of this hash and size. That of at most one group is empty, and proves nothing.
+pub fn prove_outboard(hash: ContentHash, size: u64, outboard: &[u8]) -> Result<(), Damage> {
+    let proof = of_memory(hash, size, outboard)?;
+    if outboard.is_empty() { Ok(()) } else { Ok(proof.prove_outboard()?) }
+}
+
+fn of_memory(hash: ContentHash, size: u64, outboard: &[u8]) -> Result<Proof<'_>, Damage> {
+    if size > MAX_CONTENT_BYTES || outboard.len() as u64 != outboard_bytes(size) {
+        return Err(Damage::Outboard);
+    }
+    Ok(Proof { hash, size, outboard: Outboard::Memory(outboard) })
 }
 
 /// Groups that were read: all bytes of the content in them.
@@ -93,13 +148,16 @@ impl Proof<'_> {
 
     fn pair(&self, node: Node) -> Result<Pair, Disproved> {
         let mut bytes = [0; PAIR_BYTES as usize];
-        read_exact_at(self.outboard, &mut bytes, node.offset()).map_err(unreadable)?;
+        let count = self.outboard.read_at(&mut bytes, node.offset()).map_err(Disproved::Unreadable)?;
+        if count < bytes.len() {
+            return Err(Disproved::Outboard);
+        }
         Ok(Pair::from_bytes(&bytes))
     }
 
     /// Proves every pair of the outboard of content of more than one group.
     pub fn prove_outboard(&self) -> Result<(), Disproved> {
-        let mut pairs = Sequence { file: self.outboard, end: 0, bytes: Vec::new(), at: 0 };
+        let mut pairs = Sequence { outboard: self.outboard, end: 0, bytes: Vec::new(), at: 0 };
         let root = Node::root(self.size);
         let (left, right) = root.halves();
         let below = (pairs.value(left)?, pairs.value(right)?);
@@ -113,13 +171,9 @@ fn matches(below: (Option<ChainingValue>, Option<ChainingValue>), pair: &Pair) -
     below.0.is_none_or(|left| left == pair.left) && below.1.is_none_or(|right| right == pair.right)
 }
 
-fn unreadable(error: io::Error) -> Disproved {
-    if error.kind() == io::ErrorKind::UnexpectedEof { Disproved::Outboard } else { Disproved::Unreadable(error) }
-}
-
 /// An outboard from its beginning to its end.
 struct Sequence<'a> {
-    file: &'a dyn DiskFile,
+    outboard: Outboard<'a>,
     end: u64,
     bytes: Vec<u8>,
     at: usize,
@@ -129,8 +183,7 @@ impl Sequence<'_> {
     fn next(&mut self) -> Result<Pair, Disproved> {
         if self.at == self.bytes.len() {
             self.bytes.resize(COPY_BUFFER_BYTES, 0);
-            let count = self.file.read_at(&mut self.bytes, self.end).map_err(unreadable)?;
-            // A short read in the middle of a pair is read again from its beginning.
+            let count = self.outboard.read_at(&mut self.bytes, self.end).map_err(Disproved::Unreadable)?;
             self.bytes.truncate(count - count % PAIR_BYTES as usize);
             self.end += self.bytes.len() as u64;
             self.at = 0;

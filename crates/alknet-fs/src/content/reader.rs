@@ -13,7 +13,7 @@ use super::{
     folders::BlobName,
     leases::Lease,
     outboard::outboard_bytes,
-    proof::{Disproved, Proof},
+    proof::{Disproved, Outboard, Proof},
 };
 use crate::{
     error::{Damage, Errno, FsError},
@@ -201,7 +201,7 @@ impl BlobReader {
     }
 
     fn proof<'a>(&self, outboard: &'a OpenFile) -> Proof<'a> {
-        Proof { hash: self.hash(), size: self.size(), outboard: &**outboard }
+        Proof { hash: self.hash(), size: self.size(), outboard: Outboard::File(&**outboard) }
     }
 
     fn damaged(&self, why: Damage) -> FsError {

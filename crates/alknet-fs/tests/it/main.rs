@@ -11,6 +11,7 @@ mod content_power;
 mod content_ranges;
 mod content_spool;
 mod content_steps;
+mod content_vectors;
 mod corpus;
 mod crash;
 mod diff;
