@@ -135,3 +135,5 @@ pub const WALK_PAGES_KEPT: usize = 16;
 
 /// Entries that one merge, one restore or one flattening without steps changes.
 pub const MAX_MERGE_CHANGES: usize = 50_000;
+/// Findings of a check that wait for whoever asked for it.
+pub const FINDINGS_AHEAD: usize = 64;

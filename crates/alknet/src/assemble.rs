@@ -6,6 +6,7 @@ use alknet_call::{Authenticator, BYTES, ByteTickets, BytesHandler, CALL, CallHan
 use alknet_core::{
     Alpn, Authorizer, Carriers, CredentialVerifier, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions,
 };
+use alknet_fs::FileSystem;
 use alknet_http::HttpHandler;
 use alknet_net::{AbuseGate, CarrierPolicy, NetDialer, NodeCredentials};
 use alknet_ssh::{ForwardPolicy, LiveSessions, SSH, SSH_ALIAS, SshServer, Subsystems, UDP, UdpService};
@@ -50,6 +51,8 @@ pub struct Node {
     pub gate: AbuseGate,
     /// What may be forwarded: its rules can be changed.
     pub forward: Arc<ForwardPolicy>,
+    /// The files: closed before the database.
+    pub files: FileSystem,
 }
 
 /// Puts a node together.
@@ -77,7 +80,7 @@ pub async fn assemble(
     let (tickets, ssh_sessions) = (ByteTickets::default(), LiveSessions::default());
 
     let heads = Heads::of(data)?;
-    let files = settings::files(current.config(), data, &store).await?;
+    let files = settings::files(current.config(), data, &store, authorizer.clone(), tickets.clone()).await?;
 
     // Capabilities: the one registry behind every door.
     let registry = operations::registry(&Foundation {
@@ -94,7 +97,7 @@ pub async fn assemble(
         gate: gate.clone(),
         forward: forward.clone(),
         control: Some(control.clone()),
-        files,
+        files: files.clone(),
         clock,
     })?;
 
@@ -129,5 +132,18 @@ pub async fn assemble(
         .service(HTTP_1_1, Service::web(Carriers::Tcp), http.clone())?
         .build();
 
-    Ok(Node { router, store, identities, sessions, ssh, http, routes, heads, verifier, gate, forward })
+    Ok(Node {
+        router,
+        store,
+        identities,
+        sessions,
+        ssh,
+        http,
+        routes,
+        heads,
+        verifier,
+        gate,
+        forward,
+        files: files.files().clone(),
+    })
 }

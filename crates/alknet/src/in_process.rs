@@ -42,12 +42,13 @@ impl InProcess {
         let gate = settings::gate(loaded.config(), &store).await?;
         let forward = Arc::new(settings::forward(loaded.config(), &place.data));
         let tickets = ByteTickets::default();
-        let files = settings::files(loaded.config(), &place.data, &store).await?;
+        let authorizer = Authorizer::new(store.audit_log());
+        let files = settings::files(loaded.config(), &place.data, &store, authorizer.clone(), tickets.clone()).await?;
         let registry = operations::registry(&Foundation {
             node,
             identity,
             store: store.clone(),
-            authorizer: Authorizer::new(store.audit_log()),
+            authorizer,
             sessions,
             ssh_sessions: LiveSessions::default(),
             config: SharedConfig::new(sources, loaded),

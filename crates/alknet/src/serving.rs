@@ -148,7 +148,7 @@ impl RunningNode {
         Ok(())
     }
 
-    /// Stops: nothing new, handlers told, drained, closed, sessions' processes ended, flushed. A second Ctrl-C skips the waiting.
+    /// Stops: nothing new, handlers told, drained, closed, sessions' processes ended, files closed, flushed. A second Ctrl-C skips the waiting.
     async fn stop(mut self) {
         let drain = self.config.current().config().node.drain_timeout;
         tracing::info!(drain_s = drain.as_secs_f32(), "stopping");
@@ -162,6 +162,7 @@ impl RunningNode {
         if let Err(error) = self.node.gate.save().await {
             tracing::warn!(%error, "the last penalties are forgotten");
         }
+        self.node.files.close().await;
         self.node.store.close();
         let _already_gone = std::fs::remove_file(self.data.control_socket());
         tracing::info!("stopped");

@@ -8,8 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use alknet_core::HostPort;
-use alknet_fs::{Content, Handles, Policy, Tree, operations::Service};
+use alknet_call::ByteTickets;
+use alknet_core::{Authorizer, HostPort};
+use alknet_fs::{FileSystem, FileSystemConfig, Policy, operations::Service};
 use alknet_http::{AllowedHosts, Decoy, DecoyFolder, HttpConfig};
 use alknet_net::{AbuseGate, WebCertificate, generate_self_signed};
 use alknet_ssh::{ForwardPolicy, RecordingPolicy, SshConfig, SystemUser};
@@ -32,13 +33,25 @@ pub fn forward(config: &Config, data: &DataFolder) -> ForwardPolicy {
 }
 
 /// The files of the node, and what buckets are like whose maker does not say.
-pub async fn files(config: &Config, data: &DataFolder, store: &Store) -> Result<Service, Failure> {
-    let folder = config.fs.folder().unwrap_or_else(|| data.root().to_owned());
-    let doing = |error: Failure| error.while_doing(format_args!("cannot use {} for files", folder.display()));
-    let content = Content::open(store.tables(), &folder).await.map_err(|error| doing(error.into()))?;
-    let tree = Tree::new(store.tables(), 0, Handles::default());
-    let policy = Policy { durability: config.fs.durability, retention: config.fs.retention, ..Policy::default() };
-    Ok(Service::new(tree, content, policy))
+pub async fn files(
+    config: &Config,
+    data: &DataFolder,
+    store: &Store,
+    authorizer: Authorizer,
+    tickets: ByteTickets,
+) -> Result<Service, Failure> {
+    let settings = &config.fs;
+    let folder = settings.folder().unwrap_or_else(|| data.root().to_owned());
+    let files = FileSystemConfig {
+        gc_grace: settings.gc_grace,
+        upload_lifetime: settings.upload_lifetime,
+        ..FileSystemConfig::new(folder.clone())
+    };
+    let files = FileSystem::open(store, authorizer, None, files)
+        .await
+        .map_err(|error| Failure::from(error).while_doing(format_args!("cannot keep files in {}", folder.display())))?;
+    let policy = Policy { durability: settings.durability, retention: settings.retention, ..Policy::default() };
+    Ok(Service::new(files, tickets, policy, settings.gc_grace))
 }
 
 /// What the SSH server is told.

@@ -8,14 +8,15 @@ use super::{
     entries::commit,
     refusal::{declaring, refusal},
     service::{FOLDER_MODE, Service, expected, path_at, xattrs},
-    views::{Have, HaveOutput, NewEntry, WriteMany, WriteOne},
+    views::{Expect, Have, HaveOutput, NewEntry, WriteMany, WriteOne},
 };
 use crate::{
     access::{Access, Pass, Place, Right},
     error::FsError,
     limits::MAX_WRITTEN_INPUT_BYTES,
+    path::FsPath,
     rows::bucket,
-    tree::{Body, Change, Put},
+    tree::{Body, Change, Put, RemoveHow, Xattrs},
     visibility::visible,
 };
 
@@ -60,24 +61,57 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
 async fn changes(fs: &Service, input: WriteMany) -> Result<Vec<Change>, CallError> {
     let mut changes = Vec::with_capacity(input.entries.len());
     for (index, one) in input.entries.into_iter().enumerate() {
-        let change = change(fs, one, input.parents).await;
-        changes.push(change.map_err(|error| located(error, index))?);
+        let more = changes_of(fs, one, input.parents).await;
+        changes.extend(more.map_err(|error| located(error, index))?);
     }
     Ok(changes)
 }
 
-async fn change(fs: &Service, one: WriteOne, parents: bool) -> Result<Change, CallError> {
+async fn changes_of(fs: &Service, one: WriteOne, parents: bool) -> Result<Vec<Change>, CallError> {
     let WriteOne { path, entry, mode, mtime, xattrs: given, expect } = one;
     let (at, xattrs, mtime_ns) = (path_at("/path", &path)?, xattrs(given)?, mtime.map(|time| time.0));
     let body = match entry {
         NewEntry::Content(bytes) => Body::Placed(fs.content().store(bytes.0.into()).await.map_err(refusal)?),
         NewEntry::Hash(hash) => Body::Known(hash),
-        NewEntry::Symlink(_) | NewEntry::Link(_) => {
-            return Err(CallError::invalid_input("/entry", "links are made with fs/link"));
+        NewEntry::Folder {} => {
+            let make = Change::MakeFolder { at: at.clone(), mode: mode.unwrap_or(FOLDER_MODE), parents: true };
+            return Ok([make].into_iter().chain(set(at, mode, mtime_ns, xattrs)).collect());
         }
-        NewEntry::Folder {} => return Ok(Change::MakeFolder { at, mode: mode.unwrap_or(FOLDER_MODE), parents: true }),
+        NewEntry::Symlink(target) => {
+            let link = Change::Symlink { at: at.clone(), target: target.0, mtime_ns };
+            return named(&at, parents, expect, [Some(link), set(at.clone(), None, None, xattrs)]);
+        }
+        NewEntry::Link(from) => {
+            let link = Change::HardLink { from: path_at("/entry/link", &from)?, to: at.clone() };
+            return named(&at, parents, expect, [Some(link), None]);
+        }
     };
-    Ok(Change::Put(Put { mode, mtime_ns, xattrs, parents, expect: expected(expect), ..Put::new(at, body) }))
+    Ok(vec![Change::Put(Put { mode, mtime_ns, xattrs, parents, expect: expected(expect), ..Put::new(at, body) })])
+}
+
+/// Attributes, if there are any to set.
+fn set(at: FsPath, mode: Option<u16>, mtime_ns: Option<i64>, xattrs: Option<Xattrs>) -> Option<Change> {
+    let any = mode.is_some() || mtime_ns.is_some() || xattrs.is_some();
+    any.then_some(Change::SetAttributes { at, mode, mtime_ns, xattrs, follow: false })
+}
+
+/// A link of either sort: the folders above it, and what it takes the place of, come first.
+fn named(
+    at: &FsPath,
+    parents: bool,
+    expect: Option<Expect>,
+    link: [Option<Change>; 2],
+) -> Result<Vec<Change>, CallError> {
+    let above = at.split_last().filter(|_| parents).map(|(folder, _)| folder);
+    let above = above.map(|at| Change::MakeFolder { at, mode: FOLDER_MODE, parents: true });
+    let room = match expect {
+        None => Some(Change::Remove { at: at.clone(), how: RemoveHow::FileIfAny }),
+        Some(Expect::Absent) => None,
+        Some(_) => {
+            return Err(CallError::invalid_input("/expect", "a link takes the place of anything, or of nothing"));
+        }
+    };
+    Ok(above.into_iter().chain(room).chain(link.into_iter().flatten()).collect())
 }
 
 /// Says which of the entries an error is about.

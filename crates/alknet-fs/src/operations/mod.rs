@@ -2,14 +2,20 @@
 //!
 //! A branch is named `bucket/branch` in the member `bucket`, which is what grants are about.
 
+mod branch;
 mod bucket;
+mod bytes;
 mod entries;
+mod history;
 mod many;
+mod names;
 mod refusal;
 mod service;
 mod text;
+mod upkeep;
 mod views;
 mod walk;
+mod watch;
 
 use alknet_call::{RegisterError, RegistryBuilder};
 
@@ -24,5 +30,11 @@ pub use views::*;
 pub fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
     bucket::register(registry, service)?;
     entries::register(registry, service)?;
-    many::register(registry, service)
+    bytes::register(registry, service)?;
+    many::register(registry, service)?;
+    names::register(registry, service)?;
+    branch::register(registry, service)?;
+    history::register(registry, service)?;
+    watch::register(registry, service)?;
+    upkeep::register(registry, service)
 }

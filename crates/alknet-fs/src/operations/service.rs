@@ -1,18 +1,19 @@
 //! What the operations work on, and how their inputs become what the file system takes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use alknet_call::CallError;
+use alknet_call::{ByteTickets, CallError};
 use alknet_store::{Durability, Tables};
 
 use super::{
     refusal::bad_path,
-    text::{InodeNumber, Octets, Timestamp},
+    text::{BranchRef, InodeNumber, Octets, Timestamp},
     views::{AttributesView, Committed, DurabilityName, EntryKind, Expect, Xattr},
 };
 use crate::{
-    address::When,
+    address::{Address, When},
     content::Content,
+    file_system::FileSystem,
     path::FsPath,
     rows::Kind,
     tree::{self, Attributes, Policy, Tree, Xattrs},
@@ -26,24 +27,36 @@ pub(super) const FOLDER_MODE: u16 = 0o755;
 pub struct Service(Arc<Parts>);
 
 struct Parts {
-    tree: Tree,
-    content: Content,
+    files: FileSystem,
+    tickets: ByteTickets,
     policy: Policy,
+    gc_grace: Duration,
 }
 
 impl Service {
-    /// Operations on these files. A bucket behaves by `policy` where its maker does not say.
-    pub fn new(tree: Tree, content: Content, policy: Policy) -> Self {
-        Self(Arc::new(Parts { tree, content, policy }))
+    /// Operations on these files. Bytes leave and come by `tickets`; a bucket behaves by `policy` where its maker does not say;
+    /// `fs/gc` leaves for `gc_grace` what nothing refers to any more.
+    pub fn new(files: FileSystem, tickets: ByteTickets, policy: Policy, gc_grace: Duration) -> Self {
+        Self(Arc::new(Parts { files, tickets, policy, gc_grace }))
+    }
+    /// The files.
+    pub fn files(&self) -> &FileSystem {
+        &self.0.files
     }
     pub(super) fn tree(&self) -> &Tree {
-        &self.0.tree
+        self.0.files.tree()
+    }
+    pub(super) fn content(&self) -> &Content {
+        self.0.files.content()
     }
     pub(super) fn tables(&self) -> &Tables {
         self.tree().tables()
     }
-    pub(super) fn content(&self) -> &Content {
-        &self.0.content
+    pub(super) fn tickets(&self) -> &ByteTickets {
+        &self.0.tickets
+    }
+    pub(super) fn gc_grace(&self) -> Duration {
+        self.0.gc_grace
     }
     /// How a bucket behaves of which nothing was said.
     pub(super) fn policy(&self) -> &Policy {
@@ -55,6 +68,12 @@ impl Service {
         let Some(text) = text else { return Ok(When::Now) };
         When::parse(text.as_bytes(), self.tables().clock().now_ns())
             .map_err(|error| CallError::invalid_input("/when", error.to_string()))
+    }
+
+    /// The address of an entry on a branch.
+    pub(super) fn address(&self, at: &BranchRef, when: Option<&str>, path: &Octets) -> Result<Address, CallError> {
+        let (bucket, branch) = (at.bucket.clone(), Some(at.branch.clone()));
+        Ok(Address { node: None, bucket, branch, when: self.when(when)?, path: path_at("/path", path)? })
     }
 }
 

@@ -157,6 +157,8 @@ pub enum RenameHow {
 pub enum RemoveHow {
     /// A file or a link.
     File,
+    /// A file or a link, if one is there.
+    FileIfAny,
     /// A folder with nothing in it.
     EmptyFolder,
     /// A file or a link, or a folder with nothing in it.

@@ -12,10 +12,13 @@ use crate::{
 impl Txn<'_> {
     pub(super) fn remove(&mut self, at: &FsPath, how: RemoveHow) -> Result<(), Stop> {
         let spot = self.here().resolve(at, Last::Keep)?;
-        let found = spot.found.as_ref().ok_or(Errno::NoEnt)?;
+        let found = match &spot.found {
+            None if how == RemoveHow::FileIfAny => return Ok(()),
+            found => found.as_ref().ok_or(Errno::NoEnt)?,
+        };
         let dir = spot.dir()?;
         match (how, found.kind) {
-            (RemoveHow::File, Kind::Folder) => Err(Errno::IsDir.into()),
+            (RemoveHow::File | RemoveHow::FileIfAny, Kind::Folder) => Err(Errno::IsDir.into()),
             (RemoveHow::EmptyFolder | RemoveHow::Bare, Kind::Folder) if !self.here().is_empty(found.ino)? => {
                 Err(Errno::NotEmpty.into())
             }

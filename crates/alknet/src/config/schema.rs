@@ -21,7 +21,7 @@ use super::{
     addresses::{Advertised, EnvPattern, HostName, ListenAddr, RedirectUrl},
     defaults::ROLES,
     file::is_role_name,
-    limits::{LOGIN_GRACE, MAX_DRAIN, MAX_EXEMPT_RANGES, RECORD_AGE, TOKEN_LIFETIME},
+    limits::{GC_GRACE, LOGIN_GRACE, MAX_DRAIN, MAX_EXEMPT_RANGES, RECORD_AGE, TOKEN_LIFETIME, UPLOAD_LIFETIME},
     paths::AbsolutePath,
     timespan::Timespan,
     users::system_users,
@@ -255,6 +255,12 @@ pub struct FsConfig {
     /// How long old versions are kept in buckets that do not say; `None`: for ever.
     #[serde(deserialize_with = "retention")]
     pub retention: Option<Retention>,
+    /// How long content stays that nothing refers to.
+    #[serde(deserialize_with = "gc_grace")]
+    pub gc_grace: Duration,
+    /// How long an upload that was cut waits.
+    #[serde(deserialize_with = "upload_lifetime")]
+    pub upload_lifetime: Duration,
 }
 
 impl FsConfig {
@@ -451,6 +457,14 @@ fn recorded<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Recorded>, D::Erro
 
 fn token_lifetime<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     span_within(from, TOKEN_LIFETIME.0, TOKEN_LIFETIME.1)
+}
+
+fn gc_grace<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    span_within(from, GC_GRACE.0, GC_GRACE.1)
+}
+
+fn upload_lifetime<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    span_within(from, UPLOAD_LIFETIME.0, UPLOAD_LIFETIME.1)
 }
 
 fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Durability, D::Error> {

@@ -17,12 +17,14 @@ async fn everything(data: &DataFolder) -> Arc<Registry> {
     let loaded = load(&Sources::default()).unwrap();
     let sessions = Sessions::default();
     let store = Store::open(&data.database(), loaded.config().roles().unwrap(), sessions.clone()).unwrap();
+    let authorizer = Authorizer::new(store.audit_log());
     let tickets = ByteTickets::default();
-    let files = crate::settings::files(loaded.config(), data, &store).await.unwrap();
+    let files =
+        crate::settings::files(loaded.config(), data, &store, authorizer.clone(), tickets.clone()).await.unwrap();
     let foundation = Foundation {
         node: identity.node_key(),
         identity: Some(identity),
-        authorizer: Authorizer::new(store.audit_log()),
+        authorizer,
         store,
         sessions,
         ssh_sessions: LiveSessions::default(),

@@ -185,7 +185,7 @@ pub struct WriteOne {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_XATTRS))]
     pub xattrs: Option<Vec<Xattr>>,
-    /// What must be there; absent: anything but a folder, and for a folder at most a folder.
+    /// What must be there; absent: a file, a link or nothing, and for a folder at most a folder. For links absence or nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
 }

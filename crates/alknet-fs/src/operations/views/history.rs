@@ -261,15 +261,15 @@ pub struct LogOutput {
 pub struct LogEntry {
     /// Its number.
     pub seq: Seq,
-    /// When; never before the commit before it.
-    pub time: Timestamp,
-    /// Who.
-    pub actor: String,
-    /// By what.
-    pub op: String,
-    /// On which branch, where the caller may read that.
+    /// When; never before the commit before it. Absent, as who and by what, where that was forgotten and the version is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub branch: Option<BranchName>,
+    pub time: Option<Timestamp>,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// By what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op: Option<String>,
     /// What it made of the entry that was asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionView>,
@@ -280,6 +280,12 @@ pub struct LogEntry {
 pub struct VersionView {
     /// In which ways it differs from the one before, at least one.
     pub changes: Vec<DiffKind>,
+    /// Where it was then; of a name that was taken away, where that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Octets>,
+    /// Where it was before, if that was elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Octets>,
     /// What it was then; absent where it was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<DiffSide>,

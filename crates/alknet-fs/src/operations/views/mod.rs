@@ -30,6 +30,7 @@ pub use history::{
     VersionView,
 };
 pub use upkeep::{
-    BranchUsage, CheckFiles, CheckItem, CheckSummary, CollectGarbage, Collected, Finding, UsageInput, UsageView,
+    BranchUsage, CheckFiles, CheckItem, CheckSummary, CollectGarbage, Collected, Finding, FindingKind, UsageInput,
+    UsageView,
 };
 pub use watching::{WatchInput, WatchedChange, WatchedCommit};

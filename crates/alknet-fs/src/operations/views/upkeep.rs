@@ -42,9 +42,7 @@ pub struct BranchUsage {
     pub branch: BranchName,
     /// Bytes that its kept versions are charged.
     pub bytes: u64,
-    /// Files, folders and links.
-    pub files: u64,
-    /// Versions of them.
+    /// Versions of files, folders and links that are kept of it.
     pub versions: u64,
 }
 
@@ -60,12 +58,12 @@ pub struct CollectGarbage {
 /// Output of `fs/gc`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Collected {
-    /// Old versions that went, beyond what is retained.
-    pub versions: u64,
-    /// Contents that went.
+    /// Contents that went, or would go.
     pub blobs: u64,
     /// Their length, in bytes.
     pub bytes: u64,
+    /// Contents that are open still, or that the disk did not let go.
+    pub left: u64,
 }
 
 /// Input of `fs/fsck`.
@@ -90,17 +88,34 @@ pub enum CheckItem {
     Summary(CheckSummary),
 }
 
+/// What sort of thing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Content cannot be read whole.
+    Damaged,
+    /// What proves ranges of content is missing or wrong; the content is whole.
+    Outboard,
+    /// A count of references is wrong.
+    References,
+    /// Versions of files name content that is not there at all.
+    Unknown,
+    /// A file of content that nothing names.
+    Orphan,
+    /// A file among the content that is none.
+    Strange,
+}
+
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
-    /// What, in words.
+    /// What sort of thing.
+    pub kind: FindingKind,
+    /// What exactly, in words.
     pub what: String,
-    /// Which content.
+    /// Which content, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<ContentHash>,
-    /// Where it is used, as addresses; at most a few.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub used_at: Vec<String>,
     /// Whether it was put right.
     pub repaired: bool,
 }
@@ -110,8 +125,6 @@ pub struct Finding {
 pub struct CheckSummary {
     /// Contents that were looked at.
     pub blobs: u64,
-    /// Bytes that were read and hashed.
-    pub bytes: u64,
     /// Findings.
     pub findings: u64,
     /// Findings that were put right.

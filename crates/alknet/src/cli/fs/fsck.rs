@@ -47,9 +47,6 @@ impl Fsck {
                     let hash = finding.hash.map_or_else(String::new, |hash| format!(" {hash}"));
                     let repaired = if finding.repaired { ", put right" } else { "" };
                     output::line(crate::cli::printable(&format!("{}{hash}{repaired}", finding.what)))?;
-                    for address in &finding.used_at {
-                        output::line(format!("  used at {}", crate::cli::printable(address)))?;
-                    }
                 }
                 CheckItem::Finding(_) => {}
                 CheckItem::Summary(said) => summary = Some(said),
@@ -57,8 +54,7 @@ impl Fsck {
         }
         let summary = summary.ok_or_else(|| Failure::failed("the check ended before all was looked at"))?;
         if !files.json() {
-            let (blobs, bytes) = (summary.blobs, output::bytes(summary.bytes));
-            output::line(format!("{blobs} contents looked at, {bytes} read, {} findings", summary.findings))?;
+            output::line(format!("{} contents looked at, {} findings", summary.blobs, summary.findings))?;
         }
         match summary.findings - summary.repaired.min(summary.findings) {
             0 => Ok(()),

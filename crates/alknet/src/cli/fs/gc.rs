@@ -33,8 +33,9 @@ impl Gc {
         if files.json() {
             return output::json(&collected);
         }
-        let Collected { versions, blobs, bytes } = collected;
+        let Collected { blobs, bytes, left } = collected;
         let would = if self.dry_run { "would go" } else { "went" };
-        output::line(format!("{versions} old versions and {blobs} contents of {} {would}", output::bytes(bytes)))
+        let kept = if left > 0 { format!(", {left} in use stay for now") } else { String::new() };
+        output::line(format!("{blobs} contents of {} {would}{kept}", output::bytes(bytes)))
     }
 }

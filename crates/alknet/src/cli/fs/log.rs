@@ -57,7 +57,6 @@ impl Log {
 }
 
 fn line(commit: &LogEntry) -> String {
-    let branch = commit.branch.as_ref().map_or_else(String::new, |branch| format!("  :{branch}"));
     let version = match &commit.version {
         None => String::new(),
         Some(version) => {
@@ -65,6 +64,9 @@ fn line(commit: &LogEntry) -> String {
             format!("  {} {size}", diff::mark(&version.changes))
         }
     };
-    let (actor, op) = (crate::cli::printable(&commit.actor), crate::cli::printable(&commit.op));
-    format!("{:>6}  {}  {actor}  {op}{branch}{version}", commit.seq, listing::seconds(commit.time))
+    let said = |text: &Option<String>| {
+        text.as_deref().map_or_else(|| "-".to_owned(), |text| crate::cli::printable(text).to_string())
+    };
+    let time = commit.time.map_or_else(|| "-".to_owned(), |time| listing::seconds(time).to_string());
+    format!("{:>6}  {time}  {}  {}{version}", commit.seq, said(&commit.actor), said(&commit.op))
 }

@@ -43,8 +43,8 @@ impl Usage {
         ))?;
         output::line(format!("versions  {}", usage.versions))?;
         let row = |of: &alknet_fs::operations::BranchUsage| {
-            [of.branch.to_string(), output::bytes(of.bytes), of.files.to_string(), of.versions.to_string()]
+            [of.branch.to_string(), output::bytes(of.bytes), of.versions.to_string()]
         };
-        output::table(["BRANCH", "BYTES", "FILES", "VERSIONS"], &usage.branches.iter().map(row).collect::<Vec<_>>())
+        output::table(["BRANCH", "BYTES", "VERSIONS"], &usage.branches.iter().map(row).collect::<Vec<_>>())
     }
 }

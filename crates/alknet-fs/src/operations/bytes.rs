@@ -1,0 +1,140 @@
+//! `fs/read*` and `fs/write*`: content, by tickets for byte streams or in the call itself where there is little of it.
+
+use alknet_call::{
+    ByteSource, ByteTicket, CallError, Operation, OperationContext, RegisterError, RegistryBuilder, UploadSink,
+};
+use alknet_core::BoxFuture;
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{
+    refusal::{declaring, refusal},
+    service::{Service, durability_view, expected, xattrs},
+    views::{InlineContent, ReadFile, ReadInline, ResumeUpload, WriteFile, Written},
+};
+use crate::{
+    access::{Access, Right},
+    limits::MAX_FILE_BYTES,
+    session::{Closed, Create, Kept, OpenWrite, WriteSession},
+    tree,
+};
+
+pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
+    reading(registry, service)?;
+    let fs = service.clone();
+    registry.register(
+        declaring(Operation::mutation("fs/write"))
+            .title("Write a file")
+            .description(
+                "Gives a ticket for the bytes. Others see nothing of them before all have come; the upload's answer then says which \
+                 commit holds the file. An upload that is cut leaves nothing.",
+            )
+            .access(Access::rule(Right::Write))
+            .byte_input()
+            .handler(move |context, input: WriteFile| {
+                let fs = fs.clone();
+                async move { write(&fs, &context, input).await }
+            }),
+    )?;
+    Ok(())
+}
+
+/// The operations that only read.
+fn reading(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
+    let fs = service.clone();
+    registry.register(
+        declaring(Operation::query("fs/read"))
+            .title("Read a file")
+            .description("Gives a ticket for the bytes of one version, whatever happens to the file meanwhile.")
+            .access(Access::rule(Right::Read))
+            .byte_output()
+            .handler(move |context, input: ReadFile| {
+                let fs = fs.clone();
+                async move { read(&fs, &context, input).await }
+            }),
+    )?;
+    let fs = service.clone();
+    registry.register(
+        declaring(Operation::query("fs/read.inline"))
+            .title("Read a small file, or a part of one")
+            .access(Access::rule(Right::Read))
+            .handler(move |context, input: ReadInline| {
+                let fs = fs.clone();
+                async move {
+                    let at = fs.address(&input.bucket, input.when.as_deref(), &input.path)?;
+                    let file = fs.files().open_file(&context.permit, &at).await.map_err(refusal)?;
+                    let count = usize::try_from(input.length).unwrap_or(usize::MAX);
+                    let content = file.read_at(input.offset, count).await.map_err(refusal)?;
+                    let found = file.attributes();
+                    let hash = found.hash.ok_or_else(|| CallError::internal("a file has no hash"))?;
+                    Ok(InlineContent { content: super::Base64(content.into()), size: found.size, hash, seq: found.seq })
+                }
+            }),
+    )?;
+    Ok(())
+}
+
+async fn read(fs: &Service, context: &OperationContext, input: ReadFile) -> Result<ByteTicket, CallError> {
+    let at = fs.address(&input.bucket, input.when.as_deref(), &input.path)?;
+    let file = fs.files().open_file(&context.permit, &at).await.map_err(refusal)?;
+    let (size, hash) = (file.attributes().size, file.attributes().hash);
+    let begin = input.offset.min(size);
+    let end = input.length.map_or(size, |length| begin.saturating_add(length).min(size));
+    let hash = hash.filter(|_| (begin, end) == (0, size)).map(|hash| *hash.as_bytes());
+    let source = ByteSource { size: Some(end - begin), hash, ..ByteSource::new(file.stream(begin..end)) };
+    let ticket = fs.tickets().issue_download(&context.caller, source)?;
+    Ok(if begin > 0 { ticket.starting_at(begin) } else { ticket })
+}
+
+async fn write(fs: &Service, context: &OperationContext, input: WriteFile) -> Result<ByteTicket, CallError> {
+    let at = fs.address(&input.bucket, None, &input.path)?;
+    let expect = expected(input.expect);
+    let how = OpenWrite {
+        create: if expect == tree::Expect::Absent { Create::Exclusive } else { Create::IfAbsent },
+        parents: input.parents,
+        expect,
+        mode: input.mode,
+        mtime_ns: input.mtime.map(|time| time.0),
+        xattrs: xattrs(input.xattrs)?,
+        ..OpenWrite::default()
+    };
+    let session = fs.files().create(&context.permit, &at, how).await.map_err(refusal)?;
+    fs.tickets().issue_upload(&context.caller, Upload { session, promised: input.resume }, MAX_FILE_BYTES)
+}
+
+/// An upload that becomes a version of a file once all of it is there.
+struct Upload {
+    session: WriteSession,
+    /// What the sender said that it would be.
+    promised: Option<ResumeUpload>,
+}
+
+impl UploadSink for Upload {
+    fn write<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), CallError>> {
+        let bytes = Bytes::copy_from_slice(bytes);
+        Box::pin(async move { self.session.append(bytes).await.map(|_| ()).map_err(refusal) })
+    }
+
+    fn commit(self: Box<Self>, size: u64, hash: [u8; 32]) -> BoxFuture<'static, Result<Value, CallError>> {
+        Box::pin(async move {
+            if self.promised.is_some_and(|said| (said.size, *said.hash.as_bytes()) != (size, hash)) {
+                return Err(CallError::invalid_input("/resume", "the bytes are not those that were announced"));
+            }
+            let closed = self.session.commit().await.map_err(refusal)?;
+            if *closed.hash.as_bytes() != hash {
+                // The stream's bytes were held against this hash, so it is the disk or the memory.
+                return Err(CallError::internal("what was stored is not what was sent"));
+            }
+            serde_json::to_value(written(closed)).map_err(CallError::internal)
+        })
+    }
+}
+
+fn written(closed: Closed) -> Written {
+    let Closed { seq, durability, kept, hash, size } = closed;
+    let beside = match kept {
+        Kept::Beside(_, name) => Some(name.as_bytes().into()),
+        Kept::Version(_) | Kept::Unchanged | Kept::Unlinked => None,
+    };
+    Written { seq, durability: durability_view(durability), hash, size, beside }
+}

@@ -1,0 +1,113 @@
+//! `fs/gc` and `fs/fsck`: content of the whole node that nobody needs any more, and content that is not as it should be.
+
+use std::time::Duration;
+
+use alknet_call::{CallError, Item, Operation, RegisterError, RegistryBuilder};
+use alknet_core::{AccessRule, Effect};
+use futures_util::stream::{Stream, unfold};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{
+    refusal::{declaring, refusal},
+    service::Service,
+    views::{CheckFiles, CheckItem, CheckSummary, CollectGarbage, Collected, Finding, FindingKind},
+};
+use crate::{
+    access::Right,
+    content::{self, Check, Found},
+    error::FsError,
+    limits::FINDINGS_AHEAD,
+};
+
+/// A collection of much garbage takes as long as the disk does.
+const GC_TIMEOUT: Duration = Duration::from_secs(3600);
+
+pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
+    let fs = service.clone();
+    registry.register(
+        declaring(Operation::mutation("fs/gc"))
+            .title("Remove content that nothing refers to")
+            .description("Of all buckets, after its time of grace. The node does it by itself; this does it now.")
+            .access(administering())
+            .idempotent()
+            .timeout(GC_TIMEOUT)
+            .handler(move |_, input: CollectGarbage| {
+                let fs = fs.clone();
+                async move {
+                    let collected = fs.content().collect(fs.gc_grace(), input.dry_run).await.map_err(refusal)?;
+                    let content::Collected { blobs, bytes, left } = collected;
+                    Ok(Collected { blobs, bytes, left })
+                }
+            }),
+    )?;
+    let fs = service.clone();
+    registry.register(
+        declaring(Operation::subscription("fs/fsck"))
+            .title("Check all stored content")
+            .description(
+                "Gives what is not as it should be, and at last a summary. It goes on while others read and write, and ends when \
+                 nobody listens any more.",
+            )
+            .access(administering())
+            .items(move |context, input: CheckFiles| {
+                let fs = fs.clone();
+                async move {
+                    if input.repair {
+                        // A subscription only looks, as far as the gate knows: a repair is written down as the change that it is.
+                        context.authorize("fs/fsck", &administering(), None, Effect::Mutation)?;
+                    }
+                    Ok(check(&fs, &input))
+                }
+            }),
+    )?;
+    Ok(())
+}
+
+/// The rule of what concerns the node as a whole, and no bucket.
+fn administering() -> AccessRule {
+    let scope = Right::Admin.as_str().parse().expect("because the names of rights are scopes");
+    AccessRule::scoped([scope])
+}
+
+/// A check under way; it ends when the receiver is dropped.
+struct Checking {
+    findings: mpsc::Receiver<Found>,
+    task: Option<JoinHandle<Result<u64, FsError>>>,
+    summary: CheckSummary,
+}
+
+fn check(fs: &Service, input: &CheckFiles) -> impl Stream<Item = Result<Item<CheckItem>, CallError>> + Send + use<> {
+    let (sender, findings) = mpsc::channel(FINDINGS_AHEAD);
+    let (content, how) = (fs.content().clone(), Check { deep: input.deep, repair: input.repair });
+    let task = Some(tokio::spawn(async move { content.check(how, sender).await }));
+    let checking = Checking { findings, task, summary: CheckSummary { blobs: 0, findings: 0, repaired: 0 } };
+    unfold(checking, |mut checking| async move { Some((checking.next().await?.map(Item::new), checking)) })
+}
+
+impl Checking {
+    async fn next(&mut self) -> Option<Result<CheckItem, CallError>> {
+        if let Some(Found { finding, repaired }) = self.findings.recv().await {
+            self.summary.findings += 1;
+            self.summary.repaired += u64::from(repaired);
+            return Some(Ok(CheckItem::Finding(finding_view(&finding, repaired))));
+        }
+        let checked = self.task.take()?.await;
+        Some(match checked {
+            Ok(Ok(blobs)) => Ok(CheckItem::Summary(CheckSummary { blobs, ..self.summary.clone() })),
+            Ok(Err(error)) => Err(refusal(error)),
+            Err(error) => Err(CallError::internal(error)),
+        })
+    }
+}
+
+fn finding_view(finding: &content::Finding, repaired: bool) -> Finding {
+    let (kind, hash) = match finding {
+        content::Finding::Damaged { hash, .. } => (FindingKind::Damaged, Some(*hash)),
+        content::Finding::Outboard { hash } => (FindingKind::Outboard, Some(*hash)),
+        content::Finding::References { hash, .. } => (FindingKind::References, Some(*hash)),
+        content::Finding::Unknown { .. } => (FindingKind::Unknown, None),
+        content::Finding::Orphan { .. } => (FindingKind::Orphan, None),
+        content::Finding::Strange { .. } => (FindingKind::Strange, None),
+    };
+    Finding { kind, what: finding.to_string(), hash, repaired }
+}
