@@ -22,9 +22,14 @@ struct Soak {
     test: &'static str,
 }
 
-const SOAKS: [Soak; 3] = [
+const SOAKS: [Soak; 4] = [
     Soak { name: "calls", package: "alknet-call", test: "simulation::every_call_ends_once_and_nothing_is_left" },
     Soak { name: "ssh", package: "alknet-ssh", test: "churn::sessions_come_and_go_without_a_trace" },
+    Soak {
+        name: "fs",
+        package: "alknet-fs",
+        test: "tree_model::a_tree_is_what_posix_says_on_every_branch_at_every_version",
+    },
     Soak { name: "crash", package: "alknet-fs", test: "crash::nothing_acknowledged_is_lost_at_any_step" },
 ];
 
@@ -47,8 +52,9 @@ fn command(root: &Path, soak: &Soak, seeds: u64, first: u64) -> Command {
 
 /// The soak, how many seeds, and the first of them: by the clock, so that each soak plays other worlds.
 fn chosen(arguments: &[String], now: u64) -> Result<(&'static Soak, u64, u64)> {
-    let (name, rest) =
-        arguments.split_first().context("soak what? `cargo xtask soak calls|ssh|crash [--seeds N] [--from SEED]`")?;
+    let (name, rest) = arguments
+        .split_first()
+        .context("soak what? `cargo xtask soak calls|ssh|fs|crash [--seeds N] [--from SEED]`")?;
     let soak = SOAKS.iter().find(|soak| soak.name == name).with_context(|| format!("no soak is called {name:?}"))?;
     let (mut seeds, mut first) = (SEEDS, now);
     let mut words = rest.iter();
