@@ -32,6 +32,7 @@ mod sim_disk;
 mod tables;
 mod tree_basics;
 mod tree_branches;
+mod tree_large;
 mod tree_model;
 mod tree_posix;
 mod tree_writer;

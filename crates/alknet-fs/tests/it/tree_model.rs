@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Worlds of an ordinary run.
-const WORLDS: u64 = 14;
+const WORLDS: u64 = 8;
 /// Steps of one world.
 const STEPS: u64 = 45;
 /// Branches that a world has at a time.
@@ -117,6 +117,9 @@ impl World {
             _ => {
                 let known: Vec<_> =
                     self.names.values().filter_map(|line| Some((*line, self.state(*line, self.head)?))).collect();
+                if known.is_empty() {
+                    return Op::Remove { at, how: RemoveHow::Bare };
+                }
                 let (branch, source) = self.chance.of(&known).clone();
                 Op::Copy { source, branch, from: self.path(), to: at }
             }
@@ -343,6 +346,7 @@ async fn play(seed: u64) {
 
 /// Says which world it was.
 struct Playing(u64);
+#[allow(clippy::print_stderr, reason = "shown when the test fails")]
 impl Drop for Playing {
     fn drop(&mut self) {
         if std::thread::panicking() {

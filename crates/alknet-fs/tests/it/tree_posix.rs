@@ -374,3 +374,39 @@ async fn one_commit_has_a_bound() {
     let body = bytes("hello");
     node.main(Change::Put(Put { parents: true, ..Put::new(path("/b/c"), body) })).await.unwrap();
 }
+
+#[tokio::test]
+async fn two_hundred_and_fifty_five_levels_are_as_good_as_one() {
+    // TREE-27
+    let deep = "/d".repeat(254);
+    let node = node(vec![Change::MakeFolder { at: path(&deep), mode: 0o755, parents: true }]).await;
+    node.main(put(&format!("{deep}/f"), "1")).await.unwrap();
+    assert_eq!(node.stat(&format!("proj{deep}/f")).await.unwrap().size, 1);
+    node.main(rename("/d", "/e", RenameHow::Replace)).await.unwrap();
+    let moved = deep.replacen("/d", "/e", 1);
+    assert_eq!(node.names(&format!("proj{moved}")).await.unwrap(), ["f"]);
+    assert_eq!(errno(node.main(rename("/e", &format!("{moved}/x"), RenameHow::Replace)).await), Errno::Inval);
+    node.main(hard_link(&format!("{moved}/f"), "/f")).await.unwrap();
+    assert_eq!(node.stat("proj/f").await.unwrap().nlink, Some(2));
+    node.main(remove("/e", RemoveHow::Recursive)).await.unwrap();
+    assert_eq!(
+        (node.names("proj/").await.unwrap(), node.stat("proj/f").await.unwrap().nlink),
+        (vec!["f".to_owned()], Some(1))
+    );
+}
+
+#[tokio::test]
+async fn the_longest_names_and_any_bytes_are_names() {
+    // TREE-27
+    let longest = "n".repeat(255);
+    let odd = FsPath::parse(b"/\xff\xfe\n\x01 ").unwrap();
+    let node = node(vec![mkdir(&format!("/{longest}")), put(&format!("/{longest}/{longest}"), "1")]).await;
+    node.main(Change::MakeFolder { at: odd.clone(), mode: 0o700, parents: false }).await.unwrap();
+    assert_eq!(node.names(&format!("proj/{longest}")).await.unwrap(), [longest.as_str()]);
+    let view = node.view("proj").await.unwrap();
+    assert_eq!(view.stat(&odd, true).await.unwrap().mode, 0o700);
+    let page = view.list(&path("/"), None, 9, false).await.unwrap();
+    assert_eq!(page.entries.iter().map(|entry| entry.name.as_bytes().len()).collect::<Vec<_>>(), [255, 5]);
+    let error = view.stat(&odd.join(page.entries[1].name.clone()).unwrap(), true).await.unwrap_err();
+    assert_eq!(error.to_string(), r"cannot look at /\xff\xfe\n\u{1} /\xff\xfe\n\u{1} : no such entry");
+}
