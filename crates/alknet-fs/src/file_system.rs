@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use alknet_core::{Authorizer, Permit};
+use alknet_core::{Authorizer, Maintenance, Permit};
 use alknet_store::{Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -15,11 +15,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::Access,
     address::Address,
-    content::{Content, ContentError},
+    content::{Content, ContentError, Swept},
     error::FsError,
-    limits::{DEFAULT_GC_GRACE, DEFAULT_UPLOAD_LIFETIME},
-    rows::upload,
-    session::{self, Allowances, Announced, Handles, OpenWrite, ReadHandle, Uploads, WriteSession},
+    limits::{DEFAULT_GC_GRACE, DEFAULT_SHARED_IDLE, DEFAULT_UPLOAD_LIFETIME, REAP_DELAY},
+    rows::{branch, bucket, upload},
+    session::{
+        self, Allowances, Announced, Handles, OpenFiles, OpenWrite, ReadHandle, SharedFile, Uploads, WriteSession,
+    },
     tree::{Tree, Witness},
 };
 
@@ -34,12 +36,15 @@ pub struct FileSystemConfig {
     pub gc_grace: Duration,
     /// How long an upload that can be resumed waits for its sender.
     pub upload_lifetime: Duration,
+    /// How long nobody writes to a file that a mount has open before what was written becomes a version.
+    pub shared_idle: Duration,
 }
 
 impl FileSystemConfig {
     /// Files in this folder, with everything else as it usually is.
     pub const fn new(folder: PathBuf) -> Self {
-        Self { folder, replica: 0, gc_grace: DEFAULT_GC_GRACE, upload_lifetime: DEFAULT_UPLOAD_LIFETIME }
+        let (gc_grace, upload_lifetime) = (DEFAULT_GC_GRACE, DEFAULT_UPLOAD_LIFETIME);
+        Self { folder, replica: 0, gc_grace, upload_lifetime, shared_idle: DEFAULT_SHARED_IDLE }
     }
 }
 
@@ -63,6 +68,8 @@ struct Inner {
     content: Content,
     allowances: Allowances,
     uploads: Uploads,
+    open_files: OpenFiles,
+    shared_idle: Duration,
     /// Ends what runs in the background.
     stop: CancellationToken,
     /// What must have ended before the store is closed.
@@ -116,12 +123,17 @@ impl FileSystem {
             content,
             allowances: Allowances::default(),
             uploads: Uploads::default(),
+            open_files: OpenFiles::default(),
+            shared_idle: config.shared_idle,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         let opened = Self(Arc::new(inner));
         let (weak, stop) = (WeakFileSystem(Arc::downgrade(&opened.0)), opened.0.stop.clone());
-        opened.spawn(session::keep_forsaking(weak, config.upload_lifetime, stop));
+        opened.spawn(session::keep_forsaking(weak, config.upload_lifetime, stop.clone()));
+        let (content, tree) = (opened.0.content.clone(), opened.0.tree.clone());
+        opened.spawn(keep_content(content, config.gc_grace, stop.clone()));
+        opened.spawn(keep_reaping(tree, stop));
         Ok(opened)
     }
 
@@ -174,6 +186,20 @@ impl FileSystem {
         session::open_to_read(self, permit, at).await
     }
 
+    /// Opens a file as a mount does: what is written to it is seen at once by all who have it open in this way. `how` to write it, too;
+    /// a file that is made is there at once, empty.
+    ///
+    /// # Errors
+    /// As [`Self::create`] and [`Self::open_file`].
+    pub async fn open_shared(
+        &self,
+        permit: &Permit,
+        at: &Address,
+        how: Option<OpenWrite>,
+    ) -> Result<SharedFile, FsError> {
+        session::open_shared(self, permit, at, how).await
+    }
+
     /// Ends everything that is under way: sessions whose closing has begun are closed, the others are given up. Nothing must be
     /// asked of it afterwards; the store may then be closed.
     pub async fn close(&self) {
@@ -182,6 +208,16 @@ impl FileSystem {
         self.0.tasks.wait().await;
     }
 
+    pub(crate) fn open_files(&self) -> &OpenFiles {
+        &self.0.open_files
+    }
+    pub(crate) fn shared_idle(&self) -> Duration {
+        self.0.shared_idle
+    }
+    /// Cancelled when it ends.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stop.clone()
+    }
     pub(crate) fn uploads(&self) -> &Uploads {
         &self.0.uploads
     }
@@ -193,4 +229,46 @@ impl FileSystem {
     pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.0.tasks.spawn(task)
     }
+}
+
+/// Takes away, in the background, what an earlier process left in the place of content, and then what nothing refers to any more.
+async fn keep_content(content: Content, grace: Duration, stop: CancellationToken) {
+    match stop.run_until_cancelled(content.sweep()).await {
+        Some(Ok(Swept { removed: 0, .. })) => {}
+        Some(Ok(Swept { removed, .. })) => tracing::info!(removed, "removed files that an earlier start left"),
+        Some(Err(error)) => tracing::warn!(%error, "what an earlier start left is looked for again at the next one"),
+        None => return,
+    }
+    content.keep_collecting(grace, stop).await;
+}
+
+/// Takes the rows of removed branches and buckets away, in the background, after commits.
+async fn keep_reaping(tree: Tree, stop: CancellationToken) {
+    let task = Maintenance::of("fs-reaper");
+    let mut commits = tree.tables().watch();
+    let reaping = async {
+        loop {
+            commits.mark_unchanged();
+            if is_any_removed(&tree).await {
+                match tree.reap(&task).await {
+                    Ok(true) => continue,
+                    // Somebody still looks at it. This commit is no news.
+                    Ok(false) => commits.mark_unchanged(),
+                    Err(error) => tracing::warn!(%error, "rows of what was removed could not go; it is tried again"),
+                }
+            }
+            if commits.changed().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(REAP_DELAY).await;
+        }
+    };
+    tokio::select! { () = reaping => {}, () = stop.cancelled() => {} }
+}
+
+async fn is_any_removed(tree: &Tree) -> bool {
+    let read = |sql: &rusqlite::Connection| -> Result<bool, StoreError> {
+        Ok(!branch::doomed(sql, 1)?.is_empty() || bucket::doomed(sql)?.is_some())
+    };
+    tree.tables().read(read).await.unwrap_or(false)
 }

@@ -46,8 +46,8 @@ pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
 pub use session::{
-    Announced, Closed, Create, Finding, Forgetting, Handle, Handles, Kept, Look, OpenWrite, Pin, ReadHandle, Start,
-    WriteSession,
+    Announced, Closed, Create, Finding, Forgetting, Handle, Handles, Kept, Look, OpenWrite, Pin, ReadHandle,
+    SharedFile, Start, WriteSession,
 };
 pub use tree::{
     Attributes, BadPolicy, BadXattrs, Body, Branch, BranchUsage, Bucket, BucketPage, Change, Commit, Committed, Expect,

@@ -110,6 +110,12 @@ pub const UPLOAD_HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const UPLOAD_LOOK_INTERVALS: (u32, Duration, Duration) = (8, Duration::from_millis(10), Duration::from_secs(600));
 /// Uploads of absent senders that one look removes.
 pub const FORSAKEN_AT_ONCE: usize = 256;
+/// Longest file that becomes a version while it is open and nobody writes, in bytes: longer ones wait until they are closed or synced.
+pub const MAX_IDLE_PUBLISH_BYTES: u64 = 64 << 20;
+/// How long nobody writes to a file that is open before it becomes a version, if nothing else is set.
+pub const DEFAULT_SHARED_IDLE: Duration = Duration::from_secs(5);
+/// How long after a commit the rows of removed branches and buckets begin to go.
+pub const REAP_DELAY: Duration = Duration::from_secs(1);
 /// Names that are tried for content which is kept beside other content.
 pub const MAX_NAMES_BESIDE: u32 = 100;
 /// How long content stays that nothing refers to, if nothing else is set.

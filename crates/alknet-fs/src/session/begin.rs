@@ -1,11 +1,13 @@
 //! Opening files.
 
+use std::sync::Arc;
+
 use alknet_core::Permit;
 
 use super::{
     Handle,
     draft::Draft,
-    how::{OpenWrite, Start},
+    how::{Create, OpenWrite, Start},
     opened::{self, Opened},
     quota::Allowance,
     read::ReadHandle,
@@ -21,10 +23,30 @@ use crate::{
     name::{BranchName, BucketName},
     path::FsPath,
     rows::{Kind, branch, bucket},
+    tree::Expect,
 };
 
 /// How often a file is looked for whose content vanishes before it is held.
 const TRIES: usize = 3;
+
+/// A file that is there is edited.
+const EDIT: OpenWrite = OpenWrite {
+    start: Start::Existing,
+    create: Create::Never,
+    parents: false,
+    expect: Expect::Anything,
+    mode: None,
+    mtime_ns: None,
+    xattrs: None,
+    durability: None,
+};
+
+/// What it takes to begin again.
+pub(super) struct Again {
+    pub pass: Pass,
+    pub op: Arc<str>,
+    pub opened: Opened,
+}
 
 /// What is known before the first byte.
 pub(super) struct Prepared {
@@ -45,15 +67,38 @@ pub(crate) async fn begin(
     at: &Address,
     how: OpenWrite,
 ) -> Result<WriteSession, FsError> {
-    let Prepared { pass, shows, opened, base, handle, allowance } = prepare(file_system, permit, at, &how).await?;
+    let prepared = prepare(file_system, permit, at, &how).await?;
+    Ok(session(file_system, prepared, how, permit.action().into()))
+}
+
+/// Begins a write of the file that a path leads to, as somebody who need not write it.
+pub(super) async fn edit(
+    file_system: &FileSystem,
+    (pass, op): (Pass, Arc<str>),
+    names: &(BucketName, BranchName),
+    path: &FsPath,
+) -> Result<WriteSession, FsError> {
+    let sought = Sought::Path(names.clone(), path.clone());
+    let prepared = prepare_as(file_system, (pass, true), &sought, &EDIT).await?;
+    Ok(session(file_system, prepared, EDIT, op))
+}
+
+/// Begins another write of the file that a session is of.
+pub(super) async fn edit_again(file_system: &FileSystem, again: Again) -> Result<WriteSession, FsError> {
+    let Again { pass, op, opened } = again;
+    let prepared = prepare_as(file_system, (pass, true), &Sought::File(opened), &EDIT).await?;
+    Ok(session(file_system, prepared, EDIT, op))
+}
+
+fn session(file_system: &FileSystem, prepared: Prepared, how: OpenWrite, op: Arc<str>) -> WriteSession {
+    let Prepared { pass, shows, opened, base, handle, allowance } = prepared;
     let spool = match base {
         Some(base) => file_system.content().spool_over(base),
         None => file_system.content().spool(),
     };
     let tables = file_system.tree().tables().clone();
-    let draft = Shared::new(Draft::new(spool, allowance, opened.bucket.0, tables, at.path.clone()));
-    let (file_system, op) = (file_system.clone(), permit.action().into());
-    Ok(WriteSession { file_system, pass, handle, opened, how, op, shows, received: 0, draft })
+    let draft = Shared::new(Draft::new(spool, allowance, opened.bucket.0, tables, opened.path.clone()));
+    WriteSession { file_system: file_system.clone(), pass, handle, opened, how, op, shows, received: 0, draft }
 }
 
 /// Finds what is to be written.
@@ -70,13 +115,43 @@ pub(super) async fn prepare(
     let place = Place { bucket: &names.0, branch: Some(&names.1) };
     let pass = Pass::of(permit, Right::Write, place)?;
     let reads = Access::sees(permit.identity().map(AsRef::as_ref), place);
-    let tree = file_system.tree();
-    let before = *tree.tables().watch().borrow();
-    let (opened, base) = find(file_system, &names, &at.path, how).await?;
+    prepare_as(file_system, (pass, reads), &Sought::Path(names, at.path.clone()), how).await
+}
+
+/// What is to be written: what a path leads to, or a file that was found before, whatever it is called by now.
+#[derive(Clone)]
+enum Sought {
+    Path((BucketName, BranchName), FsPath),
+    File(Opened),
+}
+
+impl Sought {
+    const fn path(&self) -> &FsPath {
+        match self {
+            Self::Path(_, path) => path,
+            Self::File(opened) => &opened.path,
+        }
+    }
+    fn open(self, sql: &rusqlite::Connection, how: &OpenWrite) -> Result<Opened, FsError> {
+        match self {
+            Self::Path(names, path) => opened::open(sql, names, &path, how),
+            Self::File(opened) => opened::open_again(sql, opened),
+        }
+    }
+}
+
+async fn prepare_as(
+    file_system: &FileSystem,
+    (pass, reads): (Pass, bool),
+    sought: &Sought,
+    how: &OpenWrite,
+) -> Result<Prepared, FsError> {
+    let before = *file_system.tree().tables().watch().borrow();
+    let (opened, base) = find(file_system, sought, how).await?;
     let handle = enter(file_system, (opened.bucket.0, opened.branch.0), before).await?;
     let mut allowance = file_system.allowances().begin(opened.bucket.0, opened.standing);
     if opened.began.base.is_none() {
-        allowance.hold(0, 1).map_err(|_| no(Errno::Quota, &at.path))?;
+        allowance.hold(0, 1).map_err(|_| no(Errno::Quota, sought.path()))?;
     }
     let shows = reads || how.start == Start::Empty;
     Ok(Prepared { pass, shows, opened, base, handle, allowance })
@@ -85,13 +160,13 @@ pub(super) async fn prepare(
 /// What is to be written, and the content that it begins with.
 async fn find(
     file_system: &FileSystem,
-    names: &(BucketName, BranchName),
-    path: &FsPath,
+    sought: &Sought,
     how: &OpenWrite,
 ) -> Result<(Opened, Option<BlobReader>), FsError> {
+    let path = sought.path();
     for _ in 0..TRIES {
-        let (names, to, looked) = (names.clone(), path.clone(), how.clone());
-        let opened = file_system.tree().tables().read(move |sql| opened::open(sql, names, &to, &looked)).await?;
+        let (sought, looked) = (sought.clone(), how.clone());
+        let opened = file_system.tree().tables().read(move |sql| sought.open(sql, &looked)).await?;
         let Some(blob) = opened.base.filter(|_| how.start == Start::Existing) else { return Ok((opened, None)) };
         match file_system.content().reader(blob, path.to_string()).await {
             // It was replaced, forgotten and collected since it was found.

@@ -12,6 +12,7 @@ mod how;
 mod opened;
 mod quota;
 mod read;
+mod shared_file;
 mod uploads;
 mod write;
 
@@ -21,6 +22,8 @@ pub use handles::{Finding, Forgetting, Handle, Handles, Look, Pin};
 pub use how::{Create, OpenWrite, Start};
 pub(crate) use quota::Allowances;
 pub use read::ReadHandle;
+pub use shared_file::SharedFile;
+pub(crate) use shared_file::{OpenFiles, open_shared};
 pub use uploads::Announced;
 pub(crate) use uploads::{Uploads, keep_forsaking, resume};
 pub use write::WriteSession;

@@ -16,7 +16,7 @@ use crate::{
     limits::MAX_RESOLVE_STEPS,
     name::{BranchName, BucketName},
     path::FsPath,
-    rows::{Kind, blob, branch, bucket, dent::Dent, inode::Inode},
+    rows::{Kind, blob, branch, bucket, dent::Dent, inode::Inode, upload},
     tree::{Here, Last, Stop},
 };
 
@@ -82,6 +82,24 @@ pub(crate) fn open(
     })
 }
 
+/// Looks again at a file that was there, whatever it is called by now, if it still has a name.
+pub(crate) fn open_again(sql: &Connection, before: Opened) -> Result<Opened, FsError> {
+    let gone = |errno| FsError::At { errno, what: OPEN, path: before.path.to_string() };
+    let branch = branch::get(sql, before.branch.0)?.filter(|branch| !branch.hidden);
+    let bucket = bucket::get(sql, before.bucket.0)?.filter(|_| branch.is_some());
+    let bucket = bucket.ok_or_else(|| gone(Errno::Stale))?;
+    let chain = Chain::of(sql, before.branch.0, Seq::MAX)?.ok_or_else(|| gone(Errno::Stale))?;
+    let base = before.began.base.ok_or_else(|| gone(Errno::NoEnt))?;
+    let inode = chain.inode(sql, base.ino)?.ok_or_else(|| gone(Errno::NoEnt))?;
+    let hash = match inode.blob {
+        Some(blob) => blob::hash(sql, blob)?,
+        None => Some(ContentHash::of(b"")),
+    };
+    let began = Began { base: Some(Seen { ino: base.ino, blob: inode.blob }), follows: true, exclusive: false };
+    let standing = Standing::of(&bucket, upload::promised(sql, bucket.id)?);
+    Ok(Opened { began, base: inode.blob, hash, head: bucket.head, standing, ..before })
+}
+
 /// A folder that may not be there yet, the name in it, and the file that has it.
 type Target = (Option<Ino>, Box<[u8]>, Option<Inode>);
 
@@ -119,6 +137,14 @@ pub(crate) struct Spotted {
 }
 
 impl Opened {
+    /// Whether the file that was there still has a name.
+    pub fn is_linked(&self, sql: &Connection) -> Result<bool, FsError> {
+        let Some(chain) = Chain::of(sql, self.branch.0, Seq::MAX)? else { return Ok(false) };
+        let here = Here { sql, chain: &chain, bucket: self.bucket.0 };
+        let spotted = self.again(&here).map_err(|stop| stop.at(OPEN, &self.path))?;
+        Ok(spotted.found != Found::Nothing)
+    }
+
     /// Finds the file again. `None` as its place: there is no such folder any more, or not yet.
     pub fn again(&self, here: &Here<'_>) -> Result<Spotted, Stop> {
         match (self.began.follows, self.began.base) {

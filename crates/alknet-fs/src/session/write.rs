@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Handle,
+    begin::Again,
     close::{self, Closed},
     draft::Draft,
     how::OpenWrite,
@@ -16,6 +17,7 @@ use crate::{
     access::Pass,
     error::{Errno, FsError},
     file_system::FileSystem,
+    ids::{BranchId, Ino},
     path::FsPath,
 };
 
@@ -115,6 +117,11 @@ impl WriteSession {
         if !self.shows {
             return Err(no(Errno::Perm, &self.opened.path));
         }
+        self.look_at(offset, count).await
+    }
+
+    /// As [`Self::read_at`], for whom may read it.
+    pub(super) async fn look_at(&self, offset: u64, count: usize) -> Result<Bytes, FsError> {
         let read = move |draft: &mut Draft| {
             let rest = usize::try_from(draft.size().saturating_sub(offset)).unwrap_or(usize::MAX);
             let mut buffer = vec![0; count.min(rest)];
@@ -123,6 +130,24 @@ impl WriteSession {
             Ok(buffer.into())
         };
         self.draft.with(&self.opened.path, read).await
+    }
+
+    /// Whether anything was written.
+    pub(super) async fn is_changed(&self) -> Result<bool, FsError> {
+        self.draft.with(&self.opened.path, |draft| Ok(draft.is_changed())).await
+    }
+    /// Whether the file that it edits has a name.
+    pub(super) async fn is_linked(&self) -> Result<bool, FsError> {
+        let opened = self.opened.clone();
+        self.file_system.tree().tables().read(move |sql| opened.is_linked(sql)).await
+    }
+    /// The file that it edits.
+    pub(super) fn key(&self) -> Option<(BranchId, Ino)> {
+        self.opened.began.base.map(|base| (self.opened.branch.0, base.ino))
+    }
+    /// What it takes to edit the same file again.
+    pub(super) fn again(&self) -> Again {
+        Again { pass: self.pass.clone(), op: self.op.clone(), opened: self.opened.clone() }
     }
 
     /// How long the file will be if it is closed now, in bytes.

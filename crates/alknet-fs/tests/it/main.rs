@@ -1,6 +1,7 @@
 //! The file system's rows and addresses as other crates use them; every test has a database of its own.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod background;
 mod chain;
 mod content_files;
 mod content_fsck;
@@ -26,6 +27,7 @@ mod rows;
 mod session_conflicts;
 mod session_model;
 mod session_quota;
+mod session_shared;
 mod session_uploads;
 mod sessions;
 mod sim_disk;
