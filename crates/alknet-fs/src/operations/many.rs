@@ -71,7 +71,10 @@ async fn changes_of(fs: &Service, one: WriteOne, parents: bool) -> Result<Vec<Ch
     let WriteOne { path, entry, mode, mtime, xattrs: given, expect } = one;
     let (at, xattrs, mtime_ns) = (path_at("/path", &path)?, xattrs(given)?, mtime.map(|time| time.0));
     let body = match entry {
-        NewEntry::Content(bytes) => Body::Placed(fs.content().store(bytes.0.into()).await.map_err(refusal)?),
+        NewEntry::Content(bytes) => {
+            let stored = fs.content().store(bytes.0.into()).await;
+            Body::Placed(stored.map_err(|error| refusal(error.about(at.to_string())))?)
+        }
         NewEntry::Hash(hash) => Body::Known(hash),
         NewEntry::Folder {} => {
             let make = Change::MakeFolder { at: at.clone(), mode: mode.unwrap_or(FOLDER_MODE), parents: true };

@@ -56,7 +56,7 @@ fn of_errno(errno: Errno, words: String) -> CallError {
         Errno::Perm => CallError::new(ErrorCode::Forbidden, words),
         Errno::NoSpace => CallError::unavailable(words),
         Errno::Again => CallError::unavailable(words).retryable(),
-        Errno::Io => CallError::internal(words),
+        Errno::Io => said(words),
         Errno::NameTooLong | Errno::Inval | Errno::XDev | Errno::ReadOnly | Errno::MLink | Errno::TooBig => {
             CallError::invalid_input("", words)
         }
@@ -67,8 +67,15 @@ fn of_errno(errno: Errno, words: String) -> CallError {
 pub(super) fn not_stored(error: &StoreError) -> CallError {
     match error {
         StoreError::Full | StoreError::RolledBack | StoreError::Closed => CallError::unavailable(error.to_string()),
-        StoreError::Failed(_) | StoreError::Unknown(_) => CallError::internal(error),
+        StoreError::Unknown(_) => said(error.to_string()),
+        StoreError::Failed(_) => CallError::internal(error),
     }
+}
+
+/// A disk that fails is for its user to know of, and whether the change may have been kept.
+fn said(words: String) -> CallError {
+    tracing::error!(%words, "the disk failed under a call");
+    CallError::new(ErrorCode::Internal, words)
 }
 
 /// A path that is none, in the member at `pointer`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alknet_fs::FsPath;
 
-use super::limits::MAX_XATTRS_BYTES;
+use super::limits::{MAX_XATTRS, MAX_XATTRS_BYTES};
 
 /// Extended attributes: names and values are bytes.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -51,7 +51,8 @@ pub enum What {
 /// Whether these attributes fit into the file system.
 pub fn xattrs_fit(xattrs: &Xattrs) -> bool {
     let bytes = |(name, value): (&Vec<u8>, &Vec<u8>)| 5 + name.len() + value.len();
-    xattrs.keys().all(|name| (1..=255).contains(&name.len()))
+    xattrs.keys().all(|name| (1..=255).contains(&name.len()) && !name.contains(&0))
+        && xattrs.len() <= MAX_XATTRS
         && xattrs.iter().map(bytes).sum::<usize>() + 2 <= MAX_XATTRS_BYTES
 }
 
@@ -69,6 +70,18 @@ pub fn relative(path: &FsPath) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attributes_that_no_file_can_have_do_not_fit() {
+        // ARCH-21
+        let some = |names: &[&[u8]]| names.iter().map(|name| (name.to_vec(), Vec::new())).collect::<Xattrs>();
+        assert!(xattrs_fit(&some(&[b"user.a", &[b'k'; 255], b"\n"])));
+        for bad in [&b""[..], b"user.\0", &[b'k'; 256]] {
+            assert!(!xattrs_fit(&some(&[bad])), "{bad:?}");
+        }
+        let many: Xattrs = (0..=MAX_XATTRS).map(|number| (number.to_string().into_bytes(), Vec::new())).collect();
+        assert!(!xattrs_fit(&many));
+    }
 
     #[test]
     fn a_foreign_path_is_one_of_ours_or_none() {

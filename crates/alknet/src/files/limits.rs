@@ -1,5 +1,7 @@
 //! Every bound of the client of files, with its unit.
 
+/// Extended attributes of one entry.
+pub const MAX_XATTRS: usize = alknet_fs::limits::MAX_XATTRS as usize;
 /// Largest sum of the extended attributes of one entry, in bytes.
 pub const MAX_XATTRS_BYTES: usize = 64 * 1024;
 /// Longest target of a symbolic link, in bytes: Linux has no longer path.

@@ -153,7 +153,7 @@ impl TarSource {
         let mut limited = (&mut self.blocks).take(content);
         take(entry, &mut self.budget.reading(&mut limited)).map_err(tell_bomb)?;
         let unread = limited.limit();
-        self.skip(unread + (size - content) + padding(size))
+        self.skip(unread.saturating_add(size - content).saturating_add(padding(size)))
     }
 }
 
@@ -166,12 +166,11 @@ impl Source for TarSource {
             match header.entry_type() {
                 EntryType::XHeader => {
                     let block = self.extension(&header, MAX_PAX_BYTES)?;
-                    let records = before.records.get_or_insert_default();
-                    pax::read(&block, records).ok_or_else(|| wrong("a PAX record is none"))?;
+                    add(&block, before.records.get_or_insert_default())?;
                 }
                 EntryType::XGlobalHeader => {
                     let block = self.extension(&header, MAX_PAX_BYTES)?;
-                    pax::read(&block, &mut self.globals).ok_or_else(|| wrong("a PAX record is none"))?;
+                    add(&block, &mut self.globals)?;
                 }
                 EntryType::GNULongName => before.long_name = Some(until_nul(self.extension(&header, bound)?)),
                 EntryType::GNULongLink => before.long_link = Some(until_nul(self.extension(&header, bound)?)),
@@ -180,6 +179,13 @@ impl Source for TarSource {
         }
         Ok(())
     }
+}
+
+/// Adds the records of a block, as long as all of them together are no more than one block may have.
+fn add(block: &[u8], records: &mut Records) -> Result<(), ArchiveError> {
+    pax::read(block, records).ok_or_else(|| wrong("a PAX record is none"))?;
+    let bytes: usize = records.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes as u64 > MAX_PAX_BYTES { Err(wrong("it says more of an entry than fits into memory")) } else { Ok(()) }
 }
 
 fn what_of(header: &Header, name: &[u8], link: Vec<u8>, size: u64, is_sparse: bool) -> Result<What, &'static str> {

@@ -431,6 +431,50 @@ fn hostile_entries_are_left_out_and_counted() {
     assert_eq!(reasons[5], "./twice: it comes again: the last one counts");
 }
 
+/// An archive of one PAX header with this record, before an entry.
+fn with_record(kind: u8, key: &[u8], value: &[u8], entry: &[u8]) -> Vec<u8> {
+    let mut block = Vec::new();
+    pax::write(&mut block, key, value);
+    [hostile(b"pax", kind, b"", &block), entry.to_vec()].concat()
+}
+
+fn damage_of(archive: Vec<u8>) -> String {
+    let mut source = TarSource::new(Cursor::new(archive)).unwrap();
+    source.each(&mut LeftOut::default(), &mut |_, _| Ok(())).unwrap_err().to_string()
+}
+
+#[test]
+fn lengths_that_nothing_can_have_are_damage() {
+    // ARCH-15
+    for kind in [b'0', b'2', b'3', b'5'] {
+        let entry = hostile(b"e", kind, b"target", b"");
+        for size in [u64::MAX, u64::MAX - 511, u64::MAX - 512] {
+            let said = damage_of(with_record(b'x', b"size", size.to_string().as_bytes(), &entry));
+            assert!(said.ends_with("it ends within an entry"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn records_of_the_whole_archive_are_bounded_together() {
+    // ARCH-15
+    let value = vec![b'v'; 600_000];
+    let archive = [b"a", b"b"].map(|key| with_record(b'g', key, &value, b"")).concat();
+    assert!(damage_of(archive).ends_with("it says more of an entry than fits into memory"));
+}
+
+#[path = "../../../../../fuzz/feeds/archives.rs"]
+mod feeds;
+#[path = "../../../../../fuzz/feeds/replay.rs"]
+mod replay;
+
+#[test]
+fn the_corpora_of_the_fuzz_targets_are_answered() {
+    // ARCH-10, ARCH-15
+    replay::replay("archive_tar", feeds::archive_tar);
+    replay::replay("archive_zip", feeds::archive_zip);
+}
+
 #[test]
 fn a_bomb_is_refused_after_little() {
     // ARCH-14
