@@ -469,7 +469,7 @@ mod feeds;
 mod replay;
 
 #[test]
-fn the_corpora_of_the_fuzz_targets_are_answered() {
+fn whatever_stands_in_an_archive_is_answered() {
     // ARCH-10, ARCH-15
     replay::replay("archive_tar", feeds::archive_tar);
     replay::replay("archive_zip", feeds::archive_zip);
