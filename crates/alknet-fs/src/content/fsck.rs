@@ -151,16 +151,28 @@ impl Content {
         if row.state == State::Dying {
             return Ok(());
         }
-        let (content, hash) = (self.clone(), row.hash);
+        let (content, hash, id) = (self.clone(), row.hash, row.id);
         let looked = blocking(move || content.look_at(how, &row)).await;
         let (finding, repaired) = match looked {
             Ok(Look::Whole) | Err(FsError::At { errno: Errno::Stale, .. }) => return Ok(()),
             Ok(Look::Outboard { repaired }) => (Finding::Outboard { hash }, repaired),
-            Err(FsError::Damaged { why, .. }) => (Finding::Damaged { hash, why: why.to_string() }, false),
+            Err(FsError::Damaged { why, .. }) => {
+                if how.repair && !matches!(why, Damage::Unreadable(_)) {
+                    self.set_aside(id).await?;
+                }
+                (Finding::Damaged { hash, why: why.to_string() }, false)
+            }
             Err(other) => return Err(other),
         };
         tell(findings, finding, repaired).await;
         Ok(())
+    }
+
+    /// Equal content that comes from now on does not share its row, and takes its place for those who read.
+    async fn set_aside(&self, id: BlobId) -> Result<(), FsError> {
+        let mark =
+            move |sql: &Connection, _: &mut alknet_store::Noted<'_>| Ok::<_, FsError>(blob::mark_missing(sql, id)?);
+        self.0.tables.change(&Rights::maintenance(&TASK), Durability::Strict, mark).await.map(|_| ())
     }
 
     /// Reads content as far as asked. A lease keeps it there meanwhile.

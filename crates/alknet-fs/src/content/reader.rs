@@ -58,14 +58,16 @@ impl Content {
     pub fn reader_here(&self, blob: BlobId, shown: impl Into<String>) -> Result<BlobReader, FsError> {
         let shown = shown.into();
         // First held, then looked at: the collector looks at the leases after it has marked a row.
-        let lease = self.0.leases.hold(blob);
-        let read = |sql: &rusqlite::Connection| -> Result<_, FsError> {
-            let Some(row) = blob::get(sql, blob)? else { return Ok(None) };
-            let bytes = if row.class == Class::Inline { blob::bytes(sql, blob)? } else { None };
-            Ok(Some((row, bytes)))
-        };
-        let found = self.0.tables.read_here(read)?.filter(|(row, _)| row.state != State::Dying);
-        let Some((row, bytes)) = found else {
+        let mut lease = self.0.leases.hold(blob);
+        let mut found = self.row(blob)?;
+        if let Some((row, _)) = &found
+            && row.state == State::Missing
+            && let Some(whole) = self.whole_again(row.hash)?
+        {
+            lease = self.0.leases.hold(whole);
+            found = self.row(whole)?;
+        }
+        let Some((row, bytes)) = found.filter(|(row, _)| row.state != State::Dying) else {
             return Err(FsError::At { errno: Errno::Stale, what: "cannot open", path: shown });
         };
         let body = match bytes {
@@ -75,6 +77,20 @@ impl Content {
         let damaged = |why| FsError::Damaged { path: shown.clone(), hash: row.hash, why };
         let body = body.map_err(damaged)?;
         Ok(BlobReader(Arc::new(Reader { hash: row.hash, size: row.size, body, shown, _lease: lease })))
+    }
+
+    /// A row, with the bytes of an inline one.
+    fn row(&self, blob: BlobId) -> Result<Option<(BlobRow, Option<Vec<u8>>)>, FsError> {
+        self.0.tables.read_here(|sql| {
+            let Some(row) = blob::get(sql, blob)? else { return Ok(None) };
+            let bytes = if row.class == Class::Inline { blob::bytes(sql, blob)? } else { None };
+            Ok(Some((row, bytes)))
+        })
+    }
+
+    /// Equal content that came after this was found damaged.
+    fn whole_again(&self, hash: ContentHash) -> Result<Option<BlobId>, FsError> {
+        self.0.tables.read_here(|sql| Ok(blob::live(sql, &hash)?.map(|row| row.id)))
     }
 }
 

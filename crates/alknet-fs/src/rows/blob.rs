@@ -193,7 +193,13 @@ pub fn dead(
 
 /// Begins to remove content that nothing refers to. Answers whether that is so.
 pub fn mark_dying(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
-    let text = "UPDATE fs_blob SET state = 1 WHERE id = ?1 AND refs = 0 AND state = 0";
+    let text = "UPDATE fs_blob SET state = 1 WHERE id = ?1 AND refs = 0 AND state <> 1";
+    Ok(sql.prepare_cached(text)?.execute([id])? > 0)
+}
+
+/// Says that content of this row is not on this node, or not whole: equal content that comes now gets a row of its own.
+pub fn mark_missing(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
+    let text = "UPDATE fs_blob SET state = 3 WHERE id = ?1 AND state = 0";
     Ok(sql.prepare_cached(text)?.execute([id])? > 0)
 }
 

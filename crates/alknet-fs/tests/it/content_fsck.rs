@@ -79,6 +79,8 @@ async fn damaged_content_is_named_and_stays_damaged() {
     assert_eq!(check(&node, SHALLOW).await, [], "it does not read");
     assert_eq!(check(&node, DEEP).await, unrepaired(flipped.clone()));
     assert_eq!(check(&node, REPAIR).await, unrepaired(flipped));
+    // As if it had not been set aside.
+    node.change(|sql| sql.execute("UPDATE fs_blob SET state = 0", [])).await;
     fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(9).unwrap();
     let short = Finding::Damaged { hash, why: format!("its file has 9 bytes instead of {}", 70 * GROUP + 1) };
     assert_eq!(check(&node, SHALLOW).await, unrepaired(short));
@@ -184,4 +186,28 @@ async fn versions_that_name_unknown_content_are_told_and_a_check_that_nobody_hea
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
     assert_eq!(node.content.check(DEEP, sender).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn content_that_comes_again_takes_the_place_of_what_was_found_damaged() {
+    // BLOB-45
+    let (node, hash) = node().await;
+    let bytes = pattern(70 * GROUP + 1);
+    let damaged = node.stored(&bytes).await;
+    flip(&file(&node, hash, false), 5 * GROUP_BYTES, 0);
+    assert_eq!(node.stored(&bytes).await, damaged, "nobody knows yet");
+    assert_eq!(check(&node, REPAIR).await.len(), 1);
+    assert!(node.content.reader(damaged, "a").await.is_err());
+    let whole = node.stored(&bytes).await;
+    assert_ne!(whole, damaged);
+    for blob in [whole, damaged] {
+        let reader = node.content.reader(blob, "a").await.unwrap();
+        assert!(reader.read_at(0, usize::MAX).await.unwrap() == bytes);
+    }
+    assert_eq!(check(&node, DEEP).await, [], "it is there again");
+    node.change(|sql| sql.execute("DELETE FROM fs_inode", [])).await;
+    check(&node, REPAIR).await;
+    node.change(|sql| sql.execute("UPDATE fs_blob SET zero_since_ms = 1", [])).await;
+    node.content.collect(std::time::Duration::ZERO, false).await.unwrap();
+    assert!(node.blob_files().is_empty(), "both go");
 }
