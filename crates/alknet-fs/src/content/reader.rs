@@ -35,6 +35,9 @@ struct Reader {
     _lease: Lease,
 }
 
+/// A row, with the bytes of an inline one.
+type Stored = (BlobRow, Option<Vec<u8>>);
+
 enum Body {
     Inline(Bytes),
     Whole { data: OpenFile, outboard: OpenFile },
@@ -79,8 +82,7 @@ impl Content {
         Ok(BlobReader(Arc::new(Reader { hash: row.hash, size: row.size, body, shown, _lease: lease })))
     }
 
-    /// A row, with the bytes of an inline one.
-    fn row(&self, blob: BlobId) -> Result<Option<(BlobRow, Option<Vec<u8>>)>, FsError> {
+    fn row(&self, blob: BlobId) -> Result<Option<Stored>, FsError> {
         self.0.tables.read_here(|sql| {
             let Some(row) = blob::get(sql, blob)? else { return Ok(None) };
             let bytes = if row.class == Class::Inline { blob::bytes(sql, blob)? } else { None };
