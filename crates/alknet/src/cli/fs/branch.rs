@@ -51,14 +51,8 @@ enum Action {
         #[arg(long)]
         follow: bool,
     },
-    /// Remove a branch; what was merged from it stays
+    /// Remove a branch; what is on other branches stays
     Remove {
-        /// The branch
-        #[arg(value_name = "BUCKET:BRANCH")]
-        branch: OsString,
-    },
-    /// Give a branch all that it shows of others, so that it reads through none any more
-    Flatten {
         /// The branch
         #[arg(value_name = "BUCKET:BRANCH")]
         branch: OsString,
@@ -76,9 +70,6 @@ impl Branch {
                 create(files, &branch, from.as_ref(), mode).await
             }
             Action::Remove { branch } => change(files, &written(files, &branch)?, "fs/branch.remove", "removed").await,
-            Action::Flatten { branch } => {
-                change(files, &written(files, &branch)?, "fs/branch.flatten", "flattened").await
-            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use alknet_call::{CallError, Item, SubscribeOptions};
 use alknet_fs::{
     Seq,
-    operations::{Octets, WatchInput, WatchedChange, WatchedCommit},
+    operations::{EntryKind, Octets, WatchInput, WatchedChange, WatchedCommit},
 };
 use clap::Args;
 use futures_util::StreamExt;
@@ -49,10 +49,15 @@ impl Watch {
         let spot = files.spot_now(&self.address)?;
         let after =
             self.after.map(|after| Seq::new(after).ok_or_else(|| Failure::usage("so large is no commit's number")));
-        let prefix = if spot.path.names().is_empty() { Octets::default() } else { spot.octets() };
         let suffix = self.suffix.as_deref().map(|suffix| Octets::from(suffix.as_bytes())).unwrap_or_default();
-        let input = WatchInput { bucket: spot.branch.clone(), prefix, suffix, after: after.transpose()? };
         let remote = files.reach(&spot).await?;
+        let mut prefix = if spot.path.names().is_empty() { Octets::default() } else { spot.octets() };
+        // A folder is meant with what is below it, not with what only begins like it.
+        if !prefix.0.is_empty() && remote.look(&spot, true).await?.is_some_and(|found| found.kind == EntryKind::Folder)
+        {
+            prefix.0.push(b'/');
+        }
+        let input = WatchInput { bucket: spot.branch.clone(), prefix, suffix, after: after.transpose()? };
         let mut commits = remote.client().subscribe("fs/watch", &input, SubscribeOptions::default()).await?;
         loop {
             tokio::select! {
