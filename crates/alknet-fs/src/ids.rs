@@ -77,6 +77,9 @@ impl Ino {
     /// The root folder of every bucket.
     pub const ROOT: Self = Self(1);
 
+    /// Before every other.
+    pub(crate) const FIRST: Self = Self(0);
+
     /// The number that a replica gives; `None` once its count is used up.
     pub fn new(replica: u16, count: u64) -> Option<Self> {
         let count = i64::try_from(count).ok().filter(|count| *count < 1 << COUNT_BITS)?;

@@ -143,3 +143,6 @@ pub const WALK_PAGES_KEPT: usize = 16;
 pub const MAX_MERGE_CHANGES: usize = 50_000;
 /// Findings of a check that wait for whoever asked for it.
 pub const FINDINGS_AHEAD: usize = 64;
+
+/// Rows that one step of retention looks at.
+pub const RETENTION_ROWS_AT_ONCE: usize = 1000;

@@ -11,6 +11,7 @@ use crate::{
     rows::{
         Kind,
         conflict::{self, ConflictRow, Sides},
+        merge,
     },
 };
 
@@ -41,17 +42,19 @@ pub struct Subject {
     pub(super) place: Place,
     /// What it is there.
     pub state: State,
+    /// What its side is called.
+    pub label: String,
     /// A number under which its content is kept on the branch of the conflict, without a name.
     pub(super) aside: Option<Ino>,
 }
 
 impl Subject {
     /// An entry of a version.
-    pub(super) fn of(side: &mut Side<'_>, ino: Ino) -> rusqlite::Result<Option<Self>> {
+    pub(super) fn of(side: &mut Side<'_>, label: &str, ino: Ino) -> rusqlite::Result<Option<Self>> {
         let place = if ino == Ino::ROOT { Some((ino, Box::default())) } else { side.place(ino)? };
         let (Some(place), Some(state)) = (place, side.state(ino)?) else { return Ok(None) };
         let path = if ino == Ino::ROOT { Some(FsPath::ROOT) } else { side.path(place.0, &place.1)? };
-        Ok(path.map(|path| Self { ino, path, place, state, aside: None }))
+        Ok(path.map(|path| Self { ino, path, place, state, label: label.to_owned(), aside: None }))
     }
 }
 
@@ -76,6 +79,8 @@ pub struct Conflict {
     pub id: u64,
     /// The merge.
     pub seq: Seq,
+    /// The branch that was merged, and its version.
+    pub from: Option<(BranchId, Seq)>,
     /// What it is about, as it was then.
     pub draft: Draft,
 }
@@ -94,10 +99,21 @@ impl Draft {
 
 /// At most `count` conflicts of a branch that are not settled, by number, after this one.
 pub fn open(sql: &Connection, branch: BranchId, after: u64, count: usize) -> Result<Vec<Conflict>, FsError> {
-    conflict::open(sql, branch, after, count)?.into_iter().map(read).collect()
+    conflict::open(sql, branch, after, count)?.into_iter().map(|row| read(sql, row)).collect()
 }
 
-fn read(row: ConflictRow) -> Result<Conflict, FsError> {
+/// The conflict of this number that a branch has not settled.
+pub(super) fn get(sql: &Connection, branch: BranchId, id: u64) -> Result<Conflict, FsError> {
+    let row = conflict::get(sql, branch, id)?.filter(|row| row.settled.is_none());
+    let no = || FsError::At {
+        errno: Errno::NoEnt,
+        what: "cannot find an open conflict with the number",
+        path: id.to_string(),
+    };
+    read(sql, row.ok_or_else(no)?)
+}
+
+fn read(sql: &Connection, row: ConflictRow) -> Result<Conflict, FsError> {
     let unreadable = || FsError::At { errno: Errno::Io, what: "cannot read the conflict", path: row.id.to_string() };
     let written = |text: &str| serde_json::from_str::<Written>(text).map_err(|_| unreadable());
     let (ours, theirs) = (written(&row.about.ours)?, written(&row.about.theirs)?);
@@ -110,7 +126,8 @@ fn read(row: ConflictRow) -> Result<Conflict, FsError> {
         ours: subject(ours.side)?,
         theirs: subject(theirs.side)?,
     };
-    Ok(Conflict { id: row.id, seq: row.seq, draft })
+    let from = merge::of_commit(sql, row.branch, row.seq)?;
+    Ok(Conflict { id: row.id, seq: row.seq, from, draft })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +151,7 @@ struct Facts {
     hash: Option<String>,
     target: Option<Vec<u8>>,
     xattrs: Option<Vec<u8>>,
+    label: String,
     aside: Option<u64>,
 }
 
@@ -152,6 +170,7 @@ impl Facts {
             hash: hash.map(|hash| hash.to_string()),
             target: target.as_ref().map(|target| target.to_vec()),
             xattrs: xattrs.as_ref().map(|xattrs| xattrs.to_vec()),
+            label: subject.label.clone(),
             aside: subject.aside.map(Ino::get),
         }
     }
@@ -174,6 +193,7 @@ impl Facts {
             path: FsPath::parse(&self.path).ok()?,
             place: (Ino::known(self.dir)?, self.name.into()),
             state,
+            label: self.label,
             aside: aside.flatten(),
         })
     }

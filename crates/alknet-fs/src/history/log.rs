@@ -87,7 +87,7 @@ pub fn versions(
     path: &FsPath,
     (before, limit): (Seq, usize),
 ) -> Result<Option<Versions>, FsError> {
-    let Some(ino) = named(sql, chain, path)? else { return Ok(None) };
+    let Some((ino, _)) = named(sql, chain, path)? else { return Ok(None) };
     let bound = chain.levels().first().map_or(Seq::ZERO, |level| level.bound);
     let mut trail = Trail { sql, branch, open: BTreeMap::from([(ino, bound)]) };
     let mut all: Vec<Version> = Vec::new();
@@ -106,17 +106,19 @@ pub fn versions(
     Err(FsError::At { errno: Errno::TooBig, what: "cannot go that far back in the log of", path: path.to_string() })
 }
 
-/// What a path names, or named last.
-fn named(sql: &Connection, chain: &Chain, path: &FsPath) -> rusqlite::Result<Option<Ino>> {
+/// What a path names, or named last, and whether it still does.
+pub(super) fn named(sql: &Connection, chain: &Chain, path: &FsPath) -> rusqlite::Result<Option<(Ino, bool)>> {
     let mut found = (Ino::ROOT, Kind::Folder);
+    let mut is_there = true;
     for name in path.names() {
         if found.1 != Kind::Folder {
             return Ok(None);
         }
         let Some(dent) = chain.entry(sql, 0, found.0, name.as_bytes())? else { return Ok(None) };
         found = (dent.ino, dent.kind);
+        is_there &= !dent.gone;
     }
-    Ok(Some(found.0))
+    Ok(Some((found.0, is_there)))
 }
 
 /// The inodes whose versions are told, each with the newest commit that was not looked at.

@@ -105,6 +105,11 @@ pub fn list(sql: &Connection, bucket: BucketId) -> rusqlite::Result<Vec<BranchRo
     sql.prepare_cached(&text)?.query_map([bucket], of)?.collect()
 }
 
+/// A bucket's branches, the hidden too.
+pub fn all(sql: &Connection, bucket: BucketId) -> rusqlite::Result<Vec<BranchRow>> {
+    sql.prepare_cached(&format!("{COLUMNS} WHERE bucket = ?1 ORDER BY id"))?.query_map([bucket], of)?.collect()
+}
+
 /// The branches that were made from this one, the hidden too.
 pub fn children(sql: &Connection, id: BranchId) -> rusqlite::Result<Vec<BranchRow>> {
     let text = format!("{COLUMNS} WHERE parent = ?1 ORDER BY id");

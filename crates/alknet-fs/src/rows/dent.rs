@@ -110,6 +110,28 @@ pub fn last_of(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusq
     sql.prepare_cached(text)?.query_row(params![ino, branch, bound], |row| row.get(0))
 }
 
+/// A version of a name, and the folder that it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed {
+    /// The folder.
+    pub dir: Ino,
+    /// The version.
+    pub dent: Dent,
+}
+
+/// At most `count` versions of names on a branch itself, from this one on: by folder, name and commit.
+pub fn from(
+    sql: &Connection,
+    branch: BranchId,
+    (dir, name, seq): (Ino, &[u8], Seq),
+    count: usize,
+) -> rusqlite::Result<Vec<Keyed>> {
+    let text = "SELECT name, seq, ino, kind, made, dir FROM fs_dent
+                WHERE branch = ?1 AND (dir, name, seq) >= (?2, ?3, ?4) ORDER BY dir, name, seq LIMIT ?5";
+    let values = params![branch, dir, name, seq, super::stored(count as u64)];
+    sql.prepare_cached(text)?.query_map(values, |row| Ok(Keyed { dir: row.get(5)?, dent: of(row)? }))?.collect()
+}
+
 /// Forgets a version of a name.
 pub fn prune(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq) -> rusqlite::Result<()> {
     let text = "DELETE FROM fs_dent WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND seq = ?4";

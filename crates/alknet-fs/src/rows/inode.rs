@@ -165,6 +165,24 @@ pub fn touched(
     Ok(())
 }
 
+/// At most `count` versions of inodes on a branch itself, from this one on.
+pub fn from(
+    sql: &Connection,
+    branch: BranchId,
+    (ino, seq): (Ino, Seq),
+    count: usize,
+) -> rusqlite::Result<Vec<(Ino, Seq)>> {
+    let text = "SELECT ino, seq FROM fs_inode WHERE branch = ?1 AND (ino, seq) >= (?2, ?3) ORDER BY ino, seq LIMIT ?4";
+    let values = params![branch, ino, seq, stored(count as u64)];
+    sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// The versions of an inode on a branch itself, the newest first.
+pub fn versions(sql: &Connection, branch: BranchId, ino: Ino) -> rusqlite::Result<Vec<Seq>> {
+    let text = "SELECT seq FROM fs_inode WHERE branch = ?1 AND ino = ?2 ORDER BY seq DESC";
+    sql.prepare_cached(text)?.query_map(params![branch, ino], |row| row.get(0))?.collect()
+}
+
 /// The newest commit at or before `bound` that changed an inode on a branch itself.
 pub fn last_of(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Option<Seq>> {
     let text = "SELECT max(seq) FROM fs_inode WHERE branch = ?1 AND ino = ?2 AND seq <= ?3";

@@ -112,6 +112,11 @@ impl Retention {
     pub fn new(span: Duration) -> Self {
         Self(span.as_secs().min(i64::MAX.unsigned_abs() / 1_000_000_000))
     }
+    /// The time that is so long before another, in nanoseconds since 1970.
+    pub(crate) fn before(self, now_ns: i64) -> i64 {
+        let span = i64::try_from(self.0).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        now_ns.saturating_sub(span)
+    }
     /// Reads one, as in `30d`.
     pub fn parse(text: &str) -> Result<Self, BadPolicy> {
         let unit = |unit: char| UNITS.iter().find(|(name, _)| *name == unit).map(|(_, seconds)| *seconds);

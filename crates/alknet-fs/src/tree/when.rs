@@ -6,6 +6,7 @@ use super::stop::Stop;
 use crate::{
     address::When,
     error::Errno,
+    history::retention::is_kept,
     ids::Seq,
     rows::{branch::BranchRow, bucket::BucketRow, commit, snapshot},
 };
@@ -15,12 +16,17 @@ pub(crate) fn bound(sql: &Connection, bucket: &BucketRow, branch: &BranchRow, wh
     match when {
         When::Now => Ok(bucket.head),
         When::Seq(seq) if *seq > bucket.head => Err(Errno::NoEnt.into()),
-        When::Seq(seq) => Ok(*seq),
-        When::Time(ns) => Ok(commit::at_time(sql, bucket.id, *ns)?),
+        When::Seq(seq) => kept(sql, bucket, branch, *seq),
+        When::Time(ns) => kept(sql, bucket, branch, commit::at_time(sql, bucket.id, *ns)?),
         When::Snapshot(name) => {
             let found = snapshot::find(sql, bucket.id, name)?;
             // Who may read this branch may not, for that, read the snapshots of another.
             Ok(found.filter(|snapshot| snapshot.branch == branch.id).ok_or(Errno::NoEnt)?.seq)
         }
     }
+}
+
+/// What may have been forgotten in part is not shown.
+fn kept(sql: &Connection, bucket: &BucketRow, branch: &BranchRow, seq: Seq) -> Result<Seq, Stop> {
+    if is_kept(sql, (bucket.id, branch.id), seq)? { Ok(seq) } else { Err(Errno::NoEnt.into()) }
 }

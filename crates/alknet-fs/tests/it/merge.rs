@@ -6,7 +6,7 @@ use alknet_fs::{
         conflicts::{self, About},
         merge::{self, Plan, Strategy, Versions, base},
     },
-    rows::{Kind, branch, branch::Mode, merge as rows},
+    rows::{Kind, branch, branch::Mode, bucket, merge as rows},
 };
 use proptest::prelude::*;
 
@@ -39,7 +39,8 @@ fn plan(tree: &Tree, into: BranchId, from: BranchId, strategy: Strategy) -> Plan
 fn merge(tree: &Tree, into: BranchId, from: BranchId, strategy: Strategy) -> Merged {
     let plan = plan(tree, into, from, strategy);
     let seq = tree.begin(into);
-    let numbers = merge::apply(&tree.sql, (on(tree.bucket, into), &tree.chain(into)), (seq, 0), &plan).unwrap();
+    let new_ino = || Ok(bucket::next_ino(&tree.sql, tree.bucket, 0).unwrap());
+    let numbers = merge::apply(&tree.sql, (on(tree.bucket, into), &tree.chain(into)), seq, &plan, new_ino).unwrap();
     rows::insert(&tree.sql, (into, seq), (from, seq)).unwrap();
     Merged { plan, numbers }
 }

@@ -5,9 +5,10 @@ use rusqlite::Connection;
 use super::{Plan, overlay::Renaming};
 use crate::{
     chain::Chain,
+    error::FsError,
     ids::{Ino, Seq},
     rows::{
-        On, bucket, conflict,
+        On, conflict,
         dent::{self, Dent},
         inode::{self, Inode},
     },
@@ -18,9 +19,10 @@ use crate::{
 pub fn apply(
     sql: &Connection,
     (on, chain): (On, &Chain),
-    (seq, replica): (Seq, u16),
+    seq: Seq,
     plan: &Plan,
-) -> rusqlite::Result<Vec<u64>> {
+    mut new_ino: impl FnMut() -> Result<Ino, FsError>,
+) -> Result<Vec<u64>, FsError> {
     for Renaming { place: (dir, name), before, now } in &plan.names {
         let (entry, gone) = match (now, before) {
             (Some(now), _) => (now, false),
@@ -39,7 +41,7 @@ pub fn apply(
         inode::write(sql, on, &Inode { seq, ..inode.clone() })?;
     }
     for ((dir, name), inode) in &plan.copies {
-        let ino = bucket::next_ino(sql, on.bucket, replica)?;
+        let ino = new_ino()?;
         let kind = inode.kind;
         dent::write(sql, on.branch, *dir, &Dent { name: name.clone(), seq, ino, kind, gone: false, made: true })?;
         inode::write(sql, on, &Inode { ino, seq, ..inode.clone() })?;
@@ -48,7 +50,7 @@ pub fn apply(
     for (index, draft) in plan.conflicts.iter().enumerate() {
         let mut theirs = draft.theirs.clone();
         if let (Some(inode), Some(theirs)) = (plan.aside.get(&index), theirs.as_mut()) {
-            let ino = bucket::next_ino(sql, on.bucket, replica)?;
+            let ino = new_ino()?;
             inode::write(sql, on, &Inode { ino, seq, ..inode.clone() })?;
             theirs.aside = Some(ino);
         }

@@ -15,6 +15,7 @@ use crate::{
     },
     ids::Ino,
     limits::MAX_MERGE_CHANGES,
+    path::FsPath,
     rows::{
         Kind,
         inode::{Changed, Inode},
@@ -25,14 +26,32 @@ impl Merge<'_> {
     pub(super) fn run(mut self) -> Result<Plan, FsError> {
         let mut units = Vec::new();
         for unit in self.identity.units()? {
+            if !self.is_wanted(unit)? {
+                continue;
+            }
             units.push((unit, self.identity.ours_of(unit)?));
         }
+        self.examined = units.len();
         for (unit, ours) in units {
             self.decide(unit, ours)?;
         }
         self.remove_folders()?;
         self.place_all()?;
         self.finish()
+    }
+
+    /// Whether an entry is within the path that is restored, in either version.
+    fn is_wanted(&mut self, unit: Unit) -> rusqlite::Result<bool> {
+        let Some(within) = self.within.filter(|within| **within != FsPath::ROOT) else { return Ok(true) };
+        for (side, ino) in [(&mut self.identity.base, unit.base), (&mut self.identity.theirs, unit.theirs)] {
+            let Some(ino) = ino else { continue };
+            for (dir, name) in side.places(ino)? {
+                if side.path(dir, &name)?.is_some_and(|path| path.is_within(within)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn decide(&mut self, unit: Unit, ours: Option<Ino>) -> rusqlite::Result<()> {
@@ -244,20 +263,14 @@ impl Merge<'_> {
     /// Notes that both sides changed the same thing of an entry.
     pub(super) fn conflict(&mut self, about: About, ours: Option<Ino>, theirs: Option<Ino>) -> rusqlite::Result<()> {
         let ours = match ours {
-            Some(ino) => Subject::of(&mut self.identity.ours, ino)?,
+            Some(ino) => Subject::of(&mut self.identity.ours, "", ino)?,
             None => None,
         };
         let theirs = match theirs {
-            Some(ino) => Subject::of(&mut self.identity.theirs, ino)?,
+            Some(ino) => Subject::of(&mut self.identity.theirs, self.label, ino)?,
             None => None,
         };
-        self.conflicts.push(Draft {
-            about,
-            ours,
-            theirs,
-            place: (Ino::ROOT, Box::default()),
-            path: crate::path::FsPath::ROOT,
-        });
+        self.conflicts.push(Draft { about, ours, theirs, place: (Ino::ROOT, Box::default()), path: FsPath::ROOT });
         Ok(())
     }
 
@@ -297,6 +310,6 @@ impl Merge<'_> {
                 }
             }
         }
-        Ok(Plan { names, inodes, aside: self.aside, copies, conflicts })
+        Ok(Plan { examined: self.examined, names, inodes, aside: self.aside, copies, conflicts })
     }
 }

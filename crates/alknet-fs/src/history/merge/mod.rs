@@ -9,7 +9,7 @@ pub mod base;
 mod decide;
 mod fields;
 mod identity;
-mod overlay;
+pub(super) mod overlay;
 mod placing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,10 +19,16 @@ use rusqlite::Connection;
 use self::{identity::Identity, overlay::Overlay};
 use super::{
     conflicts::Draft,
-    regions,
+    log, regions,
     side::{Place, Side},
 };
-use crate::{chain::Chain, error::FsError, ids::Ino, rows::inode::Inode};
+use crate::{
+    chain::Chain,
+    error::{Errno, FsError},
+    ids::Ino,
+    path::FsPath,
+    rows::inode::Inode,
+};
 
 pub use apply::apply;
 
@@ -55,6 +61,8 @@ pub struct Versions<'a> {
 
 /// What a merge does to `ours`.
 pub struct Plan {
+    /// How many entries theirs may have changed.
+    pub(super) examined: usize,
     /// Names in the order of folders, with what they stood for and shall stand for.
     pub(super) names: Vec<overlay::Renaming>,
     /// Inodes as they shall be.
@@ -85,26 +93,27 @@ impl Plan {
 /// Fails with [`Errno::TooBig`](crate::Errno::TooBig) when `theirs` changed more than
 /// [`MAX_MERGE_CHANGES`](crate::limits::MAX_MERGE_CHANGES) entries.
 pub fn plan(sql: &Connection, versions: Versions<'_>, strategy: Strategy) -> Result<Plan, FsError> {
-    let merge = Merge {
-        identity: Identity::new(sql, versions),
-        overlay: Overlay::new(Side::new(sql, versions.ours)),
-        strategy,
-        label: versions.label,
-        inodes: BTreeMap::new(),
-        aside: BTreeMap::new(),
-        beside: Vec::new(),
-        conflicts: Vec::new(),
-        homes: HashMap::new(),
-        additions: Vec::new(),
-        removals: Vec::new(),
-        detached: HashMap::new(),
-        unwound: HashSet::new(),
-    };
-    merge.run()
+    Merge::new(sql, versions, strategy, None).run()
+}
+
+/// Plans what makes a path, and all below it, again what it was: a merge that has nothing to argue about.
+pub(super) fn plan_restore(sql: &Connection, now: &Chain, then: &Chain, path: &FsPath) -> Result<Plan, FsError> {
+    if log::named(sql, then, path)?.is_none_or(|(_, is_there)| !is_there) {
+        return Err(FsError::At {
+            errno: Errno::NoEnt,
+            what: "cannot restore what was not there then:",
+            path: path.to_string(),
+        });
+    }
+    let versions = Versions { base: now, ours: now, theirs: then, label: "restored" };
+    Merge::new(sql, versions, Strategy::Theirs, Some(path)).run()
 }
 
 /// A merge that is being planned.
 struct Merge<'a> {
+    /// The path that is restored, instead of a merge.
+    within: Option<&'a FsPath>,
+    examined: usize,
     identity: Identity<'a>,
     overlay: Overlay<'a>,
     strategy: Strategy,
@@ -124,4 +133,26 @@ struct Merge<'a> {
     detached: HashMap<Ino, Place>,
     /// Folders that were put back for the sake of no loop.
     unwound: HashSet<Ino>,
+}
+
+impl<'a> Merge<'a> {
+    fn new(sql: &'a Connection, versions: Versions<'a>, strategy: Strategy, within: Option<&'a FsPath>) -> Self {
+        Self {
+            within,
+            examined: 0,
+            identity: Identity::new(sql, versions),
+            overlay: Overlay::new(Side::new(sql, versions.ours)),
+            strategy,
+            label: versions.label,
+            inodes: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            beside: Vec::new(),
+            conflicts: Vec::new(),
+            homes: HashMap::new(),
+            additions: Vec::new(),
+            removals: Vec::new(),
+            detached: HashMap::new(),
+            unwound: HashSet::new(),
+        }
+    }
 }

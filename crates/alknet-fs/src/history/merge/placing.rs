@@ -50,7 +50,9 @@ impl Merge<'_> {
         if self.overlay.parent(dir)?.is_some() {
             return Ok(Some(dir));
         }
-        if self.strategy == Strategy::Ours || !self.identity.base.shows(dir)? {
+        let may_come =
+            if self.within.is_some() { self.identity.theirs.shows(dir)? } else { self.identity.base.shows(dir)? };
+        if self.strategy == Strategy::Ours || !may_come {
             return Ok(None);
         }
         // Whatever comes of it, it is brought back once.
