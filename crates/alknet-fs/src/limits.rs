@@ -36,8 +36,6 @@ pub const MAX_HASHES_ASKED: u32 = 1000;
 pub const MAX_WRITTEN_AT_ONCE: u32 = 512;
 /// Extended attributes of an entry.
 pub const MAX_XATTRS: u32 = 256;
-/// Hooks of a bucket.
-pub const MAX_HOOKS: u32 = 32;
 
 /// Bytes that are hashed, and can be proven, together; also the longest content that is kept in the database.
 pub const GROUP_BYTES: u64 = 16_384;
@@ -146,3 +144,7 @@ pub const FINDINGS_AHEAD: usize = 64;
 
 /// Rows that one step of retention looks at.
 pub const RETENTION_ROWS_AT_ONCE: usize = 1000;
+/// Changes that one event of `node.fs` tells; `fs/watch` and `fs/diff` say more.
+pub const MAX_EVENT_CHANGES: usize = 16;
+/// Bytes of the paths in one event of `node.fs`; with more, it tells of none.
+pub const MAX_EVENT_PATH_BYTES: usize = 32 * 1024;

@@ -10,7 +10,7 @@ use std::{
 
 use alknet_call::ByteTickets;
 use alknet_core::{Authorizer, HostPort};
-use alknet_fs::{FileSystem, FileSystemConfig, Policy, operations::Service};
+use alknet_fs::{FileSystem, FileSystemConfig, Policy, events::Publishing, operations::Service};
 use alknet_http::{AllowedHosts, Decoy, DecoyFolder, HttpConfig};
 use alknet_net::{AbuseGate, WebCertificate, generate_self_signed};
 use alknet_ssh::{ForwardPolicy, RecordingPolicy, SshConfig, SystemUser};
@@ -47,7 +47,8 @@ pub async fn files(
         upload_lifetime: settings.upload_lifetime,
         ..FileSystemConfig::new(folder.clone())
     };
-    let files = FileSystem::open(store, authorizer, None, files)
+    let publishing = Arc::new(Publishing::declare(store).await?);
+    let files = FileSystem::open(store, authorizer, Some(publishing), files)
         .await
         .map_err(|error| Failure::from(error).while_doing(format_args!("cannot keep files in {}", folder.display())))?;
     let policy = Policy { durability: settings.durability, retention: settings.retention, ..Policy::default() };

@@ -3,8 +3,10 @@
 mod filter;
 mod paths;
 mod projection;
+mod topic;
 mod watch;
 
 pub use filter::PathFilter;
 pub use projection::{Reach, Told, ToldChange, Way, tell};
+pub use topic::Publishing;
 pub use watch::{Heard, WatchError, Watcher};

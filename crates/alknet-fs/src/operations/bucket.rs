@@ -165,16 +165,7 @@ const fn conflict_of(policy: ConflictPolicy) -> OnConflict {
 fn bucket_view(bucket: Bucket) -> BucketView {
     let Bucket { name, terms, used_bytes, used_files, head } = bucket;
     let Terms { quota_bytes, quota_files, policy } = terms;
-    BucketView {
-        bucket: name,
-        head,
-        used_bytes,
-        used_files,
-        quota_bytes,
-        quota_files,
-        policy: policy_view(&policy),
-        hooks: None,
-    }
+    BucketView { bucket: name, head, used_bytes, used_files, quota_bytes, quota_files, policy: policy_view(&policy) }
 }
 
 fn policy_view(policy: &Policy) -> PolicyView {

@@ -10,12 +10,12 @@ use serde_json::Value;
 use super::{
     refusal::{declaring, refusal},
     service::{Service, durability_view, expected, xattrs},
-    views::{InlineContent, ReadFile, ReadInline, ResumeUpload, WriteFile, Written},
+    views::{InlineContent, ReadFile, ReadInline, WriteFile, Written},
 };
 use crate::{
     access::{Access, Right},
     limits::MAX_FILE_BYTES,
-    session::{Closed, Create, Kept, OpenWrite, WriteSession},
+    session::{Announced, Closed, Create, Kept, OpenWrite, WriteSession},
     tree,
 };
 
@@ -98,31 +98,33 @@ async fn write(fs: &Service, context: &OperationContext, input: WriteFile) -> Re
         xattrs: xattrs(input.xattrs)?,
         ..OpenWrite::default()
     };
-    let session = fs.files().create(&context.permit, &at, how).await.map_err(refusal)?;
-    fs.tickets().issue_upload(&context.caller, Upload { session, promised: input.resume }, MAX_FILE_BYTES)
+    let Some(resume) = input.resume else {
+        let session = fs.files().create(&context.permit, &at, how).await.map_err(refusal)?;
+        return fs.tickets().issue_upload(&context.caller, Upload(session), MAX_FILE_BYTES);
+    };
+    let announced = Announced { size: resume.size, hash: resume.hash };
+    let session = fs.files().resume(&context.permit, &at, how, announced).await.map_err(refusal)?;
+    let received = session.received();
+    let rest = resume.size.saturating_sub(received);
+    let ticket = fs.tickets().issue_upload(&context.caller, Upload(session), rest)?;
+    Ok(if received > 0 { ticket.starting_at(received) } else { ticket })
 }
 
 /// An upload that becomes a version of a file once all of it is there.
-struct Upload {
-    session: WriteSession,
-    /// What the sender said that it would be.
-    promised: Option<ResumeUpload>,
-}
+struct Upload(WriteSession);
 
 impl UploadSink for Upload {
     fn write<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), CallError>> {
         let bytes = Bytes::copy_from_slice(bytes);
-        Box::pin(async move { self.session.append(bytes).await.map(|_| ()).map_err(refusal) })
+        Box::pin(async move { self.0.append(bytes).await.map(|_| ()).map_err(refusal) })
     }
 
     fn commit(self: Box<Self>, size: u64, hash: [u8; 32]) -> BoxFuture<'static, Result<Value, CallError>> {
         Box::pin(async move {
-            if self.promised.is_some_and(|said| (said.size, *said.hash.as_bytes()) != (size, hash)) {
-                return Err(CallError::invalid_input("/resume", "the bytes are not those that were announced"));
-            }
-            let closed = self.session.commit().await.map_err(refusal)?;
-            if *closed.hash.as_bytes() != hash {
-                // The stream's bytes were held against this hash, so it is the disk or the memory.
+            let (begins_with_all, session) = (self.0.received() == 0, self.0);
+            let closed = session.commit().await.map_err(refusal)?;
+            // Of the rest of an upload the hash is that of the rest; the session itself held the whole against what was announced.
+            if begins_with_all && (closed.size, *closed.hash.as_bytes()) != (size, hash) {
                 return Err(CallError::internal("what was stored is not what was sent"));
             }
             serde_json::to_value(written(closed)).map_err(CallError::internal)

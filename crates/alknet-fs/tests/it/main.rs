@@ -23,6 +23,7 @@ mod log;
 mod merge;
 mod model;
 mod node;
+mod operations;
 mod random_tree;
 mod retention;
 mod rows;

@@ -3,12 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    ids::Seq,
-    limits::{MAX_HOOKS, MAX_LISTED},
-    name::BucketName,
-    operations::text::Octets,
-};
+use crate::{ids::Seq, limits::MAX_LISTED, name::BucketName};
 
 /// How long an acknowledgement may wait, and what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -61,30 +56,6 @@ pub struct PolicyView {
     pub events: bool,
 }
 
-/// Who is told of a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum HookTarget {
-    /// A URL gets it by POST: https, or http on this machine.
-    Webhook(String),
-    /// A queue gets it as a job.
-    Queue(String),
-}
-
-/// What is to be told to whom: changes of paths that begin and end so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Hook {
-    /// How the path begins, with the `/` at its start; empty: any.
-    #[serde(default)]
-    pub prefix: Octets,
-    /// How the path ends; empty: any.
-    #[serde(default)]
-    pub suffix: Octets,
-    /// Who is told.
-    pub to: HookTarget,
-}
-
 /// Input of `fs/bucket.create`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -113,10 +84,6 @@ pub struct CreateBucket {
     /// Absent: yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<bool>,
-    /// Who is told of what.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = MAX_HOOKS))]
-    pub hooks: Option<Vec<Hook>>,
 }
 
 /// Input of `fs/bucket.set`: what is absent stays as it is.
@@ -144,10 +111,6 @@ pub struct SetBucket {
     /// Whether each commit is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<bool>,
-    /// Who is told of what, all of it anew.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = MAX_HOOKS))]
-    pub hooks: Option<Vec<Hook>>,
 }
 
 /// Names a bucket.
@@ -217,9 +180,6 @@ pub struct BucketView {
     pub quota_files: Option<u64>,
     /// How it behaves.
     pub policy: PolicyView,
-    /// Who is told of what; absent for those who may not set it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hooks: Option<Vec<Hook>>,
 }
 
 /// How much an answer lists when it was not said.

@@ -13,8 +13,8 @@ pub use branches::{
     RemoveSnapshot, SnapshotView, Snapshots,
 };
 pub use buckets::{
-    BucketView, Buckets, ConflictPolicy, CreateBucket, DurabilityName, Hook, HookTarget, ListBuckets, NamePolicy,
-    OneBucket, PolicyView, RemoveBucket, SetBucket,
+    BucketView, Buckets, ConflictPolicy, CreateBucket, DurabilityName, ListBuckets, NamePolicy, OneBucket, PolicyView,
+    RemoveBucket, SetBucket,
 };
 pub use bytes::{
     Expect, Have, HaveOutput, InlineContent, NewEntry, ReadFile, ReadInline, ResumeUpload, WriteFile, WriteMany,

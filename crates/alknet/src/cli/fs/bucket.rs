@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 
 use alknet_fs::operations::{
-    BucketView, Committed, ConflictPolicy, CreateBucket, DurabilityName, Hook, HookTarget, Octets, RemoveBucket,
-    SetBucket,
+    BucketView, Committed, ConflictPolicy, CreateBucket, DurabilityName, RemoveBucket, SetBucket,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
@@ -25,7 +24,7 @@ use crate::{
 /// Examples:
 ///   alknet fs bucket create photos
 ///   alknet fs bucket create scratch --quota 10G --durability lazy --retention 7d
-///   alknet fs bucket set photos --hook /2026,.jpg,https://example.org/new
+///   alknet fs bucket set photos --quota 50G --events false
 ///   alknet fs bucket list
 ///   alknet fs bucket remove --force scratch
 #[derive(Args)]
@@ -90,9 +89,6 @@ struct Terms {
     /// Whether each commit is published as an event
     #[arg(long, value_name = "BOOL")]
     events: Option<bool>,
-    /// Who is told of changes of paths that begin and end so, all anew: PREFIX,SUFFIX,URL or PREFIX,SUFFIX,queue:NAME
-    #[arg(long = "hook", value_name = "HOOK", value_parser = parse_hook)]
-    hooks: Vec<Hook>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -130,9 +126,6 @@ impl Terms {
             Conflict::KeepBoth => ConflictPolicy::KeepBoth,
         })
     }
-    fn hooks(&self) -> Option<Vec<Hook>> {
-        (!self.hooks.is_empty()).then(|| self.hooks.clone())
-    }
 }
 
 impl Bucket {
@@ -149,7 +142,6 @@ impl Bucket {
                     retention: terms.retention.clone(),
                     names: None,
                     events: terms.events,
-                    hooks: terms.hooks(),
                 };
                 let made: Committed = ask(files, &spot, "fs/bucket.create", &input).await?;
                 if files.json() {
@@ -167,7 +159,6 @@ impl Bucket {
                     conflict: terms.conflict(),
                     retention: terms.retention.clone(),
                     events: terms.events,
-                    hooks: terms.hooks(),
                 };
                 let set: BucketView = ask(files, &spot, "fs/bucket.set", &input).await?;
                 if files.json() { output::json(&set) } else { output::line(format!("{} is set", set.bucket)) }
@@ -230,30 +221,4 @@ async fn list(files: &Files<'_>, node: Option<&str>) -> Result<(), Failure> {
         })
         .collect();
     output::table(["BUCKET", "HOLDS", "FILES", "COMMIT", "DURABILITY", "RETENTION"], &rows)
-}
-
-fn parse_hook(text: &str) -> Result<Hook, String> {
-    let mut parts = text.splitn(3, ',');
-    let (Some(prefix), Some(suffix), Some(to)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(format!("`{text}` is no hook: write PREFIX,SUFFIX,URL or PREFIX,SUFFIX,queue:NAME"));
-    };
-    let to = match to.strip_prefix("queue:") {
-        Some(queue) => HookTarget::Queue(queue.to_owned()),
-        None => HookTarget::Webhook(to.to_owned()),
-    };
-    Ok(Hook { prefix: Octets::from(prefix), suffix: Octets::from(suffix), to })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hook_is_prefix_suffix_and_target() {
-        let hook = parse_hook("/2026,.jpg,https://example.org/a,b").unwrap();
-        assert_eq!((hook.prefix, hook.suffix), (Octets::from("/2026"), Octets::from(".jpg")));
-        assert_eq!(hook.to, HookTarget::Webhook("https://example.org/a,b".to_owned()));
-        assert_eq!(parse_hook(",,queue:new").unwrap().to, HookTarget::Queue("new".to_owned()));
-        assert!(parse_hook("/2026,.jpg").is_err());
-    }
 }
