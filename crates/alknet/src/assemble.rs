@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alknet_blobs::{BLOBS, BlobsHandler};
 use alknet_call::{Authenticator, BYTES, ByteTickets, BytesHandler, CALL, CallHandler, Routes};
 use alknet_core::{
     Alpn, Authorizer, Carriers, CredentialVerifier, IdentityProvider, Maintenance, PerStream, Router, Service, Sessions,
@@ -118,6 +119,8 @@ pub async fn assemble(
     let (ssh_identities, subsystems) = (identities.clone(), Subsystems::default());
     let ssh =
         SshServer::new(ssh_config, ssh_identities, authorizer.clone(), sessions.clone(), ssh_sessions, subsystems);
+    let blobs = BlobsHandler::new(files.files().clone(), identities.clone(), sessions.clone());
+    let blobs = Arc::new(PerStream(Arc::new(blobs)));
     let http_config = settings::http(current.config())?;
     let http = HttpHandler::new(http_config, identities.clone(), authorizer, verifier.clone());
 
@@ -125,6 +128,7 @@ pub async fn assemble(
     let router = Router::builder(identities.clone())
         .service(CALL, Service::node().on_control_socket(), call)?
         .service(BYTES, Service::node().on_control_socket(), bytes)?
+        .service(BLOBS, Service::node(), blobs)?
         .service(SSH, Service::node().with_login(), ssh.clone())?
         .alias(SSH_ALIAS, &SSH)?
         .service(UDP, Service::node(), Arc::new(udp))?

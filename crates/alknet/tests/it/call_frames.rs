@@ -21,10 +21,15 @@ pub struct IrohClient {
 impl IrohClient {
     /// Dials a node by its key and its UDP port.
     pub async fn dial(secret: SecretKey, node_id: &str, addr: SocketAddr) -> Self {
+        Self::dial_for(b"alknet/call", secret, node_id, addr).await
+    }
+
+    /// The same for another service.
+    pub async fn dial_for(alpn: &[u8], secret: SecretKey, node_id: &str, addr: SocketAddr) -> Self {
         let builder = Endpoint::builder(presets::Minimal).relay_mode(RelayMode::Disabled).secret_key(secret);
         let endpoint = builder.bind().await.unwrap();
         let node = EndpointAddr::new(PublicKey::from_z32(node_id).unwrap()).with_ip_addr(addr);
-        let connection = timeout(PATIENCE, endpoint.connect(node, b"alknet/call")).await.unwrap().unwrap();
+        let connection = timeout(PATIENCE, endpoint.connect(node, alpn)).await.unwrap().unwrap();
         Self { endpoint, connection }
     }
 

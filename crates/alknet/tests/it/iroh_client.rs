@@ -8,7 +8,7 @@ use iroh::SecretKey;
 use crate::{call_frames::IrohClient, folder::Folder};
 
 /// The node id of an iroh key, as this node writes it.
-fn node_id(secret: &SecretKey) -> String {
+pub fn node_id(secret: &SecretKey) -> String {
     NodeKey::from_bytes(*secret.public().as_bytes()).unwrap().to_string()
 }
 

@@ -9,6 +9,7 @@ mod credentials;
 mod events;
 mod faults;
 mod in_process;
+mod iroh_blobs;
 mod iroh_client;
 mod life_cycle;
 mod roaming;
