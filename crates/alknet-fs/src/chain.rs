@@ -13,10 +13,11 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
+    hash::ContentHash,
     ids::{BranchId, Ino, Seq},
     limits::{MAX_CHAIN_LEVELS, PAGE_ROWS_AT_ONCE},
     rows::{
-        Kind,
+        Kind, blob,
         branch::{self, Mode},
         dent::{self, Dent},
         inode::{self, Inode},
@@ -96,8 +97,26 @@ impl Chain {
         self.inode_from(sql, 0, ino)
     }
 
+    /// As [`Self::inode`], with the hash of its content.
+    pub fn inode_hashed(&self, sql: &Connection, ino: Ino) -> rusqlite::Result<Option<(Inode, Option<ContentHash>)>> {
+        for (index, level) in self.0.iter().enumerate() {
+            if self.0.get(index + 1).is_some_and(|next| next.fork.is_some()) {
+                let Some(inode) = self.inode_from(sql, index, ino)? else { return Ok(None) };
+                let hash = inode.blob.map(|blob| blob::hash(sql, blob)).transpose()?.flatten();
+                return Ok(Some((inode, hash)));
+            }
+            if let Some(own) = inode::newest_hashed(sql, level.branch, ino, level.bound)? {
+                return Ok(Some(own));
+            }
+        }
+        Ok(None)
+    }
+
     /// Every folder and name that stands for an inode: as many as it has links.
     pub fn places(&self, sql: &Connection, ino: Ino) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+        if self.0.iter().all(|level| level.fork.is_none()) {
+            return self.pinned_places(sql, ino);
+        }
         let mut known = BTreeSet::new();
         for level in self.0.iter() {
             known.extend(dent::places(sql, level.branch, ino, level.bound)?);
@@ -108,6 +127,23 @@ impl Chain {
                 places.push((dir, name));
             }
         }
+        Ok(places)
+    }
+
+    /// As [`Self::places`], where no level is followed: what stands on a level is seen unless a nearer one says something of the name.
+    fn pinned_places(&self, sql: &Connection, ino: Ino) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+        let mut places = Vec::new();
+        for (index, level) in self.0.iter().enumerate() {
+            'standing: for (dir, name) in dent::standing(sql, level.branch, ino, level.bound)? {
+                for nearer in &self.0[..index] {
+                    if dent::newest(sql, nearer.branch, dir, &name, nearer.bound)?.is_some() {
+                        continue 'standing;
+                    }
+                }
+                places.push((dir, name));
+            }
+        }
+        places.sort_unstable();
         Ok(places)
     }
 

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
     rc::Rc,
 };
 
@@ -77,6 +78,8 @@ pub fn between(sql: &Connection, old: &Chain, new: &Chain, wanted: Wanted<'_>) -
         wanted,
         slots: BTreeMap::new(),
         moves: HashMap::new(),
+        told: HashSet::new(),
+        hasher: RandomState::new(),
     };
     regions::names(sql, old, new, |dir, name| search.name(dir, name))?;
     let mut seen = HashSet::new();
@@ -121,11 +124,15 @@ struct Search<'a> {
     /// The first ones by path, and one more than is wanted.
     slots: BTreeMap<FsPath, Slot>,
     moves: HashMap<Ino, Rc<Moves>>,
+    /// Hashes of the names that may stand for something else; of all others it is known that they do not.
+    told: HashSet<u64>,
+    hasher: RandomState,
 }
 
 impl Search<'_> {
     /// Looks at a name that may stand for something else.
     fn name(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<()> {
+        self.told.insert(self.hasher.hash_one((dir, name)));
         let (old_path, new_path) = (self.old.path(dir, name)?, self.new.path(dir, name)?);
         let admitted = [&old_path, &new_path].into_iter().flatten().any(|path| self.admits(path));
         if !admitted {
@@ -159,12 +166,22 @@ impl Search<'_> {
         if compared(old.as_ref(), new.as_ref()).is_empty() {
             return Ok(());
         }
-        let places = if ino == Ino::ROOT { vec![(ino, Box::default())] } else { self.new.places(ino)? };
+        // Wanted is where it was and is. That is asked of the version that has fewer levels to ask.
+        let is_old_shorter = self.old.chain.levels().len() < self.new.chain.levels().len();
+        let shorter = if is_old_shorter { &mut self.old } else { &mut self.new };
+        let places = if ino == Ino::ROOT { vec![(ino, Box::default())] } else { shorter.places(ino)? };
         for (dir, name) in places {
             let path = if ino == Ino::ROOT { Some(FsPath::ROOT) } else { self.new.path(dir, &name)? };
             let Some(path) = path.filter(|path| self.admits(path)) else { continue };
-            let was_here = ino == Ino::ROOT || self.old.dent(dir, &name)?.is_some_and(|dent| dent.ino == ino);
-            if was_here {
+            let other = if is_old_shorter { &mut self.new } else { &mut self.old };
+            let is_in_both = if ino == Ino::ROOT {
+                true
+            } else if self.told.contains(&self.hasher.hash_one((dir, &*name))) {
+                other.dent(dir, &name)?.is_some_and(|dent| dent.ino == ino)
+            } else {
+                other.folder(dir)?.is_some()
+            };
+            if is_in_both {
                 let origin = Origin::Here(Box::new((old.clone(), new.clone())));
                 self.slot(path, None, |slot| slot.come = Some(Come { ino, dir, origin }));
             }

@@ -10,7 +10,7 @@ use crate::{
     ids::Ino,
     limits::MAX_FOLDER_STEPS,
     path::{EntryName, FsPath},
-    rows::{Kind, blob, dent::Dent, inode::Inode},
+    rows::{Kind, dent::Dent, inode::Inode},
 };
 
 /// A folder and a name in it.
@@ -39,13 +39,11 @@ pub struct State {
 
 impl State {
     /// What an inode is, with the hash of its content.
-    pub(super) fn of(sql: &Connection, inode: Inode) -> rusqlite::Result<Self> {
-        let hash = match inode.blob {
-            Some(blob) => blob::get(sql, blob)?.map(|row| row.hash),
-            None => (inode.kind == Kind::File).then(|| ContentHash::of(b"")),
-        };
+    fn of((inode, hash): (Inode, Option<ContentHash>)) -> Self {
+        let is_empty = inode.kind == Kind::File && inode.blob.is_none();
+        let hash = if is_empty { Some(ContentHash::of(b"")) } else { hash };
         let Inode { ino, kind, size, mode, mtime_ns, target, xattrs, .. } = inode;
-        Ok(Self { ino, kind, size, mode, mtime_ns, hash, target, xattrs })
+        Self { ino, kind, size, mode, mtime_ns, hash, target, xattrs }
     }
     /// Whether both hold the same.
     pub(super) fn is_same_content(&self, other: &Self) -> bool {
@@ -148,7 +146,7 @@ impl<'a> Side<'a> {
 
     /// What an inode is.
     pub fn state(&self, ino: Ino) -> rusqlite::Result<Option<State>> {
-        self.chain.inode(self.sql, ino)?.map(|inode| State::of(self.sql, inode)).transpose()
+        Ok(self.chain.inode_hashed(self.sql, ino)?.map(State::of))
     }
 }
 

@@ -112,6 +112,12 @@ pub fn get(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<BlobRow>> {
     sql.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id], of).optional()
 }
 
+/// Whether two numbers are of the same content.
+pub fn is_same(sql: &Connection, one: BlobId, other: BlobId) -> rusqlite::Result<bool> {
+    let text = "SELECT (SELECT hash FROM fs_blob WHERE id = ?1) IS (SELECT hash FROM fs_blob WHERE id = ?2)";
+    sql.prepare_cached(text)?.query_row([one, other], |row| row.get(0))
+}
+
 /// The hash of the content of this number.
 pub fn hash(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<ContentHash>> {
     let mut statement = sql.prepare_cached("SELECT hash FROM fs_blob WHERE id = ?1")?;

@@ -22,13 +22,21 @@ pub struct Dent {
     pub made: bool,
 }
 
-const COLUMNS: &str = "SELECT name, seq, ino, kind, made FROM fs_dent WHERE branch = ?1 AND dir = ?2";
+/// The versions of a name that match the rest of the statement. Put together by the compiler: this is asked for every name of a path.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT name, seq, ino, kind, made FROM fs_dent WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND ",
+            $rest
+        )
+    };
+}
 
 fn of(row: &Row<'_>) -> rusqlite::Result<Dent> {
     let number: i64 = row.get(3)?;
     let kind = number.checked_abs().and_then(Kind::of).ok_or_else(|| foreign(3, number))?;
-    let name: Vec<u8> = row.get(0)?;
-    Ok(Dent { name: name.into(), seq: row.get(1)?, ino: row.get(2)?, kind, gone: number < 0, made: row.get(4)? })
+    let name = row.get_ref(0)?.as_blob()?.into();
+    Ok(Dent { name, seq: row.get(1)?, ino: row.get(2)?, kind, gone: number < 0, made: row.get(4)? })
 }
 
 /// Writes a version of a name; one that the same commit wrote before is replaced.
@@ -42,8 +50,8 @@ pub fn write(sql: &Connection, branch: BranchId, dir: Ino, dent: &Dent) -> rusql
 
 /// The newest version of a name on a branch itself, at or before `bound`.
 pub fn newest(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], bound: Seq) -> rusqlite::Result<Option<Dent>> {
-    let text = format!("{COLUMNS} AND name = ?3 AND seq <= ?4 ORDER BY seq DESC LIMIT 1");
-    sql.prepare_cached(&text)?.query_row(params![branch, dir, name, bound], of).optional()
+    let text = select!("seq <= ?4 ORDER BY seq DESC LIMIT 1");
+    sql.prepare_cached(text)?.query_row(params![branch, dir, name, bound], of).optional()
 }
 
 /// The versions of a name on a branch itself, after `after` and up to `bound`, the oldest first.
@@ -54,8 +62,8 @@ pub fn between(
     after: Seq,
     bound: Seq,
 ) -> rusqlite::Result<Vec<Dent>> {
-    let text = format!("{COLUMNS} AND name = ?3 AND seq > ?4 AND seq <= ?5 ORDER BY seq");
-    sql.prepare_cached(&text)?.query_map(params![branch, dir, name, after, bound], of)?.collect()
+    let text = select!("seq > ?4 AND seq <= ?5 ORDER BY seq");
+    sql.prepare_cached(text)?.query_map(params![branch, dir, name, after, bound], of)?.collect()
 }
 
 /// The newest version of each name after `after` in a folder, on a branch itself, at or before `bound`; at most `count`, by name.
@@ -79,6 +87,17 @@ pub fn places(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusql
     // Left alone, SQLite goes through the whole branch.
     let text = "SELECT dir, name FROM fs_dent INDEXED BY fs_dent_by_ino WHERE ino = ?1 AND branch = ?2 AND seq <= ?3";
     let place = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?.into()));
+    sql.prepare_cached(text)?.query_map(params![ino, branch, bound], place)?.collect()
+}
+
+/// Every folder and name whose newest version on a branch itself, at or before `bound`, stands for an inode.
+pub fn standing(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+    let text = "SELECT dir, name FROM fs_dent AS own INDEXED BY fs_dent_by_ino
+                WHERE ino = ?1 AND branch = ?2 AND seq <= ?3 AND
+                (SELECT newest.seq = own.seq AND newest.kind > 0 FROM fs_dent AS newest
+                 WHERE newest.branch = ?2 AND newest.dir = own.dir AND newest.name = own.name AND newest.seq <= ?3
+                 ORDER BY newest.seq DESC LIMIT 1)";
+    let place = |row: &Row<'_>| Ok((row.get(0)?, row.get_ref(1)?.as_blob()?.into()));
     sql.prepare_cached(text)?.query_map(params![ino, branch, bound], place)?.collect()
 }
 
@@ -154,8 +173,8 @@ pub fn newest_in(sql: &Connection, branch: BranchId, dir: Ino, bound: Seq) -> ru
 
 /// The version of a name that one commit wrote on a branch.
 pub fn at(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq) -> rusqlite::Result<Option<Dent>> {
-    let text = format!("{COLUMNS} AND name = ?3 AND seq = ?4");
-    sql.prepare_cached(&text)?.query_row(params![branch, dir, name, seq], of).optional()
+    let text = select!("seq = ?4");
+    sql.prepare_cached(text)?.query_row(params![branch, dir, name, seq], of).optional()
 }
 
 /// Forgets at most `count` versions of names on a branch. Answers how many.

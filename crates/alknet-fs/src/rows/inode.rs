@@ -3,7 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Kind, On, blob, bucket, foreign, loaded, stored};
-use crate::ids::{BlobId, BranchId, Ino, Seq};
+use crate::{
+    hash::ContentHash,
+    ids::{BlobId, BranchId, Ino, Seq},
+};
 
 /// What a version changed. On a branch that follows its parent, the rest still comes from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,8 +65,16 @@ impl Inode {
     }
 }
 
-const COLUMNS: &str = "SELECT ino, seq, kind, blob, size, mode, mtime_ns, target, xattrs, changed FROM fs_inode
-                       WHERE branch = ?1 AND ino = ?2";
+/// The versions of an inode that match the rest of the statement. Put together by the compiler: this is asked for every entry of a list.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ino, seq, kind, blob, size, mode, mtime_ns, target, xattrs, changed FROM fs_inode
+             WHERE branch = ?1 AND ino = ?2 AND ",
+            $rest
+        )
+    };
+}
 
 fn of(row: &Row<'_>) -> rusqlite::Result<Inode> {
     let kind = row.get(2)?;
@@ -118,8 +129,22 @@ pub fn prune(sql: &Connection, on: On, ino: Ino, seq: Seq) -> rusqlite::Result<(
 
 /// The newest version on a branch itself, at or before `bound`.
 pub fn newest(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Option<Inode>> {
-    let text = format!("{COLUMNS} AND seq <= ?3 ORDER BY seq DESC LIMIT 1");
-    sql.prepare_cached(&text)?.query_row(params![branch, ino, bound], of).optional()
+    let text = select!("seq <= ?3 ORDER BY seq DESC LIMIT 1");
+    sql.prepare_cached(text)?.query_row(params![branch, ino, bound], of).optional()
+}
+
+/// As [`newest`], with the hash of its content.
+pub fn newest_hashed(
+    sql: &Connection,
+    branch: BranchId,
+    ino: Ino,
+    bound: Seq,
+) -> rusqlite::Result<Option<(Inode, Option<ContentHash>)>> {
+    let text = "SELECT ino, seq, kind, blob, fs_inode.size, mode, mtime_ns, target, xattrs, changed, hash
+                FROM fs_inode LEFT JOIN fs_blob ON fs_blob.id = blob
+                WHERE branch = ?1 AND ino = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1";
+    let both = |row: &Row<'_>| Ok((of(row)?, row.get::<_, Option<[u8; 32]>>(10)?.map(ContentHash::from_bytes)));
+    sql.prepare_cached(text)?.query_row(params![branch, ino, bound], both).optional()
 }
 
 /// What the versions on a branch itself, up to `bound`, changed together.
@@ -203,12 +228,12 @@ pub fn kept(sql: &Connection, branch: BranchId) -> rusqlite::Result<(u64, u64)> 
 }
 
 fn at(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
-    sql.prepare_cached(&format!("{COLUMNS} AND seq = ?3"))?.query_row(params![branch, ino, seq], of).optional()
+    sql.prepare_cached(select!("seq = ?3"))?.query_row(params![branch, ino, seq], of).optional()
 }
 
 fn next_after(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
-    let text = format!("{COLUMNS} AND seq > ?3 ORDER BY seq LIMIT 1");
-    sql.prepare_cached(&text)?.query_row(params![branch, ino, seq], of).optional()
+    let text = select!("seq > ?3 ORDER BY seq LIMIT 1");
+    sql.prepare_cached(text)?.query_row(params![branch, ino, seq], of).optional()
 }
 
 fn exists(sql: &Connection, branch: BranchId, ino: Ino) -> rusqlite::Result<bool> {

@@ -6,7 +6,7 @@ use crate::{
     hash::ContentHash,
     ids::{Ino, Seq},
     limits::MAX_RESOLVE_STEPS,
-    rows::{Kind, blob, commit, dent, dent::Dent, inode::Changed, inode::Inode},
+    rows::{Kind, commit, dent, dent::Dent, inode::Changed, inode::Inode},
 };
 
 /// The permission bits of a root that nobody has set.
@@ -49,14 +49,14 @@ pub(crate) fn attributes(here: &Here<'_>, dent: &Dent) -> Result<Attributes, Sto
 
 /// What can be had with few look-ups.
 pub(crate) fn brief(here: &Here<'_>, dent: &Dent) -> Result<Attributes, Stop> {
-    let inode = match here.inode(dent.ino)? {
-        Some(inode) => inode,
-        None if dent.ino == Ino::ROOT => root(here)?,
+    let (inode, hash) = match here.chain.inode_hashed(here.sql, dent.ino)? {
+        Some(found) => found,
+        None if dent.ino == Ino::ROOT => (root(here)?, None),
         None => return Err(Errno::Io.into()),
     };
     let hash = match (inode.kind, inode.blob) {
         (Kind::File, None) => Some(ContentHash::of(b"")),
-        (Kind::File, Some(id)) => blob::hash(here.sql, id)?,
+        (Kind::File, Some(_)) => hash,
         _ => None,
     };
     Ok(Attributes {

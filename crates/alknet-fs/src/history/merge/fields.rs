@@ -35,10 +35,7 @@ pub(super) fn is_same_content(sql: &Connection, one: &Inode, other: &Inode) -> r
     }
     match (one.blob, other.blob) {
         (one, other) if one == other => Ok(true),
-        (Some(one), Some(other)) => {
-            let hash = |blob| blob::get(sql, blob).map(|row| row.map(|row| row.hash));
-            Ok(hash(one)? == hash(other)?)
-        }
+        (Some(one), Some(other)) => blob::is_same(sql, one, other),
         _ => Ok(false),
     }
 }
