@@ -52,7 +52,8 @@ pub(crate) fn open(
 ) -> Result<Opened, FsError> {
     let place = || format!("{}:{}", names.0, names.1);
     let none = || FsError::At { errno: Errno::NoEnt, what: "cannot find the branch", path: place() };
-    let bucket = bucket::find(sql, &names.0)?.ok_or_else(none)?;
+    let no_bucket = || FsError::At { errno: Errno::NoEnt, what: "cannot find the bucket", path: names.0.to_string() };
+    let bucket = bucket::find(sql, &names.0)?.ok_or_else(no_bucket)?;
     let branch = branch::find(sql, bucket.id, &names.1)?.ok_or_else(none)?;
     let chain = Chain::of(sql, branch.id, Seq::MAX)?.ok_or_else(none)?;
     let here = Here { sql, chain: &chain, bucket: bucket.id };

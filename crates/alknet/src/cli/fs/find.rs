@@ -147,12 +147,17 @@ fn parse_time(text: &str) -> Result<i64, String> {
     }
 }
 
-/// Reads a number of bytes, with K, M, G or T for powers of 1024.
+/// Reads a number of bytes, with K, M, G or T (or KiB and so on, as sizes are shown) for powers of 1024.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || format!("`{text}` is no size: write 500, 10K, 5M, 1G or 2T");
-    let (digits, shift) = match text.strip_suffix(['K', 'M', 'G', 'T', 'k', 'm', 'g', 't']) {
-        Some(digits) => (digits, 10 * (1 + "KMGT".find(&text[digits.len()..].to_uppercase()).unwrap_or_default())),
-        None => (text, 0),
+    let bad = || format!("`{text}` is no size: write 500, 10K, 5M, 1G or 2T, or 10KiB and so on");
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let shift = match text[digits.len()..].trim_start().to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KIB" => 10,
+        "M" | "MIB" => 20,
+        "G" | "GIB" => 30,
+        "T" | "TIB" => 40,
+        _ => return Err(bad()),
     };
     let number: u64 = digits.parse().map_err(|_| bad())?;
     number.checked_mul(1 << shift).ok_or_else(bad)
@@ -190,7 +195,8 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_read() {
-        for (text, size) in [("0", 0), ("500", 500), ("10K", 10_240), ("5m", 5 << 20), ("1G", 1 << 30), ("2T", 2 << 40)]
+        for (text, size) in
+            [("0", 0), ("500", 500), ("10K", 10_240), ("5m", 5 << 20), ("1GiB", 1 << 30), ("2 TiB", 2 << 40)]
         {
             assert_eq!(parse_size(text), Ok(size));
         }
