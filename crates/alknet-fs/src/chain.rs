@@ -81,6 +81,9 @@ impl Chain {
     /// The names of a folder after this one (the empty one: from the first), in the order of their bytes, at most `count`.
     pub fn page(&self, sql: &Connection, dir: Ino, after: &[u8], count: usize) -> rusqlite::Result<Vec<Dent>> {
         let batch = count.clamp(1, PAGE_ROWS_AT_ONCE);
+        if let [level] = self.levels() {
+            return page_of_one(sql, *level, (dir, after), (count, batch));
+        }
         let mut cursors: Vec<_> = self.0.iter().map(|level| Cursor::new(*level, dir, after, batch)).collect();
         let follows = self.0.iter().any(|level| level.fork.is_some());
         let mut page = Vec::new();
@@ -98,14 +101,19 @@ impl Chain {
     }
 
     /// As [`Self::inode`], with the hash of its content.
-    pub fn inode_hashed(&self, sql: &Connection, ino: Ino) -> rusqlite::Result<Option<(Inode, Option<ContentHash>)>> {
+    pub fn inode_hashed(
+        &self,
+        sql: &Connection,
+        hashed: &mut inode::Hashed<'_>,
+        ino: Ino,
+    ) -> rusqlite::Result<Option<(Inode, Option<ContentHash>)>> {
         for (index, level) in self.0.iter().enumerate() {
             if self.0.get(index + 1).is_some_and(|next| next.fork.is_some()) {
                 let Some(inode) = self.inode_from(sql, index, ino)? else { return Ok(None) };
                 let hash = inode.blob.map(|blob| blob::hash(sql, blob)).transpose()?.flatten();
                 return Ok(Some((inode, hash)));
             }
-            if let Some(own) = inode::newest_hashed(sql, level.branch, ino, level.bound)? {
+            if let Some(own) = hashed.newest(level.branch, ino, level.bound)? {
                 return Ok(Some(own));
             }
         }
@@ -255,6 +263,29 @@ impl Cursor {
         }
         Ok(self.rows.front())
     }
+}
+
+/// As [`Chain::page`], where there is one level: its rows are the page.
+fn page_of_one(
+    sql: &Connection,
+    level: Level,
+    (dir, after): (Ino, &[u8]),
+    (count, batch): (usize, usize),
+) -> rusqlite::Result<Vec<Dent>> {
+    let (mut page, mut after) = (Vec::with_capacity(batch), Box::from(after));
+    while page.len() < count {
+        let rows = dent::page(sql, (level.branch, dir), &after, level.bound, batch)?;
+        let is_last = rows.len() < batch;
+        if let Some(last) = rows.last() {
+            after = last.name.clone();
+        }
+        let room = count - page.len();
+        page.extend(rows.into_iter().filter(|dent| !dent.gone).take(room));
+        if is_last {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// Takes the first name off all levels that have it. Answers the nearest level's row.

@@ -10,6 +10,7 @@ mod files;
 mod gc;
 mod juicefs;
 mod memory;
+mod merge;
 mod node;
 mod plain;
 mod rewrite;

@@ -14,7 +14,7 @@ use alknet_testkit::measure::{Bar, Figure};
 use rusqlite::Connection;
 
 use crate::{
-    memory,
+    memory, merge,
     node::{self, Node},
     size::Scale,
     timing,
@@ -52,6 +52,7 @@ fn make(folder: &Path, files: u64, changed: u64) {
         make_branch(&node, &work);
         change(&node, &work, numbers(files, changed, spread), "second");
     }
+    merge::prepare(&node, files, changed);
     node.close();
 }
 
@@ -91,6 +92,9 @@ pub fn read(folder: &Path, scale: Scale) {
     comparing(&node, scale.of(CHANGED));
     let resident = [memory::peak_mib()];
     println!("{}", Figure { name: "most that was resident", unit: "MiB", runs: &resident, bar: Bar::AtMost(200.0) });
+    merge::run(&node, scale.of(CHANGED));
+    let resident = [memory::peak_mib()];
+    println!("{}", Figure { name: "the same, with the merge", unit: "MiB", runs: &resident, bar: Bar::AtMost(200.0) });
     node.close();
 }
 

@@ -16,7 +16,7 @@ use super::{
     regions,
     side::{Place, Side, State},
 };
-use crate::{chain::Chain, ids::Ino, limits::MAX_DIFF_PAGE, path::FsPath};
+use crate::{chain::Chain, ids::Ino, limits::MAX_DIFF_PAGE, path::FsPath, rows::inode::Hashed};
 
 /// Which differences are wanted.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,9 @@ pub fn between(sql: &Connection, old: &Chain, new: &Chain, wanted: Wanted<'_>) -
     };
     regions::names(sql, old, new, |dir, name| search.name(dir, name))?;
     let mut seen = HashSet::new();
-    regions::inodes(sql, old, new, |ino| if seen.insert(ino) { search.inode(ino) } else { Ok(()) })?;
+    let mut hashed = Hashed::new(sql)?;
+    regions::inodes(sql, old, new, |ino| if seen.insert(ino) { search.inode(&mut hashed, ino) } else { Ok(()) })?;
+    drop(hashed);
     search.finish()
 }
 
@@ -161,8 +163,8 @@ impl Search<'_> {
     }
 
     /// Looks at an inode that may be something else.
-    fn inode(&mut self, ino: Ino) -> rusqlite::Result<()> {
-        let (old, new) = (self.old.state(ino)?, self.new.state(ino)?);
+    fn inode(&mut self, hashed: &mut Hashed<'_>, ino: Ino) -> rusqlite::Result<()> {
+        let (old, new) = (self.old.state_by(hashed, ino)?, self.new.state_by(hashed, ino)?);
         if compared(old.as_ref(), new.as_ref()).is_empty() {
             return Ok(());
         }

@@ -10,7 +10,11 @@ use crate::{
     ids::Ino,
     limits::MAX_FOLDER_STEPS,
     path::{EntryName, FsPath},
-    rows::{Kind, dent::Dent, inode::Inode},
+    rows::{
+        Kind,
+        dent::Dent,
+        inode::{Hashed, Inode},
+    },
 };
 
 /// A folder and a name in it.
@@ -64,16 +68,20 @@ pub(super) struct Side<'a> {
 
 impl<'a> Side<'a> {
     pub fn new(sql: &'a Connection, chain: &'a Chain) -> Self {
-        Self { sql, chain, folders: HashMap::new() }
+        Self { sql, chain, folders: HashMap::from([(Ino::ROOT, Some(FsPath::ROOT))]) }
     }
 
     /// The path of a folder; `None` where it is not reached from the root.
-    pub fn folder(&mut self, dir: Ino) -> rusqlite::Result<Option<FsPath>> {
+    pub fn folder(&mut self, dir: Ino) -> rusqlite::Result<Option<&FsPath>> {
+        if !self.folders.contains_key(&dir) {
+            self.find_folder(dir)?;
+        }
+        Ok(self.folders.get(&dir).and_then(Option::as_ref))
+    }
+
+    fn find_folder(&mut self, dir: Ino) -> rusqlite::Result<()> {
         let (mut walked, mut at) = (Vec::new(), dir);
         let mut path = loop {
-            if at == Ino::ROOT {
-                break Some(FsPath::ROOT);
-            }
             if let Some(known) = self.folders.get(&at) {
                 break known.clone();
             }
@@ -93,7 +101,7 @@ impl<'a> Side<'a> {
             path = path.map(|folder| folder.below(name));
             self.folders.insert(ino, path.clone());
         }
-        Ok(path)
+        Ok(())
     }
 
     /// The path of a name in a folder, whether or not it stands for anything.
@@ -146,7 +154,12 @@ impl<'a> Side<'a> {
 
     /// What an inode is.
     pub fn state(&self, ino: Ino) -> rusqlite::Result<Option<State>> {
-        Ok(self.chain.inode_hashed(self.sql, ino)?.map(State::of))
+        self.state_by(&mut Hashed::new(self.sql)?, ino)
+    }
+
+    /// As [`Self::state`], for many.
+    pub fn state_by(&self, hashed: &mut Hashed<'_>, ino: Ino) -> rusqlite::Result<Option<State>> {
+        Ok(self.chain.inode_hashed(self.sql, hashed, ino)?.map(State::of))
     }
 }
 

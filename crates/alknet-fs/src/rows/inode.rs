@@ -1,6 +1,6 @@
 //! Inodes: what an entry is, in each version of each branch. Writing and forgetting a version counts what it holds.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::{Kind, On, blob, bucket, foreign, loaded, stored};
 use crate::{
@@ -133,18 +133,27 @@ pub fn newest(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusql
     sql.prepare_cached(text)?.query_row(params![branch, ino, bound], of).optional()
 }
 
-/// As [`newest`], with the hash of its content.
-pub fn newest_hashed(
-    sql: &Connection,
-    branch: BranchId,
-    ino: Ino,
-    bound: Seq,
-) -> rusqlite::Result<Option<(Inode, Option<ContentHash>)>> {
-    let text = "SELECT ino, seq, kind, blob, fs_inode.size, mode, mtime_ns, target, xattrs, changed, hash
-                FROM fs_inode LEFT JOIN fs_blob ON fs_blob.id = blob
-                WHERE branch = ?1 AND ino = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1";
-    let both = |row: &Row<'_>| Ok((of(row)?, row.get::<_, Option<[u8; 32]>>(10)?.map(ContentHash::from_bytes)));
-    sql.prepare_cached(text)?.query_row(params![branch, ino, bound], both).optional()
+/// Asks for many inodes with the hashes of their content: one statement, kept.
+pub struct Hashed<'a>(CachedStatement<'a>);
+
+impl<'a> Hashed<'a> {
+    /// Prepares the statement.
+    pub fn new(sql: &'a Connection) -> rusqlite::Result<Self> {
+        let text = "SELECT ino, seq, kind, blob, fs_inode.size, mode, mtime_ns, target, xattrs, changed, hash
+                    FROM fs_inode LEFT JOIN fs_blob ON fs_blob.id = blob
+                    WHERE branch = ?1 AND ino = ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT 1";
+        sql.prepare_cached(text).map(Self)
+    }
+    /// As [`newest`], with the hash of its content.
+    pub fn newest(
+        &mut self,
+        branch: BranchId,
+        ino: Ino,
+        bound: Seq,
+    ) -> rusqlite::Result<Option<(Inode, Option<ContentHash>)>> {
+        let both = |row: &Row<'_>| Ok((of(row)?, row.get::<_, Option<[u8; 32]>>(10)?.map(ContentHash::from_bytes)));
+        self.0.query_row(params![branch, ino, bound], both).optional()
+    }
 }
 
 /// What the versions on a branch itself, up to `bound`, changed together.

@@ -10,7 +10,7 @@ use crate::{
     ids::Ino,
     limits::MAX_PAGE_ENTRIES,
     path::EntryName,
-    rows::{Kind, dent::Dent},
+    rows::{Kind, dent::Dent, inode::Hashed},
 };
 
 /// Entries of a folder, by the bytes of their names.
@@ -49,13 +49,14 @@ pub(crate) fn page(
     let mut dents = here.chain.page(here.sql, dir, after, count + 1)?;
     let more = dents.len() > count;
     dents.truncate(count);
-    let entries = dents.iter().map(|dent| listed(here, dent, attributes)).collect::<Result<Vec<_>, _>>()?;
+    let mut hashed = attributes.then(|| Hashed::new(here.sql)).transpose()?;
+    let entries = dents.iter().map(|dent| listed(here, dent, hashed.as_mut())).collect::<Result<Vec<_>, _>>()?;
     let next = entries.last().filter(|_| more).map(|entry| entry.name.clone());
     Ok(Page { entries, next })
 }
 
-fn listed(here: &Here<'_>, dent: &Dent, attributes: bool) -> Result<Listed, Stop> {
+fn listed(here: &Here<'_>, dent: &Dent, hashed: Option<&mut Hashed<'_>>) -> Result<Listed, Stop> {
     let name = EntryName::parse(&dent.name).map_err(|_| Errno::Io)?;
-    let attributes = if attributes { Some(stat::brief(here, dent)?) } else { None };
+    let attributes = hashed.map(|hashed| stat::brief(here, hashed, dent)).transpose()?;
     Ok(Listed { name, ino: dent.ino, kind: dent.kind, attributes })
 }

@@ -6,7 +6,7 @@ use crate::{
     hash::ContentHash,
     ids::{Ino, Seq},
     limits::MAX_RESOLVE_STEPS,
-    rows::{Kind, commit, dent, dent::Dent, inode::Changed, inode::Inode},
+    rows::{Kind, commit, dent, dent::Dent, inode::Changed, inode::Hashed, inode::Inode},
 };
 
 /// The permission bits of a root that nobody has set.
@@ -41,15 +41,15 @@ pub struct Attributes {
 
 /// All of it.
 pub(crate) fn attributes(here: &Here<'_>, dent: &Dent) -> Result<Attributes, Stop> {
-    let brief = brief(here, dent)?;
+    let brief = brief(here, &mut Hashed::new(here.sql)?, dent)?;
     let ctime_ns = commit::time(here.sql, here.bucket, brief.seq)?.unwrap_or(brief.mtime_ns);
     let nlink = if dent.kind == Kind::Folder { 1 } else { links(here, dent.ino)? };
     Ok(Attributes { ctime_ns: Some(ctime_ns), nlink: Some(nlink), ..brief })
 }
 
 /// What can be had with few look-ups.
-pub(crate) fn brief(here: &Here<'_>, dent: &Dent) -> Result<Attributes, Stop> {
-    let (inode, hash) = match here.chain.inode_hashed(here.sql, dent.ino)? {
+pub(crate) fn brief(here: &Here<'_>, hashed: &mut Hashed<'_>, dent: &Dent) -> Result<Attributes, Stop> {
+    let (inode, hash) = match here.chain.inode_hashed(here.sql, hashed, dent.ino)? {
         Some(found) => found,
         None if dent.ino == Ino::ROOT => (root(here)?, None),
         None => return Err(Errno::Io.into()),
