@@ -17,6 +17,7 @@ use crate::{
     address::Address,
     content::{Content, ContentError, Swept},
     error::FsError,
+    history::History,
     limits::{DEFAULT_GC_GRACE, DEFAULT_SHARED_IDLE, DEFAULT_UPLOAD_LIFETIME, REAP_DELAY},
     rows::{branch, bucket, upload},
     session::{
@@ -133,6 +134,7 @@ impl FileSystem {
         opened.spawn(session::keep_forsaking(weak, config.upload_lifetime, stop.clone()));
         let (content, tree) = (opened.0.content.clone(), opened.0.tree.clone());
         opened.spawn(keep_content(content, config.gc_grace, stop.clone()));
+        opened.spawn(History::new(tree.clone()).keep_forgetting(stop.clone()));
         opened.spawn(keep_reaping(tree, stop));
         Ok(opened)
     }

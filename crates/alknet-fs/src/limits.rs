@@ -139,9 +139,17 @@ pub const WALK_PAGES_KEPT: usize = 16;
 
 /// Entries that one merge, one restore or one flattening without steps changes.
 pub const MAX_MERGE_CHANGES: usize = 50_000;
+/// Bytes of conflicts that the answer to a merge tells at most; `fs/conflicts` lists all that were kept.
+pub const MAX_TOLD_CONFLICT_BYTES: usize = 1 << 20;
 /// Findings of a check that wait for whoever asked for it.
 pub const FINDINGS_AHEAD: usize = 64;
 
+/// How often a bucket forgets what it no longer keeps: so many times in its retention, and within these bounds.
+pub const FORGET_INTERVALS: (u32, Duration, Duration) = (8, Duration::from_millis(100), Duration::from_secs(3600));
+/// How often buckets are looked at for what they no longer keep, at least.
+pub const FORGET_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// Buckets whose policies are read at a time.
+pub const BUCKETS_LOOKED_AT_ONCE: usize = 256;
 /// Rows that one step of retention looks at.
 pub const RETENTION_ROWS_AT_ONCE: usize = 1000;
 /// Changes that one event of `node.fs` tells; `fs/watch` and `fs/diff` say more.

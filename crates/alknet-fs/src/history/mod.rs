@@ -7,6 +7,7 @@
 mod changing;
 pub mod conflicts;
 pub mod diff;
+mod forgetting;
 pub mod log;
 pub mod merge;
 mod regions;

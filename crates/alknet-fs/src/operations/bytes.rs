@@ -124,19 +124,21 @@ impl UploadSink for Upload {
             let (begins_with_all, session) = (self.0.received() == 0, self.0);
             let closed = session.commit().await.map_err(refusal)?;
             // Of the rest of an upload the hash is that of the rest; the session itself held the whole against what was announced.
-            if begins_with_all && (closed.size, *closed.hash.as_bytes()) != (size, hash) {
+            let written = written(closed)?;
+            if begins_with_all && (written.size, *written.hash.as_bytes()) != (size, hash) {
                 return Err(CallError::internal("what was stored is not what was sent"));
             }
-            serde_json::to_value(written(closed)).map_err(CallError::internal)
+            serde_json::to_value(written).map_err(CallError::internal)
         })
     }
 }
 
-fn written(closed: Closed) -> Written {
+fn written(closed: Closed) -> Result<Written, CallError> {
     let Closed { seq, durability, kept, hash, size } = closed;
     let beside = match kept {
         Kept::Beside(_, name) => Some(name.as_bytes().into()),
         Kept::Version(_) | Kept::Unchanged | Kept::Unlinked => None,
     };
-    Written { seq, durability: durability_view(durability), hash, size, beside }
+    let hash = hash.ok_or_else(|| CallError::internal("what was sent whole has no hash"))?;
+    Ok(Written { seq, durability: durability_view(durability), hash, size, beside })
 }

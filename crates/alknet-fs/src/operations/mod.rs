@@ -8,6 +8,7 @@ mod bytes;
 mod entries;
 mod history;
 mod many;
+mod merge;
 mod names;
 mod refusal;
 mod service;
@@ -35,6 +36,7 @@ pub fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(),
     names::register(registry, service)?;
     branch::register(registry, service)?;
     history::register(registry, service)?;
+    merge::register(registry, service)?;
     watch::register(registry, service)?;
     upkeep::register(registry, service)
 }

@@ -14,6 +14,7 @@ use crate::{
     address::{Address, When},
     content::Content,
     file_system::FileSystem,
+    history::History,
     path::FsPath,
     rows::Kind,
     tree::{self, Attributes, Policy, Tree, Xattrs},
@@ -45,6 +46,9 @@ impl Service {
     }
     pub(super) fn tree(&self) -> &Tree {
         self.0.files.tree()
+    }
+    pub(super) fn history(&self) -> History {
+        History::new(self.tree().clone())
     }
     pub(super) fn content(&self) -> &Content {
         self.0.files.content()

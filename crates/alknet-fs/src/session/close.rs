@@ -36,10 +36,17 @@ pub struct Closed {
     pub durability: Durability,
     /// Where the content went.
     pub kept: Kept,
-    /// Its hash.
-    pub hash: ContentHash,
+    /// Its hash; `None` for whom some of it came from where they may not read.
+    pub hash: Option<ContentHash>,
     /// Its length, in bytes.
     pub size: u64,
+}
+
+impl Closed {
+    /// As it is told to its user, who may read what it began with, or not.
+    fn told(self, shows: bool) -> Self {
+        Self { hash: self.hash.filter(|_| shows), ..self }
+    }
 }
 
 /// Where the content of a session went.
@@ -57,11 +64,11 @@ pub enum Kept {
 
 /// Closes a session.
 pub(super) async fn close(session: WriteSession) -> Result<Closed, FsError> {
-    let WriteSession { file_system, pass, handle, opened, how, op, draft, .. } = session;
+    let WriteSession { file_system, pass, handle, opened, how, op, shows, draft, .. } = session;
     let path = opened.path.clone();
     let mut draft = draft.take().ok_or_else(|| no(Errno::Stale, &path))?;
     if let Some(closed) = unchanged(&opened, &draft, &how) {
-        return Ok(closed);
+        return Ok(closed.told(shows));
     }
     let upload = draft.take_upload();
     let close = Close { file_system: &file_system, pass: &pass, op: &op, opened, how, upload: upload.as_ref() };
@@ -77,7 +84,7 @@ pub(super) async fn close(session: WriteSession) -> Result<Closed, FsError> {
     match outcome {
         // Everything else that may be missing is said by the session itself.
         Err(FsError::At { errno: Errno::NoEnt, what, .. }) if what != CLOSE => Err(no(Errno::Stale, &path)),
-        outcome => outcome,
+        outcome => outcome.map(|closed| closed.told(shows)),
     }
 }
 
@@ -116,7 +123,7 @@ impl Close<'_> {
         let settled = tokio::task::spawn_blocking(move || drop(placed)).await;
         settled.map_err(|_| no(Errno::Io, &path))?;
         let (Committed { seq, durability }, kept) = outcome?;
-        Ok(Closed { seq, durability, kept, hash, size })
+        Ok(Closed { seq, durability, kept, hash: Some(hash), size })
     }
 }
 
@@ -125,8 +132,8 @@ fn unchanged(opened: &Opened, draft: &Draft, how: &OpenWrite) -> Option<Closed> 
     let sets = how.mode.is_some() || how.mtime_ns.is_some() || how.xattrs.is_some();
     let hash = opened.hash.filter(|_| opened.began.follows && !draft.is_changed() && !sets)?;
     let (seq, size) = (opened.head, draft.size());
-    // Whatever it is asked for, what is there was there before.
-    Some(Closed { seq, durability: Durability::Strict, kept: Kept::Unchanged, hash, size })
+    // What is there may have been kept a moment ago, by whoever asked for no more than this.
+    Some(Closed { seq, durability: Durability::Lazy, kept: Kept::Unchanged, hash: Some(hash), size })
 }
 
 /// A session whose content is on the disk for good.

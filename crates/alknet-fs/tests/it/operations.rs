@@ -65,7 +65,7 @@ fn identity(name: &str, scopes: &[&str], grants: &[(&str, &str)]) -> Identity {
     Identity::new(name, scopes.iter().map(|scope| scope.parse().unwrap()).collect::<ScopeSet>(), resources)
 }
 
-/// Each operation with an input, and the right that it takes; `scope` where no place is asked about.
+/// Each operation with an input, and the right that it takes; `both`: to write there and to read another branch too; `scope` where no place is asked about.
 fn table() -> Vec<(&'static str, Value, &'static str, bool)> {
     let main = "proj/main";
     vec![
@@ -92,6 +92,10 @@ fn table() -> Vec<(&'static str, Value, &'static str, bool)> {
         ("fs/copy", json!({ "bucket": main, "from": { "path": "/f" }, "to": "/f" }), "fs:write", false),
         ("fs/link", json!({ "bucket": main, "path": "/f", "to": { "symbolic": "x" } }), "fs:write", false),
         ("fs/set", json!({ "bucket": main, "path": "/f", "mode": 384 }), "fs:write", false),
+        ("fs/merge", json!({ "bucket": main, "from": "try", "dry_run": true }), "both", false),
+        ("fs/conflicts", json!({ "bucket": main }), "fs:read", false),
+        ("fs/conflict.settle", json!({ "bucket": main, "number": 1, "keep": "ours" }), "fs:write", false),
+        ("fs/restore", json!({ "bucket": main, "path": "/f", "when": "2" }), "fs:write", false),
         ("fs/remove", json!({ "bucket": main, "path": "/h" }), "fs:write", false),
         ("fs/usage", json!({ "bucket": "proj" }), "bucket", false),
         ("fs/branch.create", json!({ "bucket": "proj/main" }), "fs:branch", false),
@@ -121,11 +125,12 @@ async fn each_operation_is_for_whom_it_is_for_and_each_change_is_written_down() 
     world.owner("fs/write.many", hello).await;
     let all = ["fs:read", "fs:write", "fs:branch", "fs:admin"];
     let grants: Vec<_> = all.iter().map(|right| ("bucket:*", *right)).collect();
+    let every = ["fs:read", "fs:write", "fs:branch", "fs:admin", "bucket", "both"];
     let callers = [
         (Some(identity("reader", &all[..1], &grants[..1])), vec!["fs:read", "bucket"]),
-        (Some(identity("writer", &all[..2], &grants[..2])), vec!["fs:read", "fs:write", "bucket"]),
-        (Some(identity("maintainer", &all, &grants)), vec!["fs:read", "fs:write", "fs:branch", "fs:admin", "bucket"]),
-        (Some(Identity::owner("me")), vec!["fs:read", "fs:write", "fs:branch", "fs:admin", "bucket"]),
+        (Some(identity("writer", &all[..2], &grants[..2])), vec!["fs:read", "fs:write", "bucket", "both"]),
+        (Some(identity("maintainer", &all, &grants)), every.to_vec()),
+        (Some(Identity::owner("me")), every.to_vec()),
         (
             Some(identity("narrow", &all[..2], &[("bucket:proj/main", "fs:read"), ("bucket:proj/main", "fs:write")])),
             vec!["fs:read", "fs:write"],
@@ -169,4 +174,126 @@ async fn a_commit_is_an_event_unless_its_bucket_says_no() {
     let event: Value = serde_json::from_str(&payloads[0]).unwrap();
     assert_eq!((&event["bucket"], &event["seq"], &event["op"]), (&json!("loud"), &json!(2), &json!("fs/mkdir")));
     assert_eq!(event["changes"], json!([{ "path": "/d", "changes": ["added"] }]));
+}
+
+impl World {
+    async fn put(&self, branch: &str, path: &str, text: &str) -> u64 {
+        let content = data_encoding::BASE64.encode(text.as_bytes());
+        let entries = json!([{ "path": path, "entry": { "content": content } }]);
+        let input = json!({ "bucket": format!("proj/{branch}"), "entries": entries });
+        self.owner("fs/write.many", input).await["seq"].as_u64().unwrap()
+    }
+    async fn text(&self, branch: &Value, path: &Value, when: Option<u64>) -> String {
+        let mut input = json!({ "bucket": format!("proj/{}", branch.as_str().unwrap()), "path": path });
+        if let Some(when) = when {
+            input["when"] = json!(when.to_string());
+        }
+        let read = self.owner("fs/read.inline", input).await;
+        String::from_utf8(data_encoding::BASE64.decode(read["content"].as_str().unwrap().as_bytes()).unwrap()).unwrap()
+    }
+    async fn main(&self, path: &str) -> String {
+        self.text(&json!("main"), &json!(path), None).await
+    }
+    /// A bucket whose branches `main` and `try` both changed `/f`, and where `try` has `/new`.
+    async fn at_odds() -> Self {
+        let world = Self::new().await;
+        world.owner("fs/bucket.create", json!({ "bucket": "proj" })).await;
+        world.put("main", "/f", "base").await;
+        world.owner("fs/branch.create", json!({ "bucket": "proj/try" })).await;
+        world.put("try", "/f", "theirs").await;
+        world.put("try", "/new", "new").await;
+        world.put("main", "/f", "ours").await;
+        world
+    }
+}
+
+#[tokio::test]
+async fn a_merge_is_tried_made_and_its_conflicts_are_settled() {
+    // HIST-17, HIST-20, HIST-26
+    let world = World::at_odds().await;
+    let merge = json!({ "bucket": "proj/main", "from": "try" });
+    let mut dry = merge.clone();
+    dry["dry_run"] = json!(true);
+    let (before, tried) =
+        (world.owner("fs/log", json!({ "bucket": "proj/main" })).await, world.owner("fs/merge", dry).await);
+    assert_eq!((&tried["merged"], &tried["conflict_count"], &tried["committed"]), (&json!(1), &json!(1), &Value::Null));
+    assert_eq!((&tried["conflicts"][0]["about"], &tried["conflicts"][0]["number"]), (&json!("content"), &Value::Null));
+    assert_eq!(world.owner("fs/log", json!({ "bucket": "proj/main" })).await, before, "nothing was done");
+
+    let merged = world.owner("fs/merge", merge.clone()).await;
+    assert_eq!((world.main("/f").await, world.main("/new").await), ("ours".into(), "new".into()));
+    let conflict = &merged["conflicts"][0];
+    for (side, wanted) in [("ours", "ours"), ("theirs", "theirs")] {
+        for told in [&tried["conflicts"][0][side], &conflict[side]] {
+            let text = world.text(&told["branch"], &told["path"], told["at"].as_u64()).await;
+            assert_eq!(text, wanted, "{told}");
+        }
+    }
+    let open = || world.owner("fs/conflicts", json!({ "bucket": "proj/main" }));
+    assert_eq!((&open().await["conflicts"][0], &conflict["seq"]), (conflict, &merged["committed"]["seq"]));
+    let after = json!({ "bucket": "proj/main", "after": conflict["number"] });
+    assert_eq!(world.owner("fs/conflicts", after).await["conflicts"], json!([]));
+    let again = world.owner("fs/merge", merge).await;
+    assert_eq!(again, json!({ "merged": 0, "conflicts": [], "conflict_count": 0 }), "there is nothing more to merge");
+
+    let settle = json!({ "bucket": "proj/main", "number": conflict["number"], "keep": "theirs" });
+    world.owner("fs/conflict.settle", settle.clone()).await;
+    assert_eq!((world.main("/f").await.as_str(), &open().await["conflicts"]), ("theirs", &json!([])));
+    let error = world.call(Some(&Identity::owner("me")), "fs/conflict.settle", settle).await.unwrap_err();
+    assert_eq!(error.code, CallError::not_found("").code);
+    let itself = json!({ "bucket": "proj/main", "from": "main" });
+    let error = world.call(Some(&Identity::owner("me")), "fs/merge", itself).await.unwrap_err();
+    assert_eq!(error.code, CallError::invalid_input("", "").code);
+}
+
+#[tokio::test]
+async fn each_strategy_of_a_merge_leaves_what_it_says() {
+    // HIST-20
+    for (strategy, wanted, beside) in [("ours", "ours", false), ("theirs", "theirs", false), ("both", "ours", true)] {
+        let world = World::at_odds().await;
+        let merge = json!({ "bucket": "proj/main", "from": "try", "strategy": strategy });
+        let merged = world.owner("fs/merge", merge).await;
+        assert_eq!((world.main("/f").await.as_str(), &merged["conflicts"][0]["number"]), (wanted, &Value::Null));
+        assert_eq!(world.owner("fs/conflicts", json!({ "bucket": "proj/main" })).await["conflicts"], json!([]));
+        let listed = world.owner("fs/list", json!({ "bucket": "proj/main" })).await;
+        assert_eq!(listed["entries"].as_array().unwrap().len(), if beside { 3 } else { 2 }, "{strategy}: {listed}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_is_again() {
+    // HIST-30
+    let world = World::at_odds().await;
+    let seq = world.put("main", "/f", "later").await;
+    world.owner("fs/remove", json!({ "bucket": "proj/main", "path": "/f" })).await;
+    world.owner("fs/restore", json!({ "bucket": "proj/main", "path": "/f", "when": (seq - 1).to_string() })).await;
+    assert_eq!(world.main("/f").await, "ours");
+    let never = json!({ "bucket": "proj/main", "path": "/new", "when": seq.to_string() });
+    let error = world.call(Some(&Identity::owner("me")), "fs/restore", never).await.unwrap_err();
+    assert_eq!(error.code, CallError::not_found("").code);
+}
+
+#[tokio::test]
+async fn who_may_write_a_branch_but_not_read_it_or_the_other_learns_nothing_by_merging_or_restoring() {
+    // FS-31
+    let world = World::at_odds().await;
+    let (write, main, other) = (("bucket:proj/main", "fs:write"), "bucket:proj/main", "bucket:proj/try");
+    let merge = json!({ "bucket": "proj/main", "from": "try", "dry_run": true });
+    let restore = json!({ "bucket": "proj/main", "path": "/f", "when": "2" });
+    for (grants, merges, restores) in [
+        (vec![write], false, false),
+        (vec![write, (main, "fs:read")], false, true),
+        (vec![write, (other, "fs:read")], false, false),
+        (vec![write, (main, "fs:read"), (other, "fs:read")], true, true),
+        (vec![(main, "fs:read"), (other, "fs:read")], false, false),
+    ] {
+        let who = identity("ann", &["fs:read", "fs:write"], &grants);
+        for (operation, input, may) in [("fs/merge", &merge, merges), ("fs/restore", &restore, restores)] {
+            let outcome = world.call(Some(&who), operation, input.clone()).await;
+            assert_eq!(!outcome.as_ref().is_err_and(is_refusal), may, "{operation} {grants:?}: {outcome:?}");
+        }
+    }
+    let refused = |event: &AuditEvent| event.action == "fs/merge" && event.outcome == AuditOutcome::Denied;
+    let of_other = |event: &AuditEvent| event.resource.as_deref() == Some("bucket:proj/try");
+    assert!(world.kept.0.lock().unwrap().iter().any(|event| refused(event) && of_other(event)));
 }

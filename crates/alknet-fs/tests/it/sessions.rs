@@ -23,7 +23,7 @@ async fn what_is_closed_is_there_and_after_a_restart_too() {
     let world = World::new().await;
     let (small, large) = (noise(1, 700), noise(2, 70_000));
     let closed = world.put("proj/small", small.clone()).await.unwrap();
-    assert_eq!((closed.hash, closed.size, closed.durability), (ContentHash::of(&small), 700, Durability::Strict));
+    assert_eq!((closed.hash, closed.size, closed.durability), (Some(ContentHash::of(&small)), 700, Durability::Strict));
     world.put("proj/large", large.clone()).await.unwrap();
     let nothing = world.begin("proj/empty", OpenWrite::default()).await.unwrap();
     nothing.commit().await.unwrap();
@@ -118,6 +118,8 @@ async fn an_edited_file_stays_the_same_file_with_the_rest_of_its_content() {
     let session = world.begin("proj/a", edit()).await.unwrap();
     let closed = session.commit().await.unwrap();
     assert_eq!((closed.kept, closed.seq), (Kept::Unchanged, seq), "nothing was written, and nothing is new");
+    assert_eq!(closed.durability, Durability::Lazy, "what is there may have been kept lazily a moment ago");
+    assert_eq!(closed.hash, Some(ContentHash::of(&content)));
     let mut session = world.begin("proj/a", edit()).await.unwrap();
     session.set_mode(0o600);
     assert_eq!(session.commit().await.unwrap().kept, Kept::Version(ino));
@@ -261,7 +263,10 @@ async fn what_a_file_held_before_is_for_readers_of_the_branch() {
     let session = world.fs.create(&permit, &address("proj/a"), edit()).await.unwrap();
     assert_eq!(errno(session.read_at(0, 6).await), Errno::Perm);
     session.append(" more".into()).await.unwrap();
-    session.commit().await.unwrap();
+    assert_eq!(session.commit().await.unwrap().hash, None, "the hash would tell of what was there");
+    let session = world.fs.create(&permit, &address("proj/a"), edit()).await.unwrap();
+    let closed = session.commit().await.unwrap();
+    assert_eq!((closed.kept, closed.hash), (Kept::Unchanged, None));
     assert_eq!(world.get("proj/a").await.unwrap(), "secret more");
     let own = world.fs.create(&permit, &address("proj/b"), OpenWrite::default()).await.unwrap();
     own.write_at(0, "mine".into()).await.unwrap();

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use alknet_fs::{
     Address, BranchName, BucketName, Change, Closed, FileSystem, FileSystemConfig, FsError, FsPath, OpenWrite, Place,
     Right, Terms, WriteSession, rows::branch::Mode,
 };
-use alknet_store::{Roles, Store};
+use alknet_store::{Clock, Roles, Store};
 use bytes::Bytes;
 use tempfile::TempDir;
 
@@ -72,6 +75,16 @@ impl World {
     pub async fn open_with(folder: Folder, config: impl FnOnce(PathBuf) -> FileSystemConfig) -> Self {
         let path = folder.path().join("alknet.db");
         let store = Store::open(&path, Roles::default(), Sessions::default()).unwrap();
+        Self::of(folder, store, config).await
+    }
+    /// What an earlier one left in a folder, by a clock that the test sets, in nanoseconds since 1970.
+    pub async fn by_clock(folder: Folder, at: Arc<AtomicU64>) -> Self {
+        let path = folder.path().join("alknet.db");
+        let clock = Clock::precise(move || Duration::from_nanos(at.load(Ordering::Relaxed)));
+        let store = Store::open_with_clock(&path, Roles::default(), Sessions::default(), clock).unwrap();
+        Self::of(folder, store, FileSystemConfig::new).await
+    }
+    async fn of(folder: Folder, store: Store, config: impl FnOnce(PathBuf) -> FileSystemConfig) -> Self {
         let config = config(folder.path().to_owned());
         let fs = FileSystem::open(&store, Authorizer::new(Arc::new(NoAudit)), None, config).await.unwrap();
         Self { folder, store, fs }

@@ -150,6 +150,22 @@ pub struct MergeOutput {
     pub conflict_count: u64,
 }
 
+/// What both sides of a merge changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConflictAbout {
+    /// What it holds.
+    Content,
+    /// Its mode or its extended attributes.
+    Attributes,
+    /// Where it is.
+    Place,
+    /// One side removed what the other changed.
+    Removed,
+    /// What the two want the same name for.
+    Name,
+}
+
 /// Where both sides of a merge changed the same thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConflictView {
@@ -158,6 +174,8 @@ pub struct ConflictView {
     pub number: Option<u64>,
     /// Where.
     pub path: Octets,
+    /// What both changed.
+    pub about: ConflictAbout,
     /// The merge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<Seq>,

@@ -25,9 +25,9 @@ pub use entries::{
     MoveEntry, MoveHow, RemoveEntry, SetAttributes, Source, StatEntry, StatView, Xattr,
 };
 pub use history::{
-    ConflictSide, ConflictView, Conflicts, DiffEntry, DiffInput, DiffKind, DiffOutput, DiffSide, KeepSide,
-    ListConflicts, LogEntry, LogInput, LogOutput, MergeInput, MergeOutput, MergeStrategy, RestoreInput, SettleConflict,
-    VersionView,
+    ConflictAbout, ConflictSide, ConflictView, Conflicts, DiffEntry, DiffInput, DiffKind, DiffOutput, DiffSide,
+    KeepSide, ListConflicts, LogEntry, LogInput, LogOutput, MergeInput, MergeOutput, MergeStrategy, RestoreInput,
+    SettleConflict, VersionView,
 };
 pub use upkeep::{
     BranchUsage, CheckFiles, CheckItem, CheckSummary, CollectGarbage, Collected, Finding, FindingKind, UsageInput,
