@@ -192,6 +192,9 @@ def history(report, files):
     check("snapshot create, list, remove", lambda: (
         text("snapshot", "create", "b", "s1"), files.put("b/h", b"three"), equal(out("cat", "b@s1/h"), b"two"),
         "s1" in text("snapshot", "list", "b"), text("snapshot", "remove", "b", "s1"), files.refused(4, "ls", "b@s1"))[-1])
+    check("restore", lambda: (
+        text("restore", f"b@{files.rows('log', 'b/h')[-1]['seq']}/h"), equal(out("cat", "b/h"), b"one"),
+        files.refused(2, "restore", "b/h", text="@"))[-1])
     check("a branch that follows", lambda: (
         text("branch", "create", "b:follower", "--follow"), files.put("b/h", b"later"), equal(out("cat", "b:follower/h"), b"later"),
         "follows" in text("branch", "list", "b"))[-1])
@@ -199,12 +202,31 @@ def history(report, files):
     check("diff --json", lambda: (
         text("branch", "create", "b:d"), files.put("b:d/new", b"n"),
         equal([(row["path"], row["changes"]) for row in files.rows("diff", "b", "b:d")], [("/new", ["added"])]))[-1])
+    check("merge --theirs", lambda: (
+        files.put("b:d/h", b"theirs"), files.put("b/h", b"ours"), text("merge", "--theirs", "b:d", "b"), equal(out("cat", "b/h"), b"theirs"))[-1])
+    check("a conflict is listed, read on both sides and settled", lambda: settle(files))
+    check("merge of a branch with itself, or of a path", lambda: (
+        files.refused(2, "merge", "b:d", "b:d"), files.refused(2, "merge", "b:d/h", "b"), files.refused(4, "merge", "b:no-such", "b"))[0])
     check("switch to a branch that is none", lambda: files.refused(4, "switch", "b", "no-such", text="branch list"))
     check("watch --exec tells of a change", lambda: watch(files))
     check("gc and fsck --deep", lambda: (text("gc", "--dry-run"), text("gc"), " 0 findings" in text("fsck", "--deep"))[-1])
     check("bucket remove needs --force", lambda: (
         text("bucket", "create", "gone"), files.put("gone/x", b"x"), files.refused(1, "bucket", "remove", "gone"),
         text("bucket", "remove", "--force", "gone"), files.refused(4, "ls", "gone"))[-1])
+
+
+def settle(files):
+    files.put("b:d/h", b"there"), files.put("b/h", b"here")
+    merged = json.loads(files.text("--json", "merge", "b:d", "b"))
+    [conflict] = json.loads(files.text("--json", "conflicts", "b"))
+    equal((merged["conflict_count"], merged["conflicts"]), (1, [conflict]))
+    for side, wanted in (("ours", b"here"), ("theirs", b"there")):
+        told = conflict[side]
+        equal(files.out("cat", f"b:{told['branch']}@{told['at']}{told['path']}"), wanted)
+    files.refused(2, "conflicts", "b", "settle", str(conflict["number"]), text="--ours")
+    files.text("conflicts", "b", "settle", str(conflict["number"]), "--theirs")
+    files.refused(4, "conflicts", "b", "settle", str(conflict["number"]), "--theirs")
+    return equal((files.out("cat", "b/h"), files.text("conflicts", "b")), (b"there", ""))
 
 
 def watch(files):

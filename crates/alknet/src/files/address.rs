@@ -89,7 +89,7 @@ impl Spot {
         match &spot.when {
             None => Ok(spot),
             Some(when) => Err(Failure::usage(format_args!("{spot} is of the past (@{when}), which cannot be changed"))
-                .hint("leave out what stands after @; `alknet fs cp` brings something back from there")),
+                .hint("leave out what stands after @; `alknet fs restore` makes it again as it was")),
         }
     }
 

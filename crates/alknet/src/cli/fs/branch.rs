@@ -51,7 +51,7 @@ enum Action {
         #[arg(long)]
         follow: bool,
     },
-    /// Remove a branch; what is on other branches stays
+    /// Remove a branch; what was merged from it stays
     Remove {
         /// The branch
         #[arg(value_name = "BUCKET:BRANCH")]

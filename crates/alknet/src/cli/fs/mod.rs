@@ -4,6 +4,7 @@ mod branch;
 mod bucket;
 mod cat;
 pub mod complete;
+mod conflicts;
 mod cp;
 mod diff;
 mod du;
@@ -17,9 +18,11 @@ mod listing;
 mod ln;
 mod log;
 mod ls;
+mod merge;
 mod mkdir;
 mod mv;
 mod put;
+mod restore;
 mod rm;
 mod snapshot;
 mod stat;
@@ -54,6 +57,7 @@ use crate::{
 ///   alknet fs ls -l photos/2026
 ///   alknet fs branch create photos:trial
 ///   alknet fs diff photos photos:trial
+///   alknet fs merge photos:trial photos
 ///   alknet fs get photos@yesterday/2026/a.jpg ./a.jpg
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -81,7 +85,10 @@ enum Verb {
     Switch(switch::Switch),
     Snapshot(snapshot::Snapshot),
     Diff(diff::Diff),
+    Merge(merge::Merge),
+    Conflicts(conflicts::Conflicts),
     Log(log::Log),
+    Restore(restore::Restore),
     Watch(watch::Watch),
     Import(import::Import),
     Export(export::Export),
@@ -114,7 +121,10 @@ impl Fs {
             Verb::Switch(verb) => verb.run(&files).await,
             Verb::Snapshot(verb) => verb.run(&files).await,
             Verb::Diff(verb) => verb.run(&files).await,
+            Verb::Merge(verb) => verb.run(&files).await,
+            Verb::Conflicts(verb) => verb.run(&files).await,
             Verb::Log(verb) => verb.run(&files).await,
+            Verb::Restore(verb) => verb.run(&files).await,
             Verb::Watch(verb) => verb.run(&files).await,
             Verb::Import(verb) => Box::pin(verb.run(&files)).await,
             Verb::Export(verb) => Box::pin(verb.run(&files)).await,

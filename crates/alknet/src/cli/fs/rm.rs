@@ -16,7 +16,7 @@ use crate::{
 /// Examples:
 ///   alknet fs rm notes/old.txt
 ///   alknet fs rm -r photos:trial/2019
-///   alknet fs cp -r photos@now-1h/2019 photos/2019
+///   alknet fs restore photos@now-1h/2019
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Rm {
