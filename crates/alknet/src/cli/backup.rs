@@ -16,10 +16,12 @@ use crate::{
 
 /// Copy the running node's database to a file, whole and consistent
 ///
-/// With this file (as alknet.db in a data folder) and the mnemonic the node comes back as it was.
+/// With this file (as alknet.db in a data folder) and the mnemonic the node comes back as it was, but
+/// for the content of files above 16 KiB: that lies in blobs/ of the data folder. Copy it after this.
 ///
 /// Examples:
 ///   alknet backup ~/alknet-backup.db
+///   alknet backup ~/node.db && rsync -a ~/.local/share/alknet/blobs/ ~/node-blobs/
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Backup {

@@ -70,7 +70,7 @@ _alknet_or_addresses() {
     if [[ $words[2] == fs && $CURRENT -gt 3 && $word != -* && $word != /* && $word != ./* && $word != ../* ]]; then
         local -a candidates
         candidates=(${(f)"$(alknet fs complete "$word" 2>/dev/null)"})
-        (( $#candidates )) && compadd -Q -S '' -- $candidates && return
+        (( $#candidates )) && compadd -S '' -- $candidates && return
     fi
     @SCRIPT@ "$@"
 }

@@ -2,7 +2,12 @@
 
 use std::{
     collections::HashMap,
+    fs::{self, File, OpenOptions},
     io::{self, Cursor, Read},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -15,8 +20,8 @@ use alknet_fs::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use rustix::{fs::OFlags, process::geteuid};
 use tokio::{
-    fs::OpenOptions,
     io::{AsyncReadExt, AsyncWrite},
     sync::{Semaphore, mpsc, oneshot},
     task::spawn_blocking,
@@ -126,7 +131,7 @@ pub async fn file(how: Getting<'_, '_>, found: &StatView, place: &Path) -> Resul
     let (folder, name) = (place.parent().unwrap_or(Path::new("/")), place.file_name());
     let name = name.ok_or_else(|| Failure::usage(format_args!("{} names no file", place.display())))?;
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let here = FsPath::parse(std::os::unix::ffi::OsStrExt::as_bytes(name)).map_err(Failure::usage)?;
+    let here = FsPath::parse(name.as_bytes()).map_err(Failure::usage)?;
     let into = Folder::open(folder, how.keep)?;
     let (mut entry, _) = how.entry(FsPath::ROOT, EntryKind::File, &found.attributes).await?;
     entry.path = here;
@@ -270,9 +275,11 @@ async fn in_pieces(
     path: &FsPath,
     pieces: mpsc::Sender<io::Result<Bytes>>,
 ) -> Result<(), Failure> {
-    let (near, mut far) = tokio::io::duplex(PIECE_BYTES * 2);
+    let (near, far) = tokio::io::duplex(PIECE_BYTES * 2);
     let fetch = how.large(path, 0, near);
     let hand_over = async {
+        // When nobody takes it any more, it goes, and the fetch ends.
+        let mut far = far;
         loop {
             let mut piece = bytes::BytesMut::with_capacity(PIECE_BYTES);
             if far.read_buf(&mut piece).await? == 0 {
@@ -367,12 +374,12 @@ async fn fetch(how: &Getting<'_, '_>, into: &Folder, large: &Semaphore, wanted: 
     }
     // Closing is no concern: the permits outlive everybody who takes one.
     let _permit = large.acquire().await;
-    let began = tokio::fs::metadata(&part).await.map_or(0, |metadata| metadata.len());
-    let offset = if began < size { began } else { 0 };
     let shown = part.display().to_string();
     let failed = |error: io::Error| Failure::from(error).while_doing(format_args!("cannot write {shown}"));
     let mode = u32::from(entry.mode) & 0o777 | 0o600;
-    let file = OpenOptions::new().create(true).append(true).mode(mode).open(&part).await.map_err(failed)?;
+    let file = tokio::fs::File::from_std(open_part(&part, mode).map_err(failed)?);
+    let began = file.metadata().await.map_err(failed)?.len();
+    let offset = if began < size { began } else { 0 };
     file.set_len(offset).await.map_err(failed)?;
     how.done.bytes(offset);
     how.large(&from, offset, file.try_clone().await.map_err(failed)?).await?;
@@ -404,10 +411,31 @@ async fn is_there(place: &Path, size: u64, hash: ContentHash) -> bool {
     spawn_blocking(move || hash_file(&place).is_ok_and(|found| found.hash == hash)).await.unwrap_or_default()
 }
 
-/// What a file is called until it is whole: the same each time, so that the same command goes on.
+/// What a file is called until it is whole: the same each time, so that the same command goes on, and another for each file.
 fn part_of(place: &Path, hash: Option<ContentHash>) -> PathBuf {
-    let hash = hash.map_or_else(|| "unknown".to_owned(), |hash| hash.to_string());
-    place.with_file_name(format!(".alknet-{}.part", &hash[..hash.len().min(32)]))
+    let name = place.file_name().unwrap_or_default().as_bytes();
+    let hash = hash.map_or_else(String::new, |hash| hash.to_string());
+    let mark = ContentHash::of(&[name, b"/", hash.as_bytes()].concat()).to_string();
+    place.with_file_name(format!(".alknet-{}.part", &mark[..32]))
+}
+
+/// Opens what there is of a file, to go on with it. What somebody may have put in its place is not followed, nor gone on with.
+fn open_part(part: &Path, mode: u32) -> io::Result<File> {
+    let unfollowed = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.append(true).mode(mode).custom_flags(unfollowed.bits().cast_signed());
+    match options.open(part) {
+        Ok(file) => {
+            let found = file.metadata()?;
+            if found.is_file() && found.nlink() == 1 && found.uid() == geteuid().as_raw() {
+                return Ok(file);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return options.create_new(true).open(part),
+        Err(_) => {}
+    }
+    fs::remove_file(part)?;
+    options.create_new(true).open(part)
 }
 
 /// A folder of this machine that several write into.
@@ -426,5 +454,43 @@ impl Folder {
     }
     fn finish(self) -> Result<LeftOut, Failure> {
         Ok(Box::new(self.0.into_inner().unwrap_or_else(PoisonError::into_inner)).finish()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_through_what_somebody_put_in_the_place_of_a_part() {
+        // ARCH-51
+        let folder = tempfile::tempdir().unwrap();
+        let (part, victim) = (folder.path().join("part"), folder.path().join("victim"));
+        fs::write(&victim, "kept").unwrap();
+        let plant: [&dyn Fn(); 3] =
+            [&|| symlink(&victim, &part).unwrap(), &|| symlink("nowhere", &part).unwrap(), &|| {
+                fs::hard_link(&victim, &part).unwrap()
+            }];
+        for plant in plant {
+            plant();
+            open_part(&part, 0o600).unwrap().write_all(b"evil").unwrap();
+            assert_eq!(fs::read(&victim).unwrap(), b"kept");
+            assert!(!folder.path().join("nowhere").exists());
+            assert_eq!(fs::read(&part).unwrap(), b"evil");
+            open_part(&part, 0o600).unwrap().write_all(b", more").unwrap();
+            assert_eq!(fs::read(&part).unwrap(), b"evil, more", "one's own is gone on with");
+            fs::remove_file(&part).unwrap();
+        }
+    }
+
+    #[test]
+    fn equal_content_beside_each_other_has_parts_of_its_own() {
+        let hash = Some(ContentHash::of(b"x"));
+        let (one, other) = (part_of(Path::new("/d/a"), hash), part_of(Path::new("/d/b"), hash));
+        assert_ne!(one, other);
+        assert_eq!(one, part_of(Path::new("/d/a"), hash));
+        assert_ne!(one, part_of(Path::new("/d/a"), Some(ContentHash::of(b"y"))));
     }
 }

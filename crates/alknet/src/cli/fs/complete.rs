@@ -78,10 +78,31 @@ async fn entries(files: &Files<'_>, folder: &str, begin: &str) -> Result<Vec<Str
     Ok(entries.iter().filter_map(|entry| continued(entry, folder, begin)).collect())
 }
 
-/// A name that a shell can take; those with control characters cannot be written on a line.
+/// A name that no shell reads anything into: whoever may write may choose it, and what is completed is run as it stands.
 fn continued(entry: &EntryView, folder: &str, begin: &str) -> Option<String> {
     let name = std::str::from_utf8(&entry.name.0).ok()?;
-    let fits = name.starts_with(begin) && !name.chars().any(char::is_control);
     let slash = if entry.kind == EntryKind::Folder { "/" } else { "" };
-    fits.then(|| format!("{folder}{name}{slash}"))
+    (name.starts_with(begin) && is_plain(name)).then(|| format!("{folder}{name}{slash}"))
+}
+
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|character| character.is_alphanumeric() || "._,+@%=:-".contains(character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn names_that_a_shell_would_run_are_not_offered() {
+        for plain in ["a.txt", "2026-01-31T12:00", "größe_1", "a+b,c=d@e%"] {
+            assert!(is_plain(plain), "{plain}");
+        }
+        for bad in [
+            "$(id)", "`id`", "a b", "a;b", "a|b", "a&b", "a\nb", "a'b", "a\"b", "a\\b", "*", "a>b", "{a,b}", "!a",
+            "#a", "~a",
+        ] {
+            assert!(!is_plain(bad), "{bad}");
+        }
+    }
 }
