@@ -146,7 +146,7 @@ fn no_process_of_a_session_outlives_its_node() {
 fn processes_tidy_up_before_their_node_is_gone() {
     let pair = Pair::start();
     let tidied = pair.server.home().join("tidied");
-    let command = format!("trap 'sleep 0.2; echo >> {}; exit' HUP; echo $$; {WAIT}", tidied.display());
+    let command = format!("trap 'echo >> {}; exit' HUP; echo $$; {WAIT}", tidied.display());
     let sessions = Sessions::start(pair, "0s", &command);
     let count = sessions.processes.len();
     sessions.pair.node.signal(Signal::TERM);
