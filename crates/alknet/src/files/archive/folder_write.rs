@@ -125,7 +125,7 @@ impl FolderSink {
 
     fn refused(&mut self, refused: bool, place: &Path) {
         if refused {
-            self.left_out.add(place.as_os_str().as_bytes(), "this file system keeps no such extended attributes");
+            self.left_out.add(place.as_os_str().as_bytes(), "it has extended attributes that are not kept here");
         }
     }
 
@@ -185,10 +185,15 @@ impl Sink for FolderSink {
     }
 }
 
-/// Puts attributes; says whether the file system refuses such.
+/// Puts attributes; says whether some stay behind: those that the file system refuses, and those that are not users' own. Who may
+/// write a file elsewhere must not give it capabilities or access lists here.
 fn put_xattrs(xattrs: &Xattrs, put: impl Fn(&OsStr, &[u8]) -> rustix::io::Result<()>) -> io::Result<bool> {
     let mut refused = false;
     for (name, value) in xattrs {
+        if !name.starts_with(b"user.") {
+            refused = true;
+            continue;
+        }
         match put(OsStr::from_bytes(name), value) {
             Ok(()) => {}
             Err(Errno::OPNOTSUPP | Errno::PERM | Errno::NOSPC | Errno::RANGE | Errno::TOOBIG) => refused = true,

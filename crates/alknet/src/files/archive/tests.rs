@@ -548,3 +548,20 @@ fn a_folder_is_never_left_through_a_link() {
     assert_eq!(fs::read(outside.join("kept")).unwrap(), b"kept");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
 }
+
+#[test]
+fn attributes_that_are_no_users_own_do_not_reach_the_disk() {
+    // ARCH-52
+    let folder = tempfile::tempdir().unwrap();
+    // The capability to become anybody, as setcap(8) writes it.
+    let capability = b"\x01\0\0\x02\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+    let xattrs = Xattrs::from([(b"security.capability".to_vec(), capability), (b"trusted.x".to_vec(), b"y".to_vec())]);
+    let given = Entry { xattrs, ..entry(b"f", What::File { size: 1 }) };
+    let left_out =
+        write(Box::new(FolderSink::new(folder.path(), Keep::Everything).unwrap()), &vec![(given, b"x".to_vec())]);
+    assert_ne!(left_out, LeftOut::default(), "it is said");
+    let mut names = [0; 1024];
+    let length = rustix::fs::listxattr(folder.path().join("f"), &mut names).unwrap_or(0);
+    let names = String::from_utf8_lossy(&names[..length]).into_owned();
+    assert!(!names.contains("capability") && !names.contains("trusted"), "{names}");
+}
