@@ -14,10 +14,11 @@ pub(crate) const STEPS: &[Step] = &[
     (5, include_str!("migrations/v5.sql")),
     (6, include_str!("migrations/v6.sql")),
     (7, include_str!("migrations/v7.sql")),
+    (8, include_str!("migrations/v8.sql")),
 ];
 
 /// The version this program writes.
-pub(crate) const NEWEST: u32 = 7;
+pub(crate) const NEWEST: u32 = 8;
 
 /// The tables of the newest version; any other table makes a database foreign.
 pub(crate) const TABLES: &[&str] = &[

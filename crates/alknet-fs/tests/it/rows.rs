@@ -286,7 +286,7 @@ async fn a_row_that_no_version_writes_is_an_error_and_no_panic() {
     store.close();
     let sql = Connection::open(path).unwrap();
     sql.execute_batch(
-        "PRAGMA ignore_check_constraints = ON; INSERT INTO fs_dent VALUES (1, 1, x'61', 1, 2, 9, 0);
+        "PRAGMA ignore_check_constraints = ON; INSERT INTO fs_dent VALUES (1, 1, x'61', 1, 2, 9, 0, NULL);
          INSERT INTO fs_bucket (name, policy) VALUES ('No Name', '')",
     )
     .unwrap();

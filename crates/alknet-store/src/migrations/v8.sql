@@ -1,0 +1,26 @@
+-- Branches that were flattened: their own rows are all that they show.
+ALTER TABLE fs_branch ADD COLUMN flat INTEGER NOT NULL DEFAULT 0;
+
+-- In buckets whose names are compared by more than their octets `name` is what is compared.
+ALTER TABLE fs_dent ADD COLUMN shown BLOB; -- the name as it was written, where it differs
+
+-- Webhooks and queues that are told of the commits of a branch.
+DROP TABLE fs_hook;
+CREATE TABLE fs_hook (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    bucket     INTEGER NOT NULL,
+    branch     INTEGER NOT NULL,
+    name       TEXT NOT NULL,
+    prefix     BLOB NOT NULL,
+    suffix     BLOB NOT NULL,
+    kind       TEXT NOT NULL,
+    target     TEXT NOT NULL,          -- a URL, or the name of a queue
+    credential TEXT,                   -- whose secret signs what is sent
+    maker      TEXT NOT NULL,          -- on whose behalf it reads
+    after_seq  INTEGER NOT NULL,       -- the newest commit that it was told of
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    next_ms    INTEGER,                -- not before then; null: at once
+    error      TEXT,                   -- of the newest attempt
+    CHECK (kind IN ('webhook', 'queue'))
+) STRICT;
+CREATE UNIQUE INDEX fs_hook_name ON fs_hook (bucket, name);
