@@ -16,6 +16,9 @@ pub enum StoreError {
     /// Another change in the same commit failed so badly that SQLite undid them all.
     #[error("the change was undone together with another that failed; try again")]
     RolledBack,
+    /// The change itself panicked, by a fault of this program.
+    #[error("the change was undone: it came upon a fault in this program; the log says more")]
+    Panicked,
     /// The disk failed while the commit was written: after a crash it may be there, whole, or not.
     #[error("the disk failed in the middle of the commit; it is not known whether the change is kept: {0}")]
     Unknown(#[source] DatabaseFault),

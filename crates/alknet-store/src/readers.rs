@@ -44,7 +44,7 @@ impl Readers {
             }
             answer
         });
-        work.await.map_err(|_| StoreError::Closed)?
+        work.await.map_err(|error| if error.is_panic() { StoreError::Panicked } else { StoreError::Closed })?
     }
 
     /// Runs `body` on a connection of its own on the calling thread, which it may block. There are as many as threads that do so.

@@ -1,6 +1,7 @@
 //! The one thread that writes. It takes what is waiting, runs each change in a savepoint of its own, commits once, and only then answers.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender},
@@ -129,7 +130,7 @@ impl Writer {
         let slot = self.slots.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let (reply, answer) = oneshot::channel();
         let run = move |sql: Result<&Connection, StoreError>| {
-            let outcome = sql.map_err(E::from).and_then(body);
+            let outcome = sql.map_err(E::from).and_then(|sql| caught(body, sql));
             let kept = outcome.is_ok();
             let settle = move |fate: Result<(), StoreError>| {
                 // A caller that went away is not told.
@@ -164,6 +165,15 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Runs a change. One that panics is undone alone, and its caller alone hears of it: the thread goes on for all the others.
+fn caught<T, E: From<StoreError>>(body: impl FnOnce(&Connection) -> Result<T, E>, sql: &Connection) -> Result<T, E> {
+    // What it wrote goes back with its savepoint, and it owns everything else that it may have left half done.
+    catch_unwind(AssertUnwindSafe(|| body(sql))).unwrap_or_else(|_| {
+        tracing::error!("a change of the database panicked; it was undone");
+        Err(StoreError::Panicked.into())
+    })
 }
 
 /// What goes into one commit.

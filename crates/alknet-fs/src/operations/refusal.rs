@@ -68,7 +68,7 @@ pub(super) fn not_stored(error: &StoreError) -> CallError {
     match error {
         StoreError::Full | StoreError::RolledBack | StoreError::Closed => CallError::unavailable(error.to_string()),
         StoreError::Unknown(_) => said(error.to_string()),
-        StoreError::Failed(_) => CallError::internal(error),
+        StoreError::Failed(_) | StoreError::Panicked => CallError::internal(error),
     }
 }
 

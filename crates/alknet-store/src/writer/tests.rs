@@ -136,6 +136,37 @@ async fn changes_that_wait_share_one_commit_and_a_failing_one_fails_alone() {
 }
 
 #[tokio::test]
+async fn a_change_that_panics_is_undone_alone_and_the_writer_goes_on() {
+    // STORE-25
+    let (_folder, store) = store();
+    let commits = hook_commits(&store, false).await;
+    let release = hold_up(&store).await;
+    commits.store(0, Ordering::SeqCst);
+    let bad = |sql: &Connection| -> Result<(), StoreError> {
+        sql.execute("INSERT INTO meta VALUES ('half', 'x')", [])?;
+        let mut statement = sql.prepare_cached("SELECT key FROM meta").unwrap();
+        let mut rows = statement.query([]).unwrap();
+        assert!(rows.next().unwrap().is_none(), "a fault, in the middle of a statement");
+        Ok(())
+    };
+    let jobs = [
+        submit(&store, Touches::Tables, put("a")),
+        submit(&store, Touches::Directory, bad),
+        submit(&store, Touches::Directory, put("b")),
+    ];
+    settle_queue().await;
+    drop(release);
+    let mut outcomes = Vec::new();
+    for job in jobs {
+        outcomes.push(job.await.unwrap());
+    }
+    assert!(matches!(outcomes[..], [Ok(()), Err(StoreError::Panicked), Ok(())]), "{outcomes:?}");
+    assert_eq!(commits.load(Ordering::SeqCst), 2, "one for the job that held the writer up, one for the three");
+    store.writer().write(Touches::Nothing, put("c")).await.unwrap();
+    assert_eq!(keys(&store).await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
 async fn nothing_shares_a_commit_with_an_earlier_change_of_rights() {
     // STORE-05
     let (_folder, store) = store();

@@ -120,6 +120,6 @@ fn scoped(scope: &str) -> AccessRule {
 fn not_stored(error: &StoreError) -> CallError {
     match error {
         StoreError::Full | StoreError::RolledBack | StoreError::Closed => CallError::unavailable(error.to_string()),
-        StoreError::Failed(_) | StoreError::Unknown(_) => CallError::internal(error),
+        StoreError::Failed(_) | StoreError::Unknown(_) | StoreError::Panicked => CallError::internal(error),
     }
 }
