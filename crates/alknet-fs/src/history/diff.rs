@@ -78,6 +78,7 @@ pub fn between(sql: &Connection, old: &Chain, new: &Chain, wanted: Wanted<'_>) -
         wanted,
         slots: BTreeMap::new(),
         moves: HashMap::new(),
+        successors: HashMap::new(),
         told: HashSet::new(),
         hasher: RandomState::new(),
     };
@@ -126,6 +127,8 @@ struct Search<'a> {
     /// The first ones by path, and one more than is wanted.
     slots: BTreeMap<FsPath, Slot>,
     moves: HashMap<Ino, Rc<Moves>>,
+    /// Of a folder that was at a path and of one that is there: whether this one took the place of that.
+    successors: HashMap<(Ino, Ino), bool>,
     /// Hashes of the names that may stand for something else; of all others it is known that they do not.
     told: HashSet<u64>,
     hasher: RandomState,
@@ -207,6 +210,29 @@ impl Search<'_> {
         Ok(moves)
     }
 
+    /// Whether what is in a folder that was at a path has that path as its own in the new version, too: the folder is the same,
+    /// or it was removed and another one was made in its place, and so with all above it. Below one that moved, it has not.
+    fn is_successor(&mut self, was: Ino, is: Ino) -> rusqlite::Result<bool> {
+        if let Some(known) = self.successors.get(&(was, is)) {
+            return Ok(*known);
+        }
+        let (mut old, mut new) = (was, is);
+        let answer = loop {
+            if old == new {
+                break true;
+            }
+            if self.new.folder(old)?.is_some() || self.old.folder(new)?.is_some() {
+                break false;
+            }
+            match (self.old.place(old)?, self.new.place(new)?) {
+                (Some((above_old, _)), Some((above_new, _))) => (old, new) = (above_old, above_new),
+                _ => break false,
+            }
+        };
+        self.successors.insert((was, is), answer);
+        Ok(answer)
+    }
+
     /// Whether a path can still be among the first.
     fn admits(&self, path: &FsPath) -> bool {
         self.wanted.after.is_none_or(|after| path > after)
@@ -259,8 +285,7 @@ impl Search<'_> {
                 let Some((state, dir)) = gone else {
                     return Ok(Some(Difference { path, changes: vec![Change::Added], from: None, old: None, new }));
                 };
-                let is_successor = dir == come.dir || self.new.folder(dir)?.is_none();
-                if !is_successor || new.as_ref().is_some_and(|new| new.kind != state.kind) {
+                if !self.is_successor(dir, come.dir)? || new.as_ref().is_some_and(|new| new.kind != state.kind) {
                     let changes = vec![Change::Removed, Change::Added];
                     return Ok(Some(Difference { path, changes, from: None, old: Some(state), new }));
                 }

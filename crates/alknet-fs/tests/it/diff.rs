@@ -88,6 +88,44 @@ fn a_file_that_another_one_took_the_place_of_has_changed() {
 }
 
 #[test]
+fn what_was_below_a_folder_that_another_one_moved_over_is_removed() {
+    // HIST-01, HIST-02
+    for levels in 1..4 {
+        let tree = Tree::new();
+        let moved = tree.make(tree.main, ROOT, "c", Kind::Folder);
+        let mut lost = tree.make(tree.main, moved, "c", Kind::Folder);
+        for _ in 1..levels {
+            lost = tree.make(tree.main, lost, "c", Kind::Folder);
+        }
+        tree.put(tree.main, lost, "d", b"lost");
+        let before = tree.chain_at(tree.main, tree.head());
+
+        // All of /c/c goes, /c takes its place, and what is made there has the paths of what went.
+        tree.remove(tree.main, lost, "d");
+        let mut below = vec![moved];
+        for _ in 1..levels {
+            below.push(tree.find(tree.main, *below.last().unwrap(), "c").unwrap().ino);
+        }
+        for dir in below.into_iter().rev() {
+            tree.remove(tree.main, dir, "c");
+        }
+        let way = tree.make(tree.main, ROOT, "way", Kind::Folder);
+        tree.rename(tree.main, (ROOT, "c"), (way, "c"));
+        tree.rename(tree.main, (ROOT, "way"), (ROOT, "c"));
+        let mut made = moved;
+        for _ in 1..levels {
+            made = tree.make(tree.main, made, "c", Kind::Folder);
+        }
+        tree.put(tree.main, made, "d", b"made");
+        let after = tree.chain(tree.main);
+        leads_from_one_to_the_other(&tree, &before, &after).unwrap();
+        leads_from_one_to_the_other(&tree, &after, &before).unwrap();
+        let told = lines(&page(&tree, &before, &after, None, 100));
+        assert!(told.contains(&format!("[Removed, Added] /c{}/d", "/c".repeat(levels))), "{told:?}");
+    }
+}
+
+#[test]
 fn pages_go_on_after_a_path_and_stay_within_one() {
     // HIST-03
     let (tree, dev, dir) = forked(Mode::Pinned);
