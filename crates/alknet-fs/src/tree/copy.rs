@@ -80,6 +80,8 @@ impl Copies<'_> {
                     None => break,
                 }
             }
+            // Its time is that of what was copied, until the same change goes on with it.
+            txn.keep_time(ours);
         }
         Ok(())
     }

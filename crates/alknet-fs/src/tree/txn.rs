@@ -228,6 +228,11 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
+    /// A folder that this change has made with a time of its own keeps it until one of its names changes.
+    pub(super) fn keep_time(&mut self, folder: Ino) {
+        self.timed.insert(folder);
+    }
+
     /// An inode as the branch shows it; the root has a version even before it has a row.
     pub fn inode(&self, ino: Ino) -> Result<Inode, Stop> {
         match self.here().inode(ino)? {

@@ -290,6 +290,22 @@ async fn a_folder_is_as_new_as_its_newest_entry_unless_its_time_is_set() {
 }
 
 #[tokio::test]
+async fn a_copied_folder_is_as_old_as_it_was_until_the_same_change_goes_on_with_it() {
+    // TREE-14, TREE-26
+    let node = node(vec![mkdir("/s"), mkdir("/s/d"), put("/s/d/f", "1")]).await;
+    node.change("main", vec![set("/s", None, Some(7)), set("/s/d", None, Some(8))]).await.unwrap();
+    let from = node.view("proj").await.unwrap();
+    let copy = |to: &str| Change::Clone { from: from.clone(), path: path("/s"), to: path(to) };
+    let now = node.tick();
+    node.change("main", vec![copy("/t"), mkdir("/t/new"), copy("/u"), remove("/u/d/f", RemoveHow::File)])
+        .await
+        .unwrap();
+    for (folder, wanted) in [("t", now), ("t/d", 8), ("u", 7), ("u/d", now)] {
+        assert_eq!(node.stat(&format!("proj/{folder}")).await.unwrap().mtime_ns, wanted, "{folder}");
+    }
+}
+
+#[tokio::test]
 async fn a_copy_shares_content_and_nothing_else() {
     // TREE-26
     let start = vec![
