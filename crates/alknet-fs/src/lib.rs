@@ -16,6 +16,7 @@
 
 mod access;
 mod address;
+mod beside;
 mod chain;
 pub mod content;
 mod error;

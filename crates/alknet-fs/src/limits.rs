@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const MAX_NAME_BYTES: usize = 63;
 /// Longest name of an entry, in bytes.
 pub const MAX_ENTRY_NAME_BYTES: usize = 255;
+/// Longest ending of a name that stays at its end when the name is marked, its dot included, in bytes.
+pub const MAX_EXTENSION_BYTES: usize = 16;
 /// Names in one path.
 pub const MAX_PATH_NAMES: usize = 1024;
 /// Longest path, in bytes.

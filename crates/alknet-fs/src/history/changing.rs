@@ -174,7 +174,7 @@ fn merge_in(txn: &mut Txn<'_>, from: &View, strategy: Strategy) -> Result<Merged
     Ok(Merged { committed: Some(committed), entries, conflicts: numbered })
 }
 
-fn write(txn: &mut Txn<'_>, plan: &Plan) -> Result<Vec<u64>, FsError> {
+pub(super) fn write(txn: &mut Txn<'_>, plan: &Plan) -> Result<Vec<u64>, FsError> {
     let seq = txn.seq()?;
     let (sql, on, chain) = (txn.sql(), txn.on(), txn.chain().clone());
     merge::apply(sql, (on, &chain), seq, plan, || txn.new_ino())

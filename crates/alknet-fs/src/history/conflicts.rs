@@ -49,9 +49,15 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// An entry of a version.
-    pub(super) fn of(side: &mut Side<'_>, label: &str, ino: Ino) -> rusqlite::Result<Option<Self>> {
-        let place = if ino == Ino::ROOT { Some((ino, Box::default())) } else { side.place(ino)? };
+    /// An entry of a version, under the name that is meant if it has that there.
+    pub(super) fn of(
+        side: &mut Side<'_>,
+        label: &str,
+        (ino, meant): (Ino, Option<&Place>),
+    ) -> rusqlite::Result<Option<Self>> {
+        let mut places = if ino == Ino::ROOT { vec![(ino, Box::default())] } else { side.places(ino)? };
+        let index = places.iter().position(|place| Some(place) == meant).unwrap_or(0);
+        let place = (index < places.len()).then(|| places.swap_remove(index));
         let (Some(place), Some(state)) = (place, side.state(ino)?) else { return Ok(None) };
         let path = if ino == Ino::ROOT { Some(FsPath::ROOT) } else { side.path(place.0, &place.1)? };
         Ok(path.map(|path| Self { ino, path, place, state, label: label.to_owned(), aside: None }))
@@ -65,11 +71,61 @@ pub struct Draft {
     pub about: About,
     /// Where it is after the merge.
     pub path: FsPath,
-    pub(super) place: Place,
+    pub(super) place: Option<Place>,
     /// What it is here; `None`: removed.
     pub ours: Option<Subject>,
     /// What it is there; `None`: removed.
     pub theirs: Option<Subject>,
+    pub(super) more: More,
+}
+
+/// What it takes to settle a conflict, besides its sides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct More {
+    /// Of a name: what theirs has there, by its number here, and where it is until it is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Put>,
+    /// Of a name: where ours had what theirs moved there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Put>,
+    /// Of attributes: which of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clash: Option<Clash>,
+}
+
+/// An entry under one of its names, by the numbers of the branch that a conflict is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Put {
+    ino: u64,
+    dir: u64,
+    name: Vec<u8>,
+}
+
+impl Put {
+    pub fn new(ino: Ino, (dir, name): &Place) -> Self {
+        Self { ino: ino.get(), dir: dir.get(), name: name.to_vec() }
+    }
+    pub fn ino(&self) -> Option<Ino> {
+        Ino::known(self.ino)
+    }
+    pub fn place(&self) -> Option<Place> {
+        Some((Ino::known(self.dir)?, self.name.clone().into()))
+    }
+}
+
+/// Which attributes both sides changed in different ways.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Clash {
+    /// The permission bits.
+    pub mode: bool,
+    /// The extended attributes.
+    pub xattrs: bool,
+}
+
+impl Clash {
+    pub fn is_any(self) -> bool {
+        self.mode || self.xattrs
+    }
 }
 
 /// A conflict that is not settled.
@@ -89,10 +145,11 @@ impl Draft {
     /// What is written down of it.
     pub(super) fn row(&self, theirs: Option<Subject>) -> Sides {
         let side = |subject: Option<&Subject>| {
-            let written = Written { about: self.about, path: self.path.to_bytes(), side: subject.map(Facts::of) };
+            let (path, more) = (self.path.to_bytes(), self.more.clone());
+            let written = Written { about: self.about, path, side: subject.map(Facts::of), more };
             serde_json::to_string(&written).expect("because it has words, numbers and lists of them only")
         };
-        let (dir, name) = self.place.clone();
+        let (dir, name) = self.place.clone().unwrap_or_else(|| (Ino::ROOT, Box::default()));
         Sides { dir, name, ours: side(self.ours.as_ref()), theirs: side(theirs.as_ref()) }
     }
 }
@@ -104,7 +161,7 @@ pub fn open(sql: &Connection, branch: BranchId, after: u64, count: usize) -> Res
 
 /// The conflict of this number that a branch has not settled.
 pub(super) fn get(sql: &Connection, branch: BranchId, id: u64) -> Result<Conflict, FsError> {
-    let row = conflict::get(sql, branch, id)?.filter(|row| row.settled.is_none());
+    let row = conflict::get(sql, branch, id)?;
     let no = || FsError::At {
         errno: Errno::NoEnt,
         what: "cannot find an open conflict with the number",
@@ -122,9 +179,10 @@ fn read(sql: &Connection, row: ConflictRow) -> Result<Conflict, FsError> {
     let draft = Draft {
         about: ours.about,
         path,
-        place: (row.about.dir, row.about.name.clone()),
+        place: Some((row.about.dir, row.about.name.clone())),
         ours: subject(ours.side)?,
         theirs: subject(theirs.side)?,
+        more: ours.more,
     };
     let from = merge::of_commit(sql, row.branch, row.seq)?;
     Ok(Conflict { id: row.id, seq: row.seq, from, draft })
@@ -135,6 +193,8 @@ struct Written {
     about: About,
     path: Vec<u8>,
     side: Option<Facts>,
+    #[serde(flatten)]
+    more: More,
 }
 
 /// A side of a conflict as it is written down.

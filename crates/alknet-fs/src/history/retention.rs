@@ -18,7 +18,7 @@ use crate::{
     rows::{
         On,
         branch::{self, Mode},
-        bucket, commit,
+        bucket, commit, conflict,
         dent::{self, Keyed},
         inode, merge, meta, snapshot,
     },
@@ -71,14 +71,15 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// All from `horizon` on, those that `held` says are open, the snapshots, what branches were made from, and what was merged: from
-    /// there the next merge begins. A pin counts for every branch of the bucket.
+    /// All from `horizon` on, those that `held` says are open, the snapshots, what branches were made from, what was merged: from
+    /// there the next merge begins, and what open conflicts are about. A pin counts for every branch of the bucket.
     pub fn of(sql: &Connection, bucket: BucketId, horizon: Seq, held: &[Seq]) -> rusqlite::Result<Self> {
         let mut pins = held.to_vec();
         pins.extend(snapshot::list(sql, bucket)?.into_iter().map(|snapshot| snapshot.seq));
         for row in branch::all(sql, bucket)? {
             pins.extend(row.fork.map(|fork| fork.at));
             pins.extend(merge::taken(sql, row.id)?);
+            pins.extend(conflict::needed(sql, row.id)?);
         }
         pins.sort_unstable();
         pins.dedup();

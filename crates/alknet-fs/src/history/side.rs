@@ -11,10 +11,11 @@ use crate::{
     limits::MAX_FOLDER_STEPS,
     path::{EntryName, FsPath},
     rows::{
-        Kind,
+        Kind, branch,
         dent::Dent,
         inode::{Hashed, Inode},
     },
+    tree::{Here, folder_mtime},
 };
 
 /// A folder and a name in it.
@@ -145,6 +146,16 @@ impl<'a> Side<'a> {
     /// What an inode is, with its content by its number.
     pub fn inode(&self, ino: Ino) -> rusqlite::Result<Option<Inode>> {
         self.chain.inode(self.sql, ino)
+    }
+
+    /// As [`Self::inode`]; a folder with the time that is shown of it, which its names have a say in.
+    pub fn timed_inode(&self, ino: Ino) -> rusqlite::Result<Option<Inode>> {
+        let Some(inode) = self.inode(ino)?.filter(|inode| inode.kind == Kind::Folder) else { return self.inode(ino) };
+        let Some(level) = self.chain.levels().first() else { return Ok(Some(inode)) };
+        let Some(row) = branch::get(self.sql, level.branch)? else { return Ok(Some(inode)) };
+        let here = Here { sql: self.sql, chain: self.chain, bucket: row.bucket };
+        let mtime_ns = folder_mtime(&here, &inode)?;
+        Ok(Some(Inode { mtime_ns, ..inode }))
     }
 
     /// What kind of entry an inode is.

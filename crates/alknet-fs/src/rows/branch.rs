@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{foreign, parsed};
+use super::{foreign, merge, parsed};
 use crate::{
     ids::{BranchId, BucketId, Seq},
     name::BranchName,
@@ -138,20 +138,25 @@ pub fn count(sql: &Connection, bucket: BucketId) -> rusqlite::Result<u64> {
     statement.query_row([bucket], |row| row.get(0)).map(super::loaded)
 }
 
-/// Branches that nobody needs any more: hidden ones that nothing was made from, and all of removed buckets; at most `count`, the
-/// youngest first.
+/// Branches that nobody needs any more: hidden ones that nothing was made from, that no open conflict is about and that no two others
+/// took in, which have it in common; and all of removed buckets. At most `count`, the youngest first.
 pub fn doomed(sql: &Connection, count: usize) -> rusqlite::Result<Vec<BranchRow>> {
     let text = format!(
-        "{COLUMNS} AS mine WHERE (hidden = 1 OR bucket IN (SELECT id FROM fs_bucket WHERE removed = 1))
+        "{COLUMNS} AS mine WHERE (bucket IN (SELECT id FROM fs_bucket WHERE removed = 1) OR hidden = 1
+             AND NOT EXISTS (SELECT 1 FROM fs_merge JOIN fs_conflict ON branch = into_branch AND seq = into_seq
+                             WHERE from_branch = mine.id)
+             AND (SELECT count(DISTINCT into_branch) FROM fs_merge WHERE from_branch = mine.id) < 2)
          AND NOT EXISTS (SELECT 1 FROM fs_branch WHERE parent = mine.id) ORDER BY id DESC LIMIT ?1"
     );
     sql.prepare_cached(&text)?.query_map([super::stored(count as u64)], of)?.collect()
 }
 
-/// Takes the branch's own row away, and what was written down of its merges and conflicts. Its entries and inodes are for the caller
-/// to take away before.
+/// Takes the branch's own row away, and its conflicts; of its merges what no other branch knows of. Its entries and inodes are for the
+/// caller to take away before.
 pub fn remove(sql: &Connection, id: BranchId) -> rusqlite::Result<()> {
-    sql.prepare_cached("DELETE FROM fs_merge WHERE into_branch = ?1 OR from_branch = ?1")?.execute([id])?;
+    if let Some(row) = get(sql, id)? {
+        merge::bequeath(sql, &row)?;
+    }
     sql.prepare_cached("DELETE FROM fs_conflict WHERE branch = ?1")?.execute([id])?;
     sql.prepare_cached("DELETE FROM fs_branch WHERE id = ?1")?.execute([id]).map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! Conflicts of merges, kept until they are settled.
+//! Conflicts of merges that are not settled.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -16,8 +16,6 @@ pub struct ConflictRow {
     pub seq: Seq,
     /// What is written of it.
     pub about: Sides,
-    /// The commit that settled it.
-    pub settled: Option<Seq>,
 }
 
 /// Where a conflict is, and what the two sides are, as JSON.
@@ -33,12 +31,12 @@ pub struct Sides {
     pub theirs: String,
 }
 
-const COLUMNS: &str = "SELECT id, branch, seq, dir, name, ours, theirs, settled_seq FROM fs_conflict";
+const COLUMNS: &str = "SELECT id, branch, seq, dir, name, ours, theirs FROM fs_conflict";
 
 fn of(row: &Row<'_>) -> rusqlite::Result<ConflictRow> {
     let about =
         Sides { dir: row.get(3)?, name: row.get::<_, Vec<u8>>(4)?.into(), ours: row.get(5)?, theirs: row.get(6)? };
-    Ok(ConflictRow { id: loaded(row.get(0)?), branch: row.get(1)?, seq: row.get(2)?, about, settled: row.get(7)? })
+    Ok(ConflictRow { id: loaded(row.get(0)?), branch: row.get(1)?, seq: row.get(2)?, about })
 }
 
 /// Keeps a conflict. Answers its number.
@@ -55,17 +53,21 @@ pub fn get(sql: &Connection, branch: BranchId, id: u64) -> rusqlite::Result<Opti
     statement.query_row(params![stored(id), branch], of).optional()
 }
 
-/// At most `count` conflicts of a branch that are not settled, by number, after this one.
+/// At most `count` conflicts of a branch, by number, after this one.
 pub fn open(sql: &Connection, branch: BranchId, after: u64, count: usize) -> rusqlite::Result<Vec<ConflictRow>> {
-    let text = format!(
-        "{COLUMNS} INDEXED BY fs_conflict_by_branch WHERE branch = ?1 AND settled_seq IS NULL AND id > ?2 ORDER BY id LIMIT ?3"
-    );
+    let text = format!("{COLUMNS} INDEXED BY fs_conflict_by_branch WHERE branch = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
     sql.prepare_cached(&text)?.query_map(params![branch, stored(after), stored(count as u64)], of)?.collect()
 }
 
-/// Notes which commit settled a conflict.
-pub fn settle(sql: &Connection, id: u64, seq: Seq) -> rusqlite::Result<()> {
-    sql.prepare_cached("UPDATE fs_conflict SET settled_seq = ?2 WHERE id = ?1")?
-        .execute(params![stored(id), seq])
-        .map(|_| ())
+/// The versions that are needed until the conflicts of a branch are settled: of the branch before each merge, and of what was merged.
+pub fn needed(sql: &Connection, branch: BranchId) -> rusqlite::Result<Vec<Seq>> {
+    let text = "SELECT seq - 1 FROM fs_conflict WHERE branch = ?1 UNION
+                SELECT min(from_seq, seq - 1) FROM fs_conflict JOIN fs_merge ON into_branch = branch AND into_seq = seq
+                WHERE branch = ?1";
+    sql.prepare_cached(text)?.query_map([branch], |row| row.get(0))?.collect()
+}
+
+/// Takes a conflict off the list, because it is settled.
+pub fn remove(sql: &Connection, id: u64) -> rusqlite::Result<()> {
+    sql.prepare_cached("DELETE FROM fs_conflict WHERE id = ?1")?.execute([stored(id)]).map(|_| ())
 }

@@ -1,7 +1,9 @@
-//! Merges: which version of which branch a commit took in.
+//! Merges: which version of which branch a commit took in. Of a branch that was removed, what it took in is kept for as long as another
+//! one took it in; where it was made from counts then as taken in before its first commit.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::branch::BranchRow;
 use crate::ids::{BranchId, Seq};
 
 /// Writes down that a commit of a branch took a version of another in.
@@ -28,7 +30,15 @@ pub fn taken(sql: &Connection, into: BranchId) -> rusqlite::Result<Vec<Seq>> {
     sql.prepare_cached(text)?.query_map([into], |row| row.get(0))?.collect()
 }
 
-/// Forgets what a branch took in.
-pub fn forget(sql: &Connection, into: BranchId) -> rusqlite::Result<()> {
-    sql.prepare_cached("DELETE FROM fs_merge WHERE into_branch = ?1")?.execute([into]).map(|_| ())
+/// Keeps of a branch that goes what others took in with it, and forgets the rest.
+pub fn bequeath(sql: &Connection, row: &BranchRow) -> rusqlite::Result<()> {
+    if let Some(fork) = row.fork {
+        insert(sql, (row.id, Seq::ZERO), (fork.parent, fork.at))?;
+    }
+    let text = "WITH RECURSIVE
+        known(id) AS (SELECT ?1 UNION SELECT from_branch FROM fs_merge JOIN known ON into_branch = known.id),
+        needed(id) AS (SELECT id FROM fs_branch WHERE bucket = ?2 AND id <> ?1
+                       UNION SELECT from_branch FROM fs_merge JOIN needed ON into_branch = needed.id)
+        DELETE FROM fs_merge WHERE into_branch IN known AND into_branch NOT IN needed";
+    sql.prepare_cached(text)?.execute(params![row.id, row.bucket]).map(|_| ())
 }

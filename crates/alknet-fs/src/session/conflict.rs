@@ -2,7 +2,6 @@
 
 use crate::{
     ids::{BlobId, Ino, Seq},
-    limits::MAX_ENTRY_NAME_BYTES,
     path::EntryName,
     tree::OnConflict,
 };
@@ -86,31 +85,15 @@ pub(crate) fn settle(began: Began, found: Found, policy: OnConflict) -> Result<V
 /// The name of content that is kept beside an entry: `report.txt` becomes `report.conflict-12.txt`, with the number of the commit,
 /// and `report.conflict-12-2.txt` where that is taken.
 pub(crate) fn beside(name: &EntryName, seq: Seq, attempt: u32) -> EntryName {
-    let bytes = name.as_bytes();
-    // A name that begins with its only dot has no extension, and a long one is no extension.
-    let dot = bytes.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0 && bytes.len() - dot <= 16);
-    let (stem, extension) = bytes.split_at(dot.unwrap_or(bytes.len()));
     let mark = if attempt < 2 { format!(".conflict-{seq}") } else { format!(".conflict-{seq}-{attempt}") };
-    let room = MAX_ENTRY_NAME_BYTES - mark.len() - extension.len();
-    let name = [shortened(stem, room), mark.as_bytes(), extension].concat();
+    let name = crate::beside::beside(name.as_bytes(), &mark);
     EntryName::parse(&name).expect("because it was cut to fit, and has no byte that the name had not")
-}
-
-/// The first bytes, without half a character at the end where the name is text.
-fn shortened(stem: &[u8], room: usize) -> &[u8] {
-    if stem.len() <= room {
-        return stem;
-    }
-    let end = match std::str::from_utf8(stem) {
-        Ok(text) => text.floor_char_boundary(room),
-        Err(_) => room,
-    };
-    &stem[..end]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_ENTRY_NAME_BYTES;
 
     const FILE: Seen = Seen { ino: Ino::ROOT, blob: Some(BlobId(1)) };
     const SAME_FILE_OTHER_CONTENT: Seen = Seen { ino: Ino::ROOT, blob: Some(BlobId(2)) };

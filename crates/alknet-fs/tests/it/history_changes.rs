@@ -1,9 +1,9 @@
 //! Merging, settling and restoring as doors do them: with permits, in the node's database.
 
 use alknet_fs::{
-    Errno, FsError, Retention, Right,
-    history::{History, How, Keep, Merged, conflicts::About},
-    rows::branch::Mode,
+    Change, Errno, FsError, RenameHow, Retention, Right, Xattrs,
+    history::{History, How, Keep, Merged, conflicts::About, merge::Strategy},
+    rows::{Kind, branch::Mode},
 };
 
 use crate::node::{Node, errno, mkdir, path, proj, put, remove};
@@ -41,6 +41,47 @@ impl Two {
     }
     async fn size(&self, at: &str) -> u64 {
         self.node.stat(at).await.unwrap().size
+    }
+    /// All that main shows, each file with its content.
+    async fn shown(&self) -> Vec<String> {
+        let (view, mut lines) = (self.node.view("proj").await.unwrap(), Vec::new());
+        let mut open = vec![path("/")];
+        while let Some(dir) = open.pop() {
+            for entry in view.list(&dir, None, 1000, true).await.unwrap().entries {
+                let at = dir.join(entry.name.clone()).unwrap();
+                match entry.attributes.unwrap().size {
+                    _ if entry.kind == Kind::Folder => {
+                        lines.push(format!("{at}/"));
+                        open.push(at);
+                    }
+                    size => lines.push(format!("{at}={size}")),
+                }
+            }
+        }
+        lines.sort();
+        lines
+    }
+    /// Merges dev into main, forgets all that may be forgotten, and settles the conflicts in their order.
+    async fn merge_and_settle(&self, keep: Keep) -> Vec<About> {
+        self.merge("main", "dev", How::default()).await.unwrap();
+        self.node.remove_branch("dev").await.unwrap();
+        let span = Retention::new(std::time::Duration::from_secs(10));
+        let permit = self.node.permit(Right::Admin, None);
+        self.node.tree.set_bucket(&permit, &proj(), move |terms| terms.policy.retention = Some(span)).await.unwrap();
+        for _ in 0..60 {
+            self.node.tick();
+        }
+        let task = alknet_core::Maintenance::of("test");
+        self.history.forget(&task, &proj()).await.unwrap();
+        while self.node.tree.reap(&task).await.unwrap() {}
+        let open = self.open().await;
+        for (number, _) in &open {
+            self.settle(*number, keep).await.unwrap();
+        }
+        assert_eq!(self.open().await, [], "all are settled");
+        while self.node.tree.reap(&task).await.unwrap() {}
+        assert!(self.node.rows_left().contains(&("fs_branch", 1)), "then nobody needs what was merged");
+        open.into_iter().map(|(_, about)| about).collect()
     }
     async fn open(&self) -> Vec<(u64, About)> {
         let view = self.node.view("proj").await.unwrap();
@@ -110,6 +151,178 @@ async fn removals_and_names_are_settled_too() {
         two.settle(number, Keep::Theirs).await.unwrap();
     }
     assert_eq!((two.node.names("proj").await.unwrap(), two.size("proj/x").await), (vec!["x".into()], 4));
+}
+
+fn rename(from: &str, to: &str) -> Change {
+    Change::Rename { from: path(from), to: path(to), how: RenameHow::NoReplace }
+}
+fn link(from: &str, to: &str) -> Change {
+    Change::HardLink { from: path(from), to: path(to) }
+}
+fn set(at: &str, mode: Option<u16>, xattr: Option<&str>) -> Change {
+    let xattrs = xattr.map(|value| Xattrs::new([(b"user.x".to_vec(), value.as_bytes().to_vec())]).unwrap());
+    Change::SetAttributes { at: path(at), mode, mtime_ns: None, xattrs, follow: false }
+}
+
+/// What a test does on main, what on dev, and what main shows then for each side that stays.
+type Story = (Vec<Change>, Vec<Change>, [(Keep, &'static [&'static str]); 3]);
+
+async fn told(before: impl Fn() -> Vec<Change>, story: impl Fn() -> Story, about: &[About]) {
+    for index in 0..3 {
+        let node = Node::with_bucket().await;
+        node.change("main", before()).await.unwrap();
+        node.branch("dev", "proj", Mode::Pinned).await.unwrap();
+        let (ours, theirs, outcomes) = story();
+        node.change("main", ours).await.unwrap();
+        node.change("dev", theirs).await.unwrap();
+        let two = Two { history: History::new(node.tree.clone()), node };
+        let (keep, shown) = outcomes[index];
+        assert_eq!(two.merge_and_settle(keep).await, about, "{keep:?}");
+        assert_eq!(two.shown().await, shown, "{keep:?}");
+    }
+}
+
+#[tokio::test]
+async fn to_settle_a_name_takes_nothing_that_the_other_side_had_elsewhere() {
+    // HIST-26, HIST-27
+    let before = || vec![mkdir("/p"), put("/p/full", "1"), put("/q", "22")];
+    // Theirs moved a folder of ours onto the name of something new.
+    let story = || -> Story {
+        (
+            vec![put("/x", "333"), put("/p/late", "4444")],
+            vec![rename("/p", "/x")],
+            [
+                (Keep::Ours, &["/p/", "/p/full=1", "/p/late=4", "/q=2", "/x=3"]),
+                (Keep::Theirs, &["/q=2", "/x/", "/x/full=1", "/x/late=4"]),
+                (Keep::Both, &["/q=2", "/x=3", "/x~dev/", "/x~dev/full=1", "/x~dev/late=4"]),
+            ],
+        )
+    };
+    told(before, story, &[About::Name]).await;
+    // Ours moved something that theirs still has there.
+    let story = || -> Story {
+        (
+            vec![rename("/q", "/x")],
+            vec![put("/x", "4444")],
+            [
+                (Keep::Ours, &["/p/", "/p/full=1", "/x=2"]),
+                (Keep::Theirs, &["/p/", "/p/full=1", "/q=2", "/x=4"]),
+                (Keep::Both, &["/p/", "/p/full=1", "/x=2", "/x~dev=4"]),
+            ],
+        )
+    };
+    told(before, story, &[About::Name]).await;
+    // What was moved into a folder that goes.
+    let story = || -> Story {
+        (
+            vec![put("/x", "333")],
+            vec![mkdir("/x"), rename("/q", "/x/q"), put("/x/new", "55555")],
+            [
+                (Keep::Ours, &["/p/", "/p/full=1", "/q=2", "/x=3"]),
+                (Keep::Theirs, &["/p/", "/p/full=1", "/x/", "/x/new=5", "/x/q=2"]),
+                (Keep::Both, &["/p/", "/p/full=1", "/x=3", "/x~dev/", "/x~dev/new=5", "/x~dev/q=2"]),
+            ],
+        )
+    };
+    told(before, story, &[About::Name]).await;
+}
+
+#[tokio::test]
+async fn to_settle_a_name_leaves_the_other_names_of_a_file() {
+    // HIST-26, HIST-27
+    let before = || vec![mkdir("/a"), mkdir("/b"), put("/a/x", "1"), link("/a/x", "/a/a")];
+    let story = || -> Story {
+        (
+            vec![link("/a/x", "/b/x")],
+            vec![put("/b/x", "4444"), link("/b/x", "/b/y")],
+            [
+                (Keep::Ours, &["/a/", "/a/a=1", "/a/x=1", "/b/", "/b/x=1", "/b/y=4"]),
+                (Keep::Theirs, &["/a/", "/a/a=1", "/a/x=1", "/b/", "/b/x=4", "/b/y=4"]),
+                (Keep::Both, &["/a/", "/a/a=1", "/a/x=1", "/b/", "/b/x=1", "/b/x~dev=4", "/b/y=4"]),
+            ],
+        )
+    };
+    told(before, story, &[About::Name]).await;
+    // Of a file with two names, the one that both moved.
+    let story = || -> Story {
+        (
+            vec![rename("/a/x", "/b/ours")],
+            vec![rename("/a/x", "/b/theirs")],
+            [
+                (Keep::Ours, &["/a/", "/a/a=1", "/b/", "/b/ours=1"]),
+                (Keep::Theirs, &["/a/", "/a/a=1", "/b/", "/b/theirs=1"]),
+                (Keep::Both, &["/a/", "/a/a=1", "/b/", "/b/ours=1", "/b/theirs=1"]),
+            ],
+        )
+    };
+    told(before, story, &[About::Place]).await;
+}
+
+#[tokio::test]
+async fn to_settle_a_removal_takes_nothing_that_the_other_side_had_elsewhere() {
+    // HIST-26, HIST-27
+    let before = || vec![mkdir("/d"), put("/d/f", "1"), put("/q", "22"), put("/r", "333")];
+    let story = || -> Story {
+        (
+            vec![rename("/q", "/d/q"), put("/d/new", "4444")],
+            vec![remove("/d", Recursive)],
+            [
+                (Keep::Ours, &["/d/", "/d/new=4", "/d/q=2", "/r=3"]),
+                (Keep::Theirs, &["/q=2", "/r=3"]),
+                (Keep::Both, &["/d/", "/d/new=4", "/d/q=2", "/r=3"]),
+            ],
+        )
+    };
+    told(before, story, &[About::Removed]).await;
+    let story = || -> Story {
+        (
+            vec![remove("/d", Recursive)],
+            vec![rename("/q", "/d/q"), put("/d/new", "4444")],
+            [
+                (Keep::Ours, &["/q=2", "/r=3"]),
+                (Keep::Theirs, &["/d/", "/d/new=4", "/d/q=2", "/r=3"]),
+                (Keep::Both, &["/d/", "/d/new=4", "/d/q=2", "/r=3"]),
+            ],
+        )
+    };
+    told(before, story, &[About::Removed]).await;
+}
+
+#[tokio::test]
+async fn of_attributes_only_those_that_both_changed_are_argued_about() {
+    // HIST-10, HIST-26
+    for (keep, strategy, xattr) in [
+        (Some(Keep::Ours), Strategy::Conflict, "ours"),
+        (Some(Keep::Theirs), Strategy::Conflict, "theirs"),
+        (None, Strategy::Theirs, "theirs"),
+        (None, Strategy::Ours, "ours"),
+    ] {
+        let two = Two::new().await;
+        two.node.main(set("/d/f", Some(0o600), Some("ours"))).await.unwrap();
+        two.node.change("dev", vec![set("/d/f", None, Some("theirs"))]).await.unwrap();
+        let merged = two.merge("main", "dev", How { strategy, ..How::default() }).await.unwrap();
+        if let Some(keep) = keep {
+            assert_eq!(two.open().await[0].1, About::Attributes);
+            two.settle(merged.conflicts[0].0.unwrap(), keep).await.unwrap();
+        }
+        let found = two.node.stat("proj/d/f").await.unwrap();
+        assert_eq!((found.mode, found.xattrs.get(b"user.x")), (0o600, Some(xattr.as_bytes())), "{strategy:?} {keep:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_settled_so_says_why() {
+    // HIST-26
+    let two = Two::new().await;
+    two.node.main(rename("/d", "/ours")).await.unwrap();
+    two.node.change("dev", vec![rename("/d", "/theirs")]).await.unwrap();
+    let number = two.merge("main", "dev", How::default()).await.unwrap().conflicts[0].0.unwrap();
+    assert_eq!(errno(two.settle(number, Keep::Both).await), Errno::IsDir, "a folder has one place");
+    two.node.main(put("/theirs", "4444")).await.unwrap();
+    assert_eq!(errno(two.settle(number, Keep::Theirs).await), Errno::Exist);
+    two.node.main(remove("/theirs", alknet_fs::RemoveHow::File)).await.unwrap();
+    two.settle(number, Keep::Theirs).await.unwrap();
+    assert_eq!(two.shown().await, ["/theirs/", "/theirs/f=1"]);
 }
 
 #[tokio::test]

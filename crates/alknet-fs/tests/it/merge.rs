@@ -250,6 +250,51 @@ fn the_base_is_the_newest_version_that_both_have() {
 }
 
 #[test]
+fn what_came_by_way_of_a_branch_that_was_removed_is_known_to_have_come() {
+    // HIST-12, HIST-15
+    let (tree, feat, dir) = forked();
+    let dev = tree.fork("other", tree.main, tree.head(), Mode::Pinned);
+    let late = tree.fork("late", dev, tree.head(), Mode::Pinned);
+    tree.put(feat, dir, "gone", b"1");
+    tree.put(feat, dir, "edited", b"1");
+    merge(&tree, dev, feat, Strategy::Conflict);
+    merge(&tree, tree.main, dev, Strategy::Conflict);
+    tree.remove(tree.main, dir, "gone");
+    tree.edit(tree.main, ino(&tree, tree.main, dir, "edited"), Some(b"22"), None);
+    branch::remove(&tree.sql, late).unwrap();
+    branch::remove(&tree.sql, dev).unwrap();
+    let shown = lines(&tree, tree.main);
+    let merged = merge(&tree, tree.main, feat, Strategy::Theirs);
+    assert_eq!((merged.plan.examined(), lines(&tree, tree.main)), (0, shown));
+    for id in [feat, tree.main] {
+        branch::remove(&tree.sql, id).unwrap();
+    }
+    let left: i64 = tree.sql.query_row("SELECT count(*) FROM fs_merge", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0, "with the last branch goes what the removed ones had taken in");
+}
+
+#[test]
+fn what_two_branches_have_in_common_stays_until_they_need_it_no_more() {
+    // HIST-12, HIST-28
+    let (tree, fix, dir) = forked();
+    let (main, release) = (tree.main, tree.fork("release", tree.main, tree.head(), Mode::Pinned));
+    tree.put(fix, dir, "fixed", b"1");
+    let is_doomed = || branch::doomed(&tree.sql, 9).unwrap().iter().any(|row| row.id == fix);
+    branch::hide(&tree.sql, fix).unwrap();
+    assert!(is_doomed());
+    merge(&tree, main, fix, Strategy::Conflict);
+    assert!(is_doomed(), "who knows it knows the one that took it in");
+    merge(&tree, release, fix, Strategy::Conflict);
+    assert!(!is_doomed());
+    tree.edit(main, ino(&tree, main, dir, "fixed"), Some(b"22"), None);
+    assert_eq!(merge(&tree, main, release, Strategy::Theirs).plan.len(), 0, "the fix is no change of release's");
+    assert!(lines(&tree, main).contains(&"/d/fixed=22".to_owned()));
+    branch::hide(&tree.sql, release).unwrap();
+    branch::remove(&tree.sql, release).unwrap();
+    assert!(!is_doomed(), "what was merged by way of a branch that went is still known");
+}
+
+#[test]
 fn a_follower_gets_by_a_merge_what_does_not_flow() {
     // HIST-13
     let tree = Tree::new();

@@ -24,3 +24,10 @@ CREATE TABLE fs_hook (
     CHECK (kind IN ('webhook', 'queue'))
 ) STRICT;
 CREATE UNIQUE INDEX fs_hook_name ON fs_hook (bucket, name);
+
+-- A conflict that is settled is no longer kept.
+DELETE FROM fs_conflict WHERE settled_seq IS NOT NULL;
+ALTER TABLE fs_conflict DROP COLUMN settled_seq;
+
+-- Who took versions of a branch in: it is asked before a removed branch goes.
+CREATE INDEX fs_merge_by_origin ON fs_merge (from_branch, into_branch);

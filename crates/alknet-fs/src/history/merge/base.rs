@@ -12,7 +12,7 @@ use crate::{
 /// Up to which commit of each branch a version has it, because it was made from there or merged it.
 type Known = BTreeMap<BranchId, Seq>;
 
-/// The newest version that both have in them.
+/// The newest version that both have in them, of a branch that is still there.
 pub fn common(
     sql: &Connection,
     one: (BranchId, Seq),
@@ -23,6 +23,10 @@ pub fn common(
         mine.iter().filter_map(|(branch, seq)| Some((*branch, *theirs.get(branch)?.min(seq)))).collect();
     let mut best: Option<(BranchId, Seq, Known)> = None;
     for (branch, seq) in shared {
+        // It was taken in by one other branch only, whose version both have too.
+        if branch::get(sql, branch)?.is_none() {
+            continue;
+        }
         let holds = known(sql, (branch, seq))?;
         // One that has the other in it is the newer one; of two that do not know of each other, that with the higher number.
         let is_newer = match &best {

@@ -2,16 +2,16 @@
 
 use super::{
     Merge, Plan, Strategy,
-    fields::{Fields, is_same_attributes, is_same_content},
-    identity::Unit,
+    fields::{self, Fields, is_same_attributes, is_same_content},
+    identity::{Identity, Unit},
     overlay::Entry,
     placing::Addition,
 };
 use crate::{
     error::{Errno, FsError},
     history::{
-        conflicts::{About, Draft, Subject},
-        side::Place,
+        conflicts::{About, Draft, More, Subject},
+        side::{Place, Side},
     },
     ids::Ino,
     limits::MAX_MERGE_CHANGES,
@@ -75,7 +75,7 @@ impl Merge<'_> {
         let places = self.identity.ours.places(ours)?;
         if self.has_changed(base, ours, &places)? && self.strategy != Strategy::Theirs {
             if self.strategy == Strategy::Conflict {
-                self.conflict(About::Removed, Some(ours), None)?;
+                self.conflict(About::Removed, (Some(ours), None), (None, None))?;
             }
             return Ok(());
         }
@@ -114,7 +114,7 @@ impl Merge<'_> {
         if is_moved || is_changed {
             self.bring(theirs)?;
             if self.strategy == Strategy::Conflict {
-                self.conflict(About::Removed, None, Some(theirs))?;
+                self.conflict(About::Removed, (None, None), (Some(theirs), None))?;
             }
         }
         Ok(())
@@ -122,12 +122,12 @@ impl Merge<'_> {
 
     /// Takes something over that ours does not have, with all its names.
     pub(super) fn bring(&mut self, theirs: Ino) -> rusqlite::Result<()> {
-        let Some(inode) = self.identity.theirs.inode(theirs)? else { return Ok(()) };
+        let Some(inode) = self.identity.theirs.timed_inode(theirs)? else { return Ok(()) };
         let entry = Entry { ino: theirs, kind: inode.kind };
         self.inodes.insert(theirs, Inode { changed: Changed::ALL, ..inode });
         self.overlay.clear(entry)?;
         for place in self.identity.theirs.places(theirs)? {
-            self.additions.push(Addition { place, entry, source: None });
+            self.additions.push(Addition { place, entry, theirs, source: None });
         }
         Ok(())
     }
@@ -171,12 +171,12 @@ impl Merge<'_> {
             let is_there = self.identity.mapped(place)?.is_some_and(|place| here.contains(&place));
             if let Some(source) = source.clone().filter(|source| here.contains(source)) {
                 self.detach(&source, entry)?;
-                self.additions.push(Addition { place: place.clone(), entry, source: Some(source) });
+                self.additions.push(Addition { place: place.clone(), entry, theirs, source: Some(source) });
             } else if is_there {
             } else if was_moved {
-                self.moved_by_both(source.as_ref().and_then(moved_to), place, entry, theirs)?;
+                self.moved_by_both(source.as_ref().and_then(moved_to), place, (entry, theirs))?;
             } else if kind != Kind::Folder {
-                self.additions.push(Addition { place: place.clone(), entry, source: None });
+                self.additions.push(Addition { place: place.clone(), entry, theirs, source: None });
             }
         }
         for place in gone.iter().skip(come.len()) {
@@ -199,19 +199,20 @@ impl Merge<'_> {
         &mut self,
         elsewhere: Option<Place>,
         place: &Place,
-        entry: Entry,
-        theirs: Ino,
+        (entry, theirs): (Entry, Ino),
     ) -> rusqlite::Result<()> {
         match (self.strategy, elsewhere) {
             (Strategy::Ours, _) => {}
             (Strategy::Theirs, Some(source)) => {
                 self.detach(&source, entry)?;
-                self.additions.push(Addition { place: place.clone(), entry, source: Some(source) });
+                self.additions.push(Addition { place: place.clone(), entry, theirs, source: Some(source) });
             }
-            (Strategy::Conflict, Some(_)) => self.conflict(About::Place, Some(entry.ino), Some(theirs))?,
+            (Strategy::Conflict, Some(here)) => {
+                self.conflict(About::Place, (Some(entry.ino), Some(&here)), (Some(theirs), Some(place)))?;
+            }
             // A folder has one place.
             (_, _) if entry.kind == Kind::Folder => {}
-            (_, _) => self.additions.push(Addition { place: place.clone(), entry, source: None }),
+            (_, _) => self.additions.push(Addition { place: place.clone(), entry, theirs, source: None }),
         }
         Ok(())
     }
@@ -243,38 +244,56 @@ impl Merge<'_> {
                 Strategy::Both => self.beside.push((ours, Inode { changed: Changed::ALL, ..new.clone() })),
                 Strategy::Conflict => {
                     self.aside.insert(self.conflicts.len(), Inode { changed: Changed::ALL, ..new.clone() });
-                    self.conflict(About::Content, Some(ours), Some(theirs))?;
+                    self.conflict(About::Content, (Some(ours), None), (Some(theirs), None))?;
                 }
             }
         }
-        if fields.attributes_clash {
+        if fields.clash.is_any() {
             match self.strategy {
-                Strategy::Theirs => fields.take_attributes(&new),
-                Strategy::Conflict => self.conflict(About::Attributes, Some(ours), Some(theirs))?,
+                Strategy::Theirs => fields.take_clashing(&new),
+                Strategy::Conflict => {
+                    self.conflict(About::Attributes, (Some(ours), None), (Some(theirs), None))?.more.clash =
+                        Some(fields.clash);
+                }
                 Strategy::Ours | Strategy::Both => {}
             }
         }
-        if let Some(merged) = fields.outcome(sql, &own)? {
+        if let Some(mut merged) = fields.outcome(sql, &own)? {
+            if merged.kind == Kind::Folder {
+                merged.mtime_ns = self.folder_time(base, theirs, ours)?.unwrap_or(merged.mtime_ns);
+            }
             self.inodes.insert(ours, merged);
         }
         Ok(())
     }
 
-    /// Notes that both sides changed the same thing of an entry.
-    pub(super) fn conflict(&mut self, about: About, ours: Option<Ino>, theirs: Option<Ino>) -> rusqlite::Result<()> {
-        let ours = match ours {
-            Some(ino) => Subject::of(&mut self.identity.ours, "", ino)?,
-            None => None,
-        };
-        let theirs = match theirs {
-            Some(ino) => Subject::of(&mut self.identity.theirs, self.label, ino)?,
-            None => None,
-        };
-        self.conflicts.push(Draft { about, ours, theirs, place: (Ino::ROOT, Box::default()), path: FsPath::ROOT });
-        Ok(())
+    /// The time of a folder that gets a row, which then counts instead of the times of its names.
+    fn folder_time(&self, base: Option<Ino>, theirs: Ino, ours: Ino) -> rusqlite::Result<Option<i64>> {
+        let Identity { base: old, ours: own, theirs: new, .. } = &self.identity;
+        let time =
+            |side: &Side<'_>, ino| -> rusqlite::Result<_> { Ok(side.timed_inode(ino)?.map(|inode| inode.mtime_ns)) };
+        let before = base.map(|base| time(old, base)).transpose()?.flatten();
+        Ok(time(own, ours)?.zip(time(new, theirs)?).map(|(ours, theirs)| fields::merged_time(before, ours, theirs)))
     }
 
-    fn finish(mut self) -> Result<Plan, FsError> {
+    /// Notes that both sides changed the same thing of an entry, each side with the name that is meant if it is about that.
+    pub(super) fn conflict(
+        &mut self,
+        about: About,
+        (ours, here): (Option<Ino>, Option<&Place>),
+        (theirs, there): (Option<Ino>, Option<&Place>),
+    ) -> rusqlite::Result<&mut Draft> {
+        let of = |side: &mut Side<'_>, label: &str, ino: Option<Ino>, meant| match ino {
+            Some(ino) => Subject::of(side, label, (ino, meant)),
+            None => Ok(None),
+        };
+        let ours = of(&mut self.identity.ours, "", ours, here)?;
+        let theirs = of(&mut self.identity.theirs, self.label, theirs, there)?;
+        let (place, more) = (here.cloned(), More::default());
+        Ok(self.conflicts.push_mut(Draft { about, ours, theirs, place, path: FsPath::ROOT, more }))
+    }
+
+    pub(super) fn finish(mut self) -> Result<Plan, FsError> {
         let names = self.overlay.changes()?;
         if names.len() > 2 * MAX_MERGE_CHANGES {
             let path = self.label.to_owned();
@@ -300,14 +319,13 @@ impl Merge<'_> {
         }
         let mut conflicts = std::mem::take(&mut self.conflicts);
         for draft in &mut conflicts {
-            let known =
-                [&draft.ours, &draft.theirs].into_iter().flatten().map(|subject| subject.ino).collect::<Vec<_>>();
-            for ino in known {
-                if let Some((dir, name)) = self.overlay.place_of(ino)? {
-                    draft.path = self.overlay.path(dir, &name)?;
-                    draft.place = (dir, name);
-                    break;
+            for subject in [&draft.ours, &draft.theirs].into_iter().flatten() {
+                if draft.place.is_none() {
+                    draft.place = self.overlay.place_of(subject.ino)?;
                 }
+            }
+            if let Some((dir, name)) = draft.place.as_ref().filter(|(_, name)| !name.is_empty()) {
+                draft.path = self.overlay.path(*dir, name)?;
             }
         }
         Ok(Plan { examined: self.examined, names, inodes, aside: self.aside, copies, conflicts })

@@ -2,9 +2,12 @@
 
 use rusqlite::Connection;
 
-use crate::rows::{
-    blob,
-    inode::{Changed, Inode},
+use crate::{
+    history::conflicts::Clash,
+    rows::{
+        blob,
+        inode::{Changed, Inode},
+    },
 };
 
 /// Whose it is to be.
@@ -25,6 +28,15 @@ fn pick<T: PartialEq>(base: Option<T>, ours: &T, theirs: &T) -> Pick {
         Pick::Theirs
     } else {
         Pick::Clash
+    }
+}
+
+/// A time alone is nothing to argue about: of two that both changed, the later one.
+pub(super) fn merged_time(base: Option<i64>, ours: i64, theirs: i64) -> i64 {
+    match pick(base, &ours, &theirs) {
+        Pick::Ours => ours,
+        Pick::Theirs => theirs,
+        Pick::Clash => ours.max(theirs),
     }
 }
 
@@ -51,8 +63,8 @@ pub(super) struct Fields {
     pub merged: Inode,
     /// Whether both changed what it holds.
     pub content_clashes: bool,
-    /// Whether both changed its mode, or its extended attributes.
-    pub attributes_clash: bool,
+    /// Which attributes both changed.
+    pub clash: Clash,
 }
 
 impl Fields {
@@ -70,23 +82,21 @@ impl Fields {
         let mode = pick(base.map(|base| base.mode), &ours.mode, &theirs.mode);
         let xattrs = pick(base.map(|base| base.xattrs.clone()), &ours.xattrs, &theirs.xattrs);
         let mut fields =
-            Self { merged: ours.clone(), content_clashes: content == Pick::Clash, attributes_clash: false };
+            Self { merged: ours.clone(), content_clashes: content == Pick::Clash, clash: Clash::default() };
         if content == Pick::Theirs {
             fields.take_content(theirs);
         } else if content == Pick::Ours && base.is_some() {
-            // A time alone is nothing to argue about.
-            fields.merged.mtime_ns = match pick(base.map(|base| base.mtime_ns), &ours.mtime_ns, &theirs.mtime_ns) {
-                Pick::Ours => ours.mtime_ns,
-                Pick::Theirs => theirs.mtime_ns,
-                Pick::Clash => ours.mtime_ns.max(theirs.mtime_ns),
-            };
+            fields.merged.mtime_ns = merged_time(base.map(|base| base.mtime_ns), ours.mtime_ns, theirs.mtime_ns);
         }
-        for (picked, take) in [(mode, Self::take_mode as fn(&mut Self, &Inode)), (xattrs, Self::take_xattrs)] {
-            match picked {
-                Pick::Ours => {}
-                Pick::Theirs => take(&mut fields, theirs),
-                Pick::Clash => fields.attributes_clash = true,
-            }
+        match mode {
+            Pick::Ours => {}
+            Pick::Theirs => fields.merged.mode = theirs.mode,
+            Pick::Clash => fields.clash.mode = true,
+        }
+        match xattrs {
+            Pick::Ours => {}
+            Pick::Theirs => fields.merged.xattrs.clone_from(&theirs.xattrs),
+            Pick::Clash => fields.clash.xattrs = true,
         }
         Ok(fields)
     }
@@ -101,15 +111,9 @@ impl Fields {
             ..merged
         };
     }
-    pub fn take_attributes(&mut self, theirs: &Inode) {
-        self.take_mode(theirs);
-        self.take_xattrs(theirs);
-    }
-    fn take_mode(&mut self, theirs: &Inode) {
-        self.merged.mode = theirs.mode;
-    }
-    fn take_xattrs(&mut self, theirs: &Inode) {
-        self.merged.xattrs.clone_from(&theirs.xattrs);
+    /// Takes the attributes that both changed.
+    pub fn take_clashing(&mut self, theirs: &Inode) {
+        take_attributes(&mut self.merged, self.clash, (theirs.mode, &theirs.xattrs));
     }
 
     /// The new version of ours, if it is another.
@@ -119,5 +123,15 @@ impl Fields {
             || !content && ours.mtime_ns != self.merged.mtime_ns;
         self.merged.changed = Changed { content, attributes };
         Ok((content || attributes).then_some(self.merged))
+    }
+}
+
+/// Takes those attributes of theirs that both changed.
+pub(super) fn take_attributes(inode: &mut Inode, clash: Clash, (mode, xattrs): (u16, &Option<Box<[u8]>>)) {
+    if clash.mode {
+        inode.mode = mode;
+    }
+    if clash.xattrs {
+        inode.xattrs.clone_from(xattrs);
     }
 }

@@ -11,6 +11,7 @@ mod fields;
 mod identity;
 pub(super) mod overlay;
 mod placing;
+mod settling;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -20,6 +21,7 @@ use self::{identity::Identity, overlay::Overlay};
 use super::{
     conflicts::Draft,
     log, regions,
+    settle::Keep,
     side::{Place, Side},
 };
 use crate::{
@@ -81,6 +83,10 @@ impl Plan {
         let named = self.names.iter().flat_map(|name| [&name.before, &name.now]).flatten().map(|entry| entry.ino);
         named.chain(self.inodes.keys().copied()).collect::<HashSet<_>>().len() + self.copies.len()
     }
+    /// How many entries theirs may have changed.
+    pub const fn examined(&self) -> usize {
+        self.examined
+    }
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty() && self.inodes.is_empty() && self.copies.is_empty() && self.aside.is_empty()
@@ -107,6 +113,18 @@ pub(super) fn plan_restore(sql: &Connection, now: &Chain, then: &Chain, path: &F
     }
     let versions = Versions { base: now, ours: now, theirs: then, label: "restored" };
     Merge::new(sql, versions, Strategy::Theirs, Some(path)).run()
+}
+
+/// Plans what makes one side of a conflict stay, or both. `side`: the version of that side, before the merge.
+pub(super) fn plan_settling(
+    sql: &Connection,
+    (now, side, label): (&Chain, &Chain, &str),
+    draft: &Draft,
+    keep: Keep,
+) -> Result<Plan, FsError> {
+    let versions = Versions { base: side, ours: now, theirs: side, label };
+    // Whatever is in the way of something stays.
+    Merge::new(sql, versions, Strategy::Both, None).settle(draft, keep)
 }
 
 /// A merge that is being planned.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
+    beside::beside,
     history::side::{Place, Side, entry_name},
     ids::Ino,
-    limits::{MAX_ENTRY_NAME_BYTES, MAX_FOLDER_STEPS, MAX_MERGE_CHANGES, PAGE_ROWS_AT_ONCE},
+    limits::{MAX_FOLDER_STEPS, MAX_MERGE_CHANGES, PAGE_ROWS_AT_ONCE},
     path::FsPath,
     rows::Kind,
 };
@@ -67,14 +68,20 @@ impl<'a> Overlay<'a> {
 
     /// A place of an entry as it is now.
     pub fn place_of(&mut self, ino: Ino) -> rusqlite::Result<Option<Place>> {
+        Ok(self.places(ino)?.into_iter().next())
+    }
+
+    /// The places of an entry as they are now; of those that it was given, the last.
+    pub fn places(&mut self, ino: Ino) -> rusqlite::Result<Vec<Place>> {
         let mut places = self.side.places(ino)?;
-        places.extend(self.given.get(&ino).cloned());
+        places.extend(self.given.get(&ino).filter(|given| !places.contains(given)).cloned());
+        let mut now = Vec::with_capacity(places.len());
         for (dir, name) in places {
             if self.entry(dir, &name)?.is_some_and(|entry| entry.ino == ino) {
-                return Ok(Some((dir, name)));
+                now.push((dir, name));
             }
         }
-        Ok(None)
+        Ok(now)
     }
 
     /// Takes a name away. Answers what it stood for.
@@ -189,13 +196,7 @@ impl<'a> Overlay<'a> {
 /// `report.txt` as `report~dev.txt`, then `report~dev~2.txt`, shortened where it would be too long.
 fn labelled(name: &[u8], label: &str, count: usize) -> Box<[u8]> {
     let mark = if count == 1 { format!("~{label}") } else { format!("~{label}~{count}") };
-    let dot = name
-        .iter()
-        .rposition(|byte| *byte == b'.')
-        .filter(|dot| *dot > 0 && name.len() - dot <= MAX_ENTRY_NAME_BYTES / 4);
-    let (stem, end) = name.split_at(dot.unwrap_or(name.len()));
-    let room = MAX_ENTRY_NAME_BYTES - mark.len() - end.len();
-    [&stem[..stem.len().min(room)], mark.as_bytes(), end].concat().into()
+    beside(name, &mark)
 }
 
 #[cfg(test)]
@@ -214,5 +215,7 @@ mod tests {
         assert!(long.len() == 255 && long.ends_with("x~dev~10.txt"), "{long}");
         let longest = labelled(&[b'.'; 255], &"b".repeat(63), usize::MAX);
         assert_eq!(longest.len(), 255);
+        let text = labelled("é".repeat(127).as_bytes(), "dev", 1);
+        assert_eq!(String::from_utf8(text.into()).unwrap(), format!("{}~dev", "é".repeat(125)), "no half characters");
     }
 }

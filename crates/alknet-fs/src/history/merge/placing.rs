@@ -3,7 +3,10 @@
 use super::{Merge, Strategy, overlay::Entry};
 use crate::{
     error::{Errno, FsError},
-    history::{conflicts::About, side::Place},
+    history::{
+        conflicts::{About, Put},
+        side::Place,
+    },
     ids::Ino,
     limits::MAX_MERGE_CHANGES,
     rows::Kind,
@@ -16,6 +19,8 @@ pub(super) struct Addition {
     pub place: Place,
     /// What, by its number in ours.
     pub entry: Entry,
+    /// What it is by its number in theirs.
+    pub theirs: Ino,
     /// Where in ours it was taken from.
     pub source: Option<Place>,
 }
@@ -40,7 +45,7 @@ impl Merge<'_> {
     }
 
     /// Which folder of ours stands for one of theirs, now. One that ours removed comes back, if what theirs did in it is to stay.
-    fn home(&mut self, dir: Ino) -> rusqlite::Result<Option<Ino>> {
+    pub(super) fn home(&mut self, dir: Ino) -> rusqlite::Result<Option<Ino>> {
         if let Some(there) = self.identity.there(dir)? {
             return Ok(Some(there));
         }
@@ -59,7 +64,7 @@ impl Merge<'_> {
         self.homes.insert(dir, None);
         self.bring(dir)?;
         if self.strategy == Strategy::Conflict {
-            self.conflict(About::Removed, None, Some(dir))?;
+            self.conflict(About::Removed, (None, None), (Some(dir), None))?;
         }
         while let Some(addition) = self.additions.pop() {
             self.place(&addition)?;
@@ -70,63 +75,66 @@ impl Merge<'_> {
     }
 
     fn place(&mut self, addition: &Addition) -> rusqlite::Result<()> {
-        let Addition { place: (dir, name), entry, source } = addition;
+        let Addition { place: (dir, name), entry, source, .. } = addition;
         let Some(home) = self.home(*dir)? else { return self.put_back(*entry, source.as_ref()) };
-        if entry.kind == Kind::Folder && !self.is_free_of_loops(home, *entry, source.as_ref())? {
+        if entry.kind == Kind::Folder && !self.is_free_of_loops(home, addition)? {
             return Ok(());
         }
         match self.overlay.entry(home, name)? {
             None => self.overlay.give(home, name, *entry),
             Some(there) if there.ino == entry.ino => {}
-            Some(there) => self.collide((home, name), *entry, there, source.as_ref())?,
+            Some(there) => self.collide((home, name), addition, there)?,
         }
         Ok(())
     }
 
     /// Something else has the name.
-    fn collide(
-        &mut self,
-        (home, name): (Ino, &[u8]),
-        entry: Entry,
-        there: Entry,
-        source: Option<&Place>,
-    ) -> rusqlite::Result<()> {
+    fn collide(&mut self, (home, name): (Ino, &[u8]), addition: &Addition, there: Entry) -> rusqlite::Result<()> {
+        let Addition { entry, source, .. } = addition;
         match self.strategy {
-            Strategy::Ours => self.put_back(entry, source)?,
+            Strategy::Ours => self.put_back(*entry, source.as_ref())?,
             Strategy::Theirs => {
                 self.evict((home, name.into()), there)?;
                 if self.overlay.entry(home, name)?.is_none() {
-                    self.overlay.give(home, name, entry);
+                    self.overlay.give(home, name, *entry);
                 } else {
-                    self.give_beside(home, name, entry)?;
+                    self.give_beside(home, name, *entry)?;
                 }
             }
             Strategy::Conflict => {
-                self.give_beside(home, name, entry)?;
-                self.conflict(About::Name, Some(there.ino), Some(entry.ino))?;
+                let beside = self.give_beside(home, name, *entry)?;
+                let (here, there_too) = ((home, name.into()), (Some(addition.theirs), Some(&addition.place)));
+                let draft = self.conflict(About::Name, (Some(there.ino), Some(&here)), there_too)?;
+                draft.more.beside = Some(Put::new(entry.ino, &beside));
+                draft.more.source = source.as_ref().map(|source| Put::new(entry.ino, source));
             }
-            Strategy::Both => self.give_beside(home, name, entry)?,
+            Strategy::Both => {
+                self.give_beside(home, name, *entry)?;
+            }
         }
         Ok(())
     }
 
-    fn give_beside(&mut self, dir: Ino, name: &[u8], entry: Entry) -> rusqlite::Result<()> {
+    /// Lets an entry have a free name like this one. Answers which.
+    pub(super) fn give_beside(&mut self, dir: Ino, name: &[u8], entry: Entry) -> rusqlite::Result<Place> {
         let other = self.overlay.beside(dir, name, self.label)?;
         self.overlay.give(dir, &other, entry);
-        Ok(())
+        Ok((dir, other))
     }
 
     /// Leaves an entry where ours has it; what only theirs has is not taken over.
     fn put_back(&mut self, entry: Entry, source: Option<&Place>) -> rusqlite::Result<()> {
         let Some((dir, name)) = source else { return Ok(()) };
         if entry.kind == Kind::Folder && self.overlay.way_up(*dir, entry.ino)?.is_some() {
-            return self.give_beside(Ino::ROOT, name, entry);
+            return self.give_beside(Ino::ROOT, name, entry).map(|_| ());
         }
         self.keep_folder(*dir)?;
         match self.overlay.entry(*dir, name)? {
             None => self.overlay.give(*dir, name, entry),
             Some(there) if there.ino == entry.ino => {}
-            Some(_) => self.give_beside(*dir, name, entry)?,
+            Some(_) => {
+                self.give_beside(*dir, name, entry)?;
+            }
         }
         Ok(())
     }
@@ -141,7 +149,7 @@ impl Merge<'_> {
         self.keep_folder(parent)?;
         let entry = Entry { ino: dir, kind: Kind::Folder };
         if self.overlay.entry(parent, &name)?.is_some() {
-            return self.give_beside(parent, &name, entry);
+            return self.give_beside(parent, &name, entry).map(|_| ());
         }
         self.overlay.give(parent, &name, entry);
         Ok(())
@@ -149,17 +157,18 @@ impl Merge<'_> {
 
     /// Whether a folder can be placed in another. Where both sides moved folders so that these would be in each other, it is not: then
     /// it stays where ours has it, or, where theirs is to win, what ours moved goes back before.
-    fn is_free_of_loops(&mut self, home: Ino, entry: Entry, source: Option<&Place>) -> rusqlite::Result<bool> {
+    fn is_free_of_loops(&mut self, home: Ino, addition: &Addition) -> rusqlite::Result<bool> {
+        let Addition { place, entry, theirs, source } = addition;
         let mut is_noted = false;
         while let Some(way) = self.overlay.way_up(home, entry.ino)? {
             if self.strategy == Strategy::Conflict && !is_noted {
-                self.conflict(About::Place, Some(entry.ino), Some(entry.ino))?;
+                self.conflict(About::Place, (Some(entry.ino), None), (Some(*theirs), Some(place)))?;
                 is_noted = true;
             }
             if self.strategy == Strategy::Theirs && self.unwind(&way)? {
                 continue;
             }
-            self.stay(entry, source)?;
+            self.stay(*entry, source.as_ref())?;
             return Ok(false);
         }
         Ok(true)
@@ -189,7 +198,7 @@ impl Merge<'_> {
 
     /// Leaves a folder where ours has it. What the merge has moved, so that this too would be a loop, goes back before.
     fn stay(&mut self, entry: Entry, source: Option<&Place>) -> rusqlite::Result<()> {
-        let Some((dir, name)) = source else { return self.give_beside(Ino::ROOT, b"unplaced", entry) };
+        let Some((dir, name)) = source else { return self.give_beside(Ino::ROOT, b"unplaced", entry).map(|_| ()) };
         while let Some(way) = self.overlay.way_up(*dir, entry.ino)? {
             let moved = way.iter().find(|folder| self.detached.contains_key(folder) && !self.unwound.contains(folder));
             let Some(folder) = moved.copied() else { break };
@@ -203,14 +212,14 @@ impl Merge<'_> {
     }
 
     /// Takes something of ours away that is in the way of theirs: what theirs has too goes where theirs has it, the rest goes.
-    fn evict(&mut self, (dir, name): Place, entry: Entry) -> rusqlite::Result<()> {
+    pub(super) fn evict(&mut self, (dir, name): Place, entry: Entry) -> rusqlite::Result<()> {
         self.overlay.take(dir, &name)?;
         if let Some((theirs, name)) = self.identity.theirs.place(entry.ino)?
             && let Some(home) = self.home(theirs)?
         {
             let is_loop = entry.kind == Kind::Folder && self.overlay.way_up(home, entry.ino)?.is_some();
             if is_loop {
-                return self.give_beside(Ino::ROOT, &name, entry);
+                return self.give_beside(Ino::ROOT, &name, entry).map(|_| ());
             }
             return match self.overlay.entry(home, &name)? {
                 None => {
@@ -218,7 +227,7 @@ impl Merge<'_> {
                     Ok(())
                 }
                 Some(there) if there.ino == entry.ino => Ok(()),
-                Some(_) => self.give_beside(home, &name, entry),
+                Some(_) => self.give_beside(home, &name, entry).map(|_| ()),
             };
         }
         if entry.kind == Kind::Folder {
@@ -258,7 +267,7 @@ impl Merge<'_> {
             if self.overlay.children(folder, 1)?.is_empty() {
                 self.overlay.take(dir, &name)?;
             } else if self.strategy == Strategy::Conflict {
-                self.conflict(About::Removed, Some(folder), None)?;
+                self.conflict(About::Removed, (Some(folder), None), (None, None))?;
             }
         }
         Ok(())
