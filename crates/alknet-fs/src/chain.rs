@@ -19,7 +19,7 @@ use crate::{
     rows::{
         Kind, blob,
         branch::{self, Mode},
-        dent::{self, Dent},
+        dent::{self, Dent, Standing},
         inode::{self, Inode},
     },
 };
@@ -122,8 +122,18 @@ impl Chain {
 
     /// Every folder and name that stands for an inode: as many as it has links.
     pub fn places(&self, sql: &Connection, ino: Ino) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+        self.places_by(sql, &mut Standing::new(sql)?, ino)
+    }
+
+    /// As [`Self::places`], for many.
+    pub fn places_by(
+        &self,
+        sql: &Connection,
+        standing: &mut Standing<'_>,
+        ino: Ino,
+    ) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
         if self.0.iter().all(|level| level.fork.is_none()) {
-            return self.pinned_places(sql, ino);
+            return self.pinned_places(sql, standing, ino);
         }
         let mut known = BTreeSet::new();
         for level in self.0.iter() {
@@ -139,10 +149,15 @@ impl Chain {
     }
 
     /// As [`Self::places`], where no level is followed: what stands on a level is seen unless a nearer one says something of the name.
-    fn pinned_places(&self, sql: &Connection, ino: Ino) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+    fn pinned_places(
+        &self,
+        sql: &Connection,
+        standing: &mut Standing<'_>,
+        ino: Ino,
+    ) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
         let mut places = Vec::new();
         for (index, level) in self.0.iter().enumerate() {
-            'standing: for (dir, name) in dent::standing(sql, level.branch, ino, level.bound)? {
+            'standing: for (dir, name) in standing.of(level.branch, ino, level.bound)? {
                 for nearer in &self.0[..index] {
                     if dent::newest(sql, nearer.branch, dir, &name, nearer.bound)?.is_some() {
                         continue 'standing;

@@ -1,12 +1,15 @@
 //! Names of entries and paths of them: bytes, as POSIX has them, without the few that mean something else.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 use crate::limits::{MAX_ENTRY_NAME_BYTES, MAX_PATH_BYTES, MAX_PATH_NAMES, MAX_SHOWN_BYTES};
 
 /// The name of an entry in a folder: 1 to 255 bytes, neither NUL nor `/` among them, and neither `.` nor `..`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EntryName(Box<[u8]>);
+pub struct EntryName(Arc<[u8]>);
 
 /// A path from the root of a branch: names only, so that nothing above the root can be said.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -16,7 +16,13 @@ use super::{
     regions,
     side::{Place, Side, State},
 };
-use crate::{chain::Chain, ids::Ino, limits::MAX_DIFF_PAGE, path::FsPath, rows::inode::Hashed};
+use crate::{
+    chain::Chain,
+    ids::Ino,
+    limits::MAX_DIFF_PAGE,
+    path::FsPath,
+    rows::{dent::Standing, inode::Hashed},
+};
 
 /// Which differences are wanted.
 #[derive(Debug, Clone, Copy)]
@@ -84,9 +90,9 @@ pub fn between(sql: &Connection, old: &Chain, new: &Chain, wanted: Wanted<'_>) -
     };
     regions::names(sql, old, new, |dir, name| search.name(dir, name))?;
     let mut seen = HashSet::new();
-    let mut hashed = Hashed::new(sql)?;
-    regions::inodes(sql, old, new, |ino| if seen.insert(ino) { search.inode(&mut hashed, ino) } else { Ok(()) })?;
-    drop(hashed);
+    let mut asked = (Hashed::new(sql)?, Standing::new(sql)?);
+    regions::inodes(sql, old, new, |ino| if seen.insert(ino) { search.inode(&mut asked, ino) } else { Ok(()) })?;
+    drop(asked);
     search.finish()
 }
 
@@ -166,7 +172,7 @@ impl Search<'_> {
     }
 
     /// Looks at an inode that may be something else.
-    fn inode(&mut self, hashed: &mut Hashed<'_>, ino: Ino) -> rusqlite::Result<()> {
+    fn inode(&mut self, (hashed, standing): &mut (Hashed<'_>, Standing<'_>), ino: Ino) -> rusqlite::Result<()> {
         let (old, new) = (self.old.state_by(hashed, ino)?, self.new.state_by(hashed, ino)?);
         if compared(old.as_ref(), new.as_ref()).is_empty() {
             return Ok(());
@@ -174,7 +180,7 @@ impl Search<'_> {
         // Wanted is where it was and is. That is asked of the version that has fewer levels to ask.
         let is_old_shorter = self.old.chain.levels().len() < self.new.chain.levels().len();
         let shorter = if is_old_shorter { &mut self.old } else { &mut self.new };
-        let places = if ino == Ino::ROOT { vec![(ino, Box::default())] } else { shorter.places(ino)? };
+        let places = if ino == Ino::ROOT { vec![(ino, Box::default())] } else { shorter.places_by(standing, ino)? };
         for (dir, name) in places {
             let path = if ino == Ino::ROOT { Some(FsPath::ROOT) } else { self.new.path(dir, &name)? };
             let Some(path) = path.filter(|path| self.admits(path)) else { continue };

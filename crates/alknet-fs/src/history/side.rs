@@ -12,7 +12,7 @@ use crate::{
     path::{EntryName, FsPath},
     rows::{
         Kind, branch,
-        dent::Dent,
+        dent::{Dent, Standing},
         inode::{Hashed, Inode},
     },
     tree::{Here, folder_mtime},
@@ -123,7 +123,12 @@ impl<'a> Side<'a> {
 
     /// Every place of an inode that is reached, in the order of folders and names.
     pub fn places(&mut self, ino: Ino) -> rusqlite::Result<Vec<Place>> {
-        let mut places = self.chain.places(self.sql, ino)?;
+        self.places_by(&mut Standing::new(self.sql)?, ino)
+    }
+
+    /// As [`Self::places`], for many.
+    pub fn places_by(&mut self, standing: &mut Standing<'_>, ino: Ino) -> rusqlite::Result<Vec<Place>> {
+        let mut places = self.chain.places_by(self.sql, standing, ino)?;
         let mut reached = Vec::with_capacity(places.len());
         for place in places.drain(..) {
             if self.folder(place.0)?.is_some() {

@@ -1,6 +1,6 @@
 //! Entries of folders: which inode a name stands for, in each version of each branch.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::{Kind, foreign};
 use crate::ids::{BranchId, Ino, Seq};
@@ -90,15 +90,24 @@ pub fn places(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusql
     sql.prepare_cached(text)?.query_map(params![ino, branch, bound], place)?.collect()
 }
 
-/// Every folder and name whose newest version on a branch itself, at or before `bound`, stands for an inode.
-pub fn standing(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
-    let text = "SELECT dir, name FROM fs_dent AS own INDEXED BY fs_dent_by_ino
-                WHERE ino = ?1 AND branch = ?2 AND seq <= ?3 AND
-                (SELECT newest.seq = own.seq AND newest.kind > 0 FROM fs_dent AS newest
-                 WHERE newest.branch = ?2 AND newest.dir = own.dir AND newest.name = own.name AND newest.seq <= ?3
-                 ORDER BY newest.seq DESC LIMIT 1)";
-    let place = |row: &Row<'_>| Ok((row.get(0)?, row.get_ref(1)?.as_blob()?.into()));
-    sql.prepare_cached(text)?.query_map(params![ino, branch, bound], place)?.collect()
+/// Asks where many inodes stand: one statement, kept.
+pub struct Standing<'a>(CachedStatement<'a>);
+
+impl<'a> Standing<'a> {
+    /// Prepares the statement.
+    pub fn new(sql: &'a Connection) -> rusqlite::Result<Self> {
+        let text = "SELECT dir, name FROM fs_dent AS own INDEXED BY fs_dent_by_ino
+                    WHERE ino = ?1 AND branch = ?2 AND seq <= ?3 AND
+                    (SELECT newest.seq = own.seq AND newest.kind > 0 FROM fs_dent AS newest
+                     WHERE newest.branch = ?2 AND newest.dir = own.dir AND newest.name = own.name AND newest.seq <= ?3
+                     ORDER BY newest.seq DESC LIMIT 1)";
+        sql.prepare_cached(text).map(Self)
+    }
+    /// Every folder and name whose newest version on a branch itself, at or before `bound`, stands for an inode.
+    pub fn of(&mut self, branch: BranchId, ino: Ino, bound: Seq) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+        let place = |row: &Row<'_>| Ok((row.get(0)?, row.get_ref(1)?.as_blob()?.into()));
+        self.0.query_map(params![ino, branch, bound], place)?.collect()
+    }
 }
 
 /// Whether a branch itself has given the inode a name, or taken one away, at or before `bound`.
