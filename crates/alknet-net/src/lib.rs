@@ -22,7 +22,7 @@ mod tcp_listener;
 mod tls;
 
 pub use abuse::{AbuseGate, AddressRange, GateReport, GateTarget, InvalidAddressRange, InvalidGateTarget, Place};
-pub use dial::{CarrierPolicy, LostCarrier, NetDialer, WebDialError, dial_web};
+pub use dial::{CarrierPolicy, LostCarrier, NetDialer, WebDialError, dial_public_web, dial_web, look_up_public_web};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use gate::{InvalidPublicUrl, PublicUrl};
 pub use local::{LocalBindError, connect_local};

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod memory;
+mod public;
 mod race;
 mod roaming;
 mod web;
@@ -22,7 +23,7 @@ use memory::CarrierMemory;
 pub use memory::LostCarrier;
 use race::{Finish, race};
 use roaming::Hearing;
-pub use web::{WebDialError, dial_web};
+pub use web::{WebDialError, dial_public_web, dial_web, look_up_public_web};
 
 use crate::limits::{
     ADDRESS_STAGGER, ATTEMPT_TIMEOUT, FAREWELL_TIMEOUT, MAX_DIALLED_ADDRESSES, QUIC_HEAD_START, RESOLVE_TIMEOUT,
