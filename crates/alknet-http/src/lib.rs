@@ -1,7 +1,8 @@
 //! HTTP/1.1 and HTTP/2 on the web face: health, a front page, or a decoy in its place.
 //!
 //! [`HttpHandler`] serves the ALPNs `h2` and `http/1.1` over core's connections; who asks is known from a bearer token
-//! or API key. [`refresh_tokens`] is the client of a provider that renews tokens.
+//! or API key. [`refresh_tokens`] is the client of a provider that renews tokens, [`post_webhook`] that of a server that is told of
+//! something.
 //!
 //! Not here: TLS, sockets, certificates (the endpoint's), tokens and keys (core's).
 //!
@@ -26,6 +27,7 @@ mod problem;
 mod routes;
 mod session;
 mod token_refresh;
+mod webhook;
 
 pub use config::{
     AllowedHosts, Decoy, DecoyFolder, HostName, HttpConfig, InvalidFolder, InvalidHost, InvalidRedirect, RedirectUrl,
@@ -33,4 +35,7 @@ pub use config::{
 pub use handler::HttpHandler;
 pub use token_refresh::{
     EndpointAddress, InvalidTokenEndpoint, RefreshError, RefreshGrant, RenewedTokens, TokenEndpoint, refresh_tokens,
+};
+pub use webhook::{
+    BadWebhookSecret, InvalidWebhookUrl, WebhookError, WebhookRequest, WebhookSecret, WebhookUrl, post_webhook,
 };

@@ -56,3 +56,14 @@ pub const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// How long a provider may take to answer.
 pub const TOKEN_ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Shortest secret that signs what a webhook is sent, in bytes.
+pub const MIN_WEBHOOK_SECRET_BYTES: usize = 16;
+/// Head of a webhook's answer, in bytes.
+pub const MAX_WEBHOOK_HEAD_BYTES: usize = 16 * 1024;
+/// What is read, and thrown away, of the body of a webhook's answer, in bytes.
+pub const MAX_WEBHOOK_ANSWER_BYTES: usize = 64 * 1024;
+/// How long a webhook may take to answer.
+pub const WEBHOOK_ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the body of its answer is read.
+pub const WEBHOOK_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);

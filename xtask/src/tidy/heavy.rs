@@ -7,7 +7,9 @@ use crate::{manifest, tree::Tree};
 
 /// Dependencies with the packages that may name them (tests may use any).
 const OWNERS: &[(&[&str], &[&str])] = &[
-    (&["aes-gcm", "argon2", "bip39", "hkdf", "hmac", "k256", "minicbor"], &["alknet-vault"]),
+    (&["aes-gcm", "argon2", "bip39", "hkdf", "k256", "minicbor"], &["alknet-vault"]),
+    // What is posted to a webhook is signed where it is made into a request.
+    (&["hmac"], &["alknet-vault", "alknet-http"]),
     // Core verifies signatures, the vault makes them, the testkit makes throw-away identities.
     (&["ed25519-dalek"], &["alknet-core", "alknet-vault", "alknet-testkit"]),
     (&["quinn", "quinn-proto", "tokio-rustls", "rcgen", "rustls-platform-verifier"], &["alknet-net"]),

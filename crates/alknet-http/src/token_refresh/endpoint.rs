@@ -46,11 +46,11 @@ impl TokenEndpoint {
         &self.address
     }
 
-    pub(super) const fn authority(&self) -> &HeaderValue {
+    pub(crate) const fn authority(&self) -> &HeaderValue {
         &self.authority
     }
 
-    pub(super) const fn path(&self) -> &Uri {
+    pub(crate) const fn path(&self) -> &Uri {
         &self.path
     }
 }
