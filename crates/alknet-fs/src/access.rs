@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use alknet_core::{
-    AccessRule, Authorizer, Caller, Demand, Denial, Effect, Identity, Permit, PermitError, ResourceDemand, ResourceId,
-    decide,
+    AccessRule, Authorizer, Caller, Demand, Denial, Effect, Gate, Identity, Permit, PermitError, ResourceDemand,
+    ResourceId, decide,
 };
 use alknet_store::Rights;
 
@@ -95,6 +95,11 @@ impl Access {
         let (rule, resource) = (Self::rule(right), place.resource());
         let demand = Demand { action: operation, rule: &rule, resource: Some(&resource), effect: right.effect() };
         self.authorizer.authorize(caller, &demand)
+    }
+
+    /// The gate of something that is asked for again and again.
+    pub(crate) fn gate(&self, action: &str, rule: &AccessRule, effect: Effect) -> Gate {
+        self.authorizer.gate(action, rule, effect)
     }
 
     /// Whether somebody may read there, without writing that down: for lists, and for whether a hash exists for them.

@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     content::{Content, ContentError, Swept},
     error::FsError,
     history::History,
+    hooks::{self, Courier},
     limits::{DEFAULT_GC_GRACE, DEFAULT_SHARED_IDLE, DEFAULT_UPLOAD_LIFETIME, REAP_DELAY},
     rows::{branch, bucket, upload},
     session::{
@@ -73,6 +74,8 @@ struct Inner {
     shared_idle: Duration,
     /// Ends what runs in the background.
     stop: CancellationToken,
+    /// Who carries what webhooks are told, once somebody does.
+    courier: OnceLock<Arc<dyn Courier>>,
     /// What must have ended before the store is closed.
     tasks: TaskTracker,
 }
@@ -127,6 +130,7 @@ impl FileSystem {
             open_files: OpenFiles::default(),
             shared_idle: config.shared_idle,
             stop: CancellationToken::new(),
+            courier: OnceLock::new(),
             tasks: TaskTracker::new(),
         };
         let opened = Self(Arc::new(inner));
@@ -137,6 +141,18 @@ impl FileSystem {
         opened.spawn(History::new(tree.clone()).keep_forgetting(stop.clone()));
         opened.spawn(keep_reaping(tree, stop));
         Ok(opened)
+    }
+
+    /// From now on hooks are told of commits, in the background. The first courier stays.
+    pub fn keep_hooks(&self, courier: Arc<dyn Courier>) {
+        if self.0.courier.set(courier.clone()).is_ok() {
+            let (tables, access) = (self.tree().tables().clone(), self.access().clone());
+            self.spawn(hooks::keep(tables, access, courier, self.stopping()));
+        }
+    }
+    /// Who carries what webhooks are told; `None`: nobody does.
+    pub(crate) fn courier(&self) -> Option<&Arc<dyn Courier>> {
+        self.0.courier.get()
     }
 
     /// The one gate for files.

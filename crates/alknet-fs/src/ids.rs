@@ -34,6 +34,8 @@ row_ids! {
     BranchId;
     /// The number of a blob's row in this database: never given twice, never shown.
     BlobId;
+    /// The number of a hook in this database: never given twice, never shown.
+    HookId;
 }
 
 /// The number of a commit in its bucket: 1 and on, without gaps. 0 is before everything.
@@ -107,7 +109,7 @@ impl Hlc {
     }
 }
 
-stored_as_integer!(BucketId, BranchId, BlobId, Seq, Ino, Hlc);
+stored_as_integer!(BucketId, BranchId, BlobId, HookId, Seq, Ino, Hlc);
 
 #[cfg(test)]
 mod tests {

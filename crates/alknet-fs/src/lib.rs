@@ -25,6 +25,7 @@ pub mod failpoints;
 mod file_system;
 mod hash;
 pub mod history;
+pub mod hooks;
 mod ids;
 pub mod limits;
 mod name;
@@ -43,8 +44,8 @@ pub use content::{BlobReader, Content, ContentError, Placed, Sealed, Spool};
 pub use error::{Damage, Errno, FsError};
 pub use file_system::{FileSystem, FileSystemConfig, FsOpenError};
 pub use hash::{BadHash, ContentHash};
-pub use ids::{BlobId, BranchId, BucketId, Hlc, Ino, Seq};
-pub use name::{BadName, BranchName, BucketName, SnapshotName};
+pub use ids::{BlobId, BranchId, BucketId, Hlc, HookId, Ino, Seq};
+pub use name::{BadName, BranchName, BucketName, HookName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
 pub use session::{
     Announced, Closed, Create, Finding, Forgetting, Handle, Handles, Kept, Look, OpenWrite, Pin, ReadHandle,

@@ -158,3 +158,28 @@ pub const RETENTION_ROWS_AT_ONCE: usize = 1000;
 pub const MAX_EVENT_CHANGES: usize = 16;
 /// Bytes of the paths in one event of `node.fs`; with more, it tells of none.
 pub const MAX_EVENT_PATH_BYTES: usize = 32 * 1024;
+
+/// Hooks of a bucket.
+pub const MAX_BUCKET_HOOKS: u64 = 32;
+/// Hooks of a node.
+pub const MAX_HOOKS: u64 = 1000;
+/// Longest prefix or suffix of the paths that a hook is told of, in bytes.
+pub const MAX_HOOK_FILTER_BYTES: usize = 4096;
+/// Longest text that says what was changed, as a hook sends it, in bytes: what a job may carry.
+pub const MAX_HOOK_BODY_BYTES: usize = 256 * 1024;
+/// Webhooks that are sent to at a time.
+pub const MAX_WEBHOOKS_AT_ONCE: usize = 16;
+/// Commits that do not concern a hook before it is written down that it came so far.
+pub const MAX_UNNOTED_COMMITS: u64 = 64;
+/// How long commits are gathered before hooks are looked at.
+pub const HOOK_GATHER: Duration = Duration::from_millis(10);
+/// How long a failed hook rests: the first time, then twice as long each time, and at most.
+pub const HOOK_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+/// Attempts after which a hook pauses: about a day.
+pub const MAX_HOOK_ATTEMPTS: u32 = 36;
+/// How long a webhook may take altogether.
+pub const HOOK_POST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest reason that is kept of a failed attempt, in bytes.
+pub const MAX_HOOK_ERROR_BYTES: usize = 512;
+/// Longest URL of a webhook, in bytes.
+pub const MAX_HOOK_URL_BYTES: usize = 2048;

@@ -1,4 +1,4 @@
-//! What buckets, branches and snapshots are called.
+//! What buckets, branches, snapshots and hooks are called.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -64,6 +64,8 @@ names! {
     BranchName, "branch", plain;
     /// The name of a snapshot: as the others, but it begins with a letter and does not read as a time.
     SnapshotName, "snapshot", lettered;
+    /// The name of a hook, by the grammar of buckets.
+    HookName, "hook", plain;
 }
 
 impl BranchName {

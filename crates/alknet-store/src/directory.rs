@@ -117,6 +117,21 @@ impl Directory {
         self.now.load().by_key.get(key).map(|entry| entry.holder.name.clone())
     }
 
+    /// Who acts under a name: a peer, an API key that has not ended, or the owner at the control socket.
+    pub fn named(&self, name: &str) -> Option<Arc<Identity>> {
+        if name == LOCAL_OWNER {
+            return Some(self.local_owner.clone());
+        }
+        let (snapshot, now) = (self.now.load(), self.clock.now());
+        let peer = name.parse().ok().and_then(|name: PeerName| snapshot.peers.get(&name));
+        let key = || {
+            let mut keys = snapshot.api_keys.values();
+            let key = keys.find(|key| key.holder.name.as_str() == name && key.expires_at.is_none_or(|end| end > now));
+            key.map(|key| &key.holder)
+        };
+        peer.or_else(key).map(|holder| holder.identity.clone())
+    }
+
     /// Where a peer is reached, and the key it must prove: the first Ed25519 key without options that it was added with.
     pub fn dial_target(&self, name: &PeerName) -> Option<DialTarget> {
         let now = self.now.load();

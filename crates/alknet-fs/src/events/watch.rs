@@ -73,10 +73,10 @@ pub struct Watcher {
 }
 
 /// What one look at the database brought.
-struct Page {
+pub(crate) struct Page {
     /// Up to which commit it looked.
-    at: Seq,
-    heard: Vec<Heard>,
+    pub at: Seq,
+    pub heard: Vec<Heard>,
 }
 
 impl Watcher {
@@ -139,7 +139,8 @@ fn not_trimmed(sql: &Connection, bucket: BucketId, after: Seq, newest: Seq) -> R
     }
 }
 
-fn page(sql: &Connection, branch: BranchId, at: Seq, filter: &PathFilter) -> Result<Page, WatchError> {
+/// Looks at some commits after `at`.
+pub(crate) fn page(sql: &Connection, branch: BranchId, at: Seq, filter: &PathFilter) -> Result<Page, WatchError> {
     let (bucket, newest) = bucket_of(sql, branch)?;
     not_trimmed(sql, bucket, at, newest)?;
     let chain = Chain::of(sql, branch, Seq::MAX)?.ok_or(WatchError::Removed)?;

@@ -7,6 +7,7 @@ mod bucket;
 mod bytes;
 mod entries;
 mod history;
+mod hooks;
 mod many;
 mod merge;
 mod names;
@@ -23,6 +24,7 @@ use alknet_call::{RegisterError, RegistryBuilder};
 pub use service::Service;
 pub use text::{BadTimestamp, Base64, BranchRef, InodeNumber, Octets, Timestamp};
 pub use views::*;
+pub(crate) use watch::commit_view;
 
 /// Registers `fs/*`.
 ///
@@ -38,5 +40,6 @@ pub fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(),
     history::register(registry, service)?;
     merge::register(registry, service)?;
     watch::register(registry, service)?;
+    hooks::register(registry, service)?;
     upkeep::register(registry, service)
 }

@@ -15,6 +15,7 @@ use crate::{
     content::Content,
     file_system::FileSystem,
     history::History,
+    hooks::Hooks,
     path::FsPath,
     rows::Kind,
     tree::{self, Attributes, Policy, Tree, Xattrs},
@@ -49,6 +50,9 @@ impl Service {
     }
     pub(super) fn history(&self) -> History {
         History::new(self.tree().clone())
+    }
+    pub(super) fn hooks(&self) -> Hooks {
+        Hooks::new(self.tree().clone())
     }
     pub(super) fn content(&self) -> &Content {
         self.0.files.content()

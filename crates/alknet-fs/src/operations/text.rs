@@ -10,7 +10,7 @@ use crate::{
     access::Place,
     hash::ContentHash,
     ids::Seq,
-    name::{BadName, BranchName, BucketName, SnapshotName},
+    name::{BadName, BranchName, BucketName, HookName, SnapshotName},
     path::{BadPath, Escaped, FsPath},
     time::{format_rfc3339, parse_rfc3339},
 };
@@ -45,6 +45,7 @@ texts! {
     BucketName, "BucketName", "^[a-z0-9][a-z0-9._-]{0,62}$";
     BranchName, "BranchName", "^[a-z0-9][a-z0-9._-]{0,62}$";
     SnapshotName, "SnapshotName", "^[a-z][a-z0-9._-]{0,62}$";
+    HookName, "HookName", "^[a-z0-9][a-z0-9._-]{0,62}$";
     BranchRef, "BranchRef", "^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$";
     ContentHash, "ContentHash", "^[0-9a-f]{64}$";
     InodeNumber, "InodeNumber", "^[0-9]{1,19}$";

@@ -58,7 +58,7 @@ async fn watch(
     }))
 }
 
-fn commit_view(heard: Heard) -> WatchedCommit {
+pub(crate) fn commit_view(heard: Heard) -> WatchedCommit {
     let Heard { commit, told } = heard;
     WatchedCommit {
         seq: commit.seq,

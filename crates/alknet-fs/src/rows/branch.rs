@@ -116,8 +116,9 @@ pub fn children(sql: &Connection, id: BranchId) -> rusqlite::Result<Vec<BranchRo
     sql.prepare_cached(&text)?.query_map([id], of)?.collect()
 }
 
-/// Takes its name away; its children go on reading through it.
+/// Takes its name away, and its hooks; its children go on reading through it.
 pub fn hide(sql: &Connection, id: BranchId) -> rusqlite::Result<()> {
+    super::hook::remove_of_branch(sql, id)?;
     sql.prepare_cached("UPDATE fs_branch SET hidden = 1 WHERE id = ?1")?.execute([id]).map(|_| ())
 }
 

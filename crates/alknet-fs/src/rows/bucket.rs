@@ -97,8 +97,9 @@ pub fn set(sql: &Connection, id: BucketId, terms: &Terms) -> rusqlite::Result<()
     sql.prepare_cached(text)?.execute(params![id, terms.policy, bytes, files]).map(|_| ())
 }
 
-/// Takes its name away, so that it is found no more; its other rows can then go in their own time.
+/// Takes its name away, so that it is found no more, and its hooks; its other rows can then go in their own time.
 pub fn remove(sql: &Connection, id: BucketId) -> rusqlite::Result<()> {
+    super::hook::remove_of_bucket(sql, id)?;
     sql.prepare_cached("UPDATE fs_bucket SET removed = 1 WHERE id = ?1")?.execute([id]).map(|_| ())
 }
 
@@ -138,7 +139,7 @@ pub fn erase(sql: &Connection, id: BucketId, count: usize) -> rusqlite::Result<b
     if sql.prepare_cached(text)?.execute(params![id, stored(count as u64)])? > 0 {
         return Ok(false);
     }
-    for table in ["fs_snapshot", "fs_conflict", "fs_hook", "fs_session"] {
+    for table in ["fs_snapshot", "fs_conflict", "fs_session"] {
         sql.execute(&format!("DELETE FROM {table} WHERE bucket = ?1"), [id])?;
     }
     sql.execute("DELETE FROM fs_bucket WHERE id = ?1", [id])?;

@@ -9,6 +9,7 @@ pub mod bucket;
 pub mod commit;
 pub mod conflict;
 pub mod dent;
+pub mod hook;
 pub mod inode;
 pub mod merge;
 pub mod meta;

@@ -19,6 +19,8 @@ mod diff;
 mod fixture;
 mod follow;
 mod history_changes;
+mod hook_operations;
+mod hooks;
 mod log;
 mod merge;
 mod model;

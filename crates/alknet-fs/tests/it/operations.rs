@@ -105,6 +105,10 @@ fn table() -> Vec<(&'static str, Value, &'static str, bool)> {
         ("fs/bucket.create", json!({ "bucket": "proj" }), "fs:admin", false),
         ("fs/bucket.set", json!({ "bucket": "proj" }), "fs:admin", false),
         ("fs/bucket.remove", json!({ "bucket": "proj" }), "fs:admin", false),
+        ("fs/hook.create", json!({ "bucket": "proj", "name": "h", "to": { "queue": "q" } }), "fs:admin", false),
+        ("fs/hook.list", json!({ "bucket": "proj" }), "fs:admin", false),
+        ("fs/hook.resume", json!({ "bucket": "proj", "name": "h" }), "fs:admin", false),
+        ("fs/hook.remove", json!({ "bucket": "proj", "name": "h" }), "fs:admin", false),
         ("fs/gc", json!({}), "fs:admin", true),
         ("fs/fsck", json!({}), "fs:admin", true),
     ]

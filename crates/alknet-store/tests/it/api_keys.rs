@@ -133,3 +133,24 @@ async fn the_last_use_is_written_at_most_once_a_minute() {
     // Without anybody flushing.
     eventually(async || keys.list(&owner("keys:read")).await.unwrap()[0].last_used_at == Some(NOW + 60)).await;
 }
+
+#[tokio::test]
+async fn whoever_has_rights_is_known_by_name_for_as_long_as_they_last() {
+    // FS-76
+    let node = node();
+    let named = |name: &str| node.store.directory().named(name);
+    assert!(named(LOCAL_OWNER).is_some_and(|who| who.is_owner()));
+    assert!(["alice", "job", "", "*", "Not a name"].iter().all(|name| named(name).is_none()));
+    node.add("alice", "friend", &[1]).await;
+    let ending = NewApiKey { expires_at: Some(NOW + 10), ..with_role("job", "friend") };
+    node.store.api_keys().create(&owner("keys:write"), ending).await.unwrap();
+    for name in ["alice", "job"] {
+        let who = named(name).unwrap();
+        assert!(who.id() == name && who.holds(&"fs:read".parse().unwrap()) && !who.is_owner());
+    }
+    let before = named("alice").unwrap();
+    node.set_clock(NOW + 10);
+    assert!(named("job").is_none(), "it has ended");
+    node.store.peers().remove(&owner("peers:write"), &name("alice")).await.unwrap();
+    assert!(named("alice").is_none() && !before.standing().is_current());
+}

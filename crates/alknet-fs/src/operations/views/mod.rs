@@ -5,6 +5,7 @@ mod buckets;
 mod bytes;
 mod entries;
 mod history;
+mod hooks;
 mod upkeep;
 mod watching;
 
@@ -29,6 +30,7 @@ pub use history::{
     KeepSide, ListConflicts, LogEntry, LogInput, LogOutput, MergeInput, MergeOutput, MergeStrategy, RestoreInput,
     SettleConflict, VersionView,
 };
+pub use hooks::{CreateHook, HookState, HookTo, HookView, HookedCommit, Hooks, ListHooks, OneHook, WebhookTo};
 pub use upkeep::{
     BranchUsage, CheckFiles, CheckItem, CheckSummary, CollectGarbage, Collected, Finding, FindingKind, UsageInput,
     UsageView,

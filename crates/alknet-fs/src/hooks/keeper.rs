@@ -1,0 +1,124 @@
+//! Gives each hook its turn when there is something to tell.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use alknet_store::{StoreError, Tables};
+use rusqlite::Connection;
+use tokio::{
+    task::{Id, JoinError, JoinSet},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Courier,
+    rights::Gates,
+    turn::{Post, turn},
+};
+use crate::{
+    access::Access,
+    ids::{HookId, Seq},
+    limits::{HOOK_BACKOFF, HOOK_GATHER, MAX_WEBHOOKS_AT_ONCE},
+    rows::hook::{self, HookRow, Target},
+};
+
+/// Tells hooks of commits until it is stopped. One that does not answer holds up no other.
+pub(crate) async fn keep(tables: Tables, access: Access, courier: Arc<dyn Courier>, stop: CancellationToken) {
+    let gates = Gates::new(&access);
+    let keeper = Keeper {
+        post: Arc::new(Post { tables, gates, courier }),
+        turns: JoinSet::new(),
+        under_way: HashMap::new(),
+        looked_to: HashMap::new(),
+    };
+    tokio::select! { () = keeper.run() => {}, () = stop.cancelled() => {} }
+}
+
+struct Keeper {
+    post: Arc<Post>,
+    turns: JoinSet<Seq>,
+    /// The hooks whose turn it is, by their tasks; and whether each is a webhook.
+    under_way: HashMap<Id, (HookId, bool)>,
+    /// How far hooks came that it is not written down of: nothing in between concerns them.
+    looked_to: HashMap<HookId, Seq>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut commits = self.post.tables.watch();
+        loop {
+            commits.mark_unchanged();
+            let rest = self.begin().await;
+            tokio::select! {
+                changed = commits.changed() => match changed {
+                    Ok(()) => sleep(HOOK_GATHER).await,
+                    Err(_) => return,
+                },
+                Some(ended) = self.turns.join_next_with_id() => self.ended(ended).await,
+                () = sleep(rest.unwrap_or(HOOK_BACKOFF.1)) => {}
+            }
+        }
+    }
+
+    /// Begins the turns that are due. Answers when the next one will be.
+    async fn begin(&mut self) -> Option<Duration> {
+        let behind = |sql: &Connection| -> Result<_, StoreError> { Ok(hook::behind(sql)?) };
+        let behind = match self.post.tables.read(behind).await {
+            Ok(behind) => behind,
+            Err(error) => {
+                tracing::warn!(%error, "hooks could not be looked for; it is tried again");
+                return Some(HOOK_BACKOFF.0);
+            }
+        };
+        let there: HashSet<_> = behind.iter().map(|(row, _)| row.id).collect();
+        self.looked_to.retain(|id, _| there.contains(id));
+        let now_ms = self.post.tables.clock().now_ms();
+        let mut rest = None;
+        for (row, head) in behind {
+            let from = self.looked_to.get(&row.id).map_or(row.hook.after, |seen| row.hook.after.max(*seen));
+            if from >= head || self.under_way.values().any(|(id, _)| *id == row.id) {
+                continue;
+            }
+            match waits(&row, now_ms) {
+                Some(wait) => rest = Some(rest.map_or(wait, |rest: Duration| rest.min(wait))),
+                None => self.spawn(row, from),
+            }
+        }
+        rest
+    }
+
+    fn spawn(&mut self, row: HookRow, from: Seq) {
+        let is_web = matches!(row.hook.target, Target::Webhook { .. });
+        if is_web && self.under_way.values().filter(|(_, is_web)| *is_web).count() >= MAX_WEBHOOKS_AT_ONCE {
+            // Its turn comes when one of them ends.
+            return;
+        }
+        let id = row.id;
+        let task = self.turns.spawn(turn(self.post.clone(), row, from));
+        self.under_way.insert(task.id(), (id, is_web));
+    }
+
+    async fn ended(&mut self, ended: Result<(Id, Seq), JoinError>) {
+        let (task, came_to) = match ended {
+            Ok((task, seq)) => (task, Some(seq)),
+            Err(error) => {
+                tracing::error!(%error, "a hook's turn ended in the middle");
+                sleep(HOOK_BACKOFF.0).await;
+                (error.id(), None)
+            }
+        };
+        if let Some((hook, _)) = self.under_way.remove(&task) {
+            self.looked_to.extend(came_to.map(|seq| (hook, seq)));
+        }
+    }
+}
+
+/// How long a hook that failed still rests. A clock that went back makes nobody wait longer than the longest rest.
+fn waits(row: &HookRow, now_ms: u64) -> Option<Duration> {
+    let wait = Duration::from_millis(row.next_ms?.saturating_sub(now_ms)).min(HOOK_BACKOFF.1);
+    (!wait.is_zero()).then_some(wait)
+}

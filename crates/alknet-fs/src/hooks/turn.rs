@@ -1,0 +1,229 @@
+//! A turn of one hook: what was committed since its last one is looked at, and told.
+
+use std::{sync::Arc, time::Duration};
+
+use alknet_core::Maintenance;
+use alknet_store::{Durability, NewJob, Noted, QueueError, QueueName, Rights, StoreError, Tables};
+use rusqlite::Connection;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    Courier, Letter, PostError, letter,
+    rights::{Gates, Lost},
+};
+use crate::{
+    access::Place,
+    error::FsError,
+    events::{Heard, PathFilter, WatchError, page},
+    failpoints::step,
+    ids::{HookId, Seq},
+    limits::{HOOK_BACKOFF, HOOK_POST_TIMEOUT, MAX_HOOK_ATTEMPTS, MAX_HOOK_ERROR_BYTES, MAX_UNNOTED_COMMITS},
+    name::{BranchName, BucketName},
+    rows::{
+        branch, bucket,
+        hook::{self, HookRow, NewHook, Target},
+    },
+};
+
+const TASK: Maintenance = Maintenance::of("fs-hooks");
+/// How often a job is claimed before it is given up, as where nobody says.
+const JOB_ATTEMPTS: u32 = 10;
+
+/// What every turn works with.
+pub(super) struct Post {
+    pub tables: Tables,
+    pub gates: Gates,
+    pub courier: Arc<dyn Courier>,
+}
+
+/// Why a turn ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Rights(#[from] Lost),
+    #[error(transparent)]
+    Post(#[from] PostError),
+    #[error("the answer took longer than {} s", HOOK_POST_TIMEOUT.as_secs())]
+    Silent,
+    #[error("the job was not taken: {0}")]
+    Job(#[from] QueueError),
+    /// It was removed.
+    #[error("it is gone")]
+    Gone,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<FsError> for Failed {
+    fn from(error: FsError) -> Self {
+        match error {
+            FsError::Store(error) => Self::Store(error),
+            other => Self::Post(PostError::Later(other.to_string())),
+        }
+    }
+}
+
+/// What there is to tell.
+struct Pending {
+    bucket: BucketName,
+    branch: BranchName,
+    /// Up to which commit it was looked.
+    at: Seq,
+    heard: Vec<Heard>,
+}
+
+/// Tells a hook of what came after `from`, a page of commits at most. Answers how far it came.
+pub(super) async fn turn(post: Arc<Post>, row: HookRow, from: Seq) -> Seq {
+    let mut at = from;
+    let outcome = tell(&post, &row, &mut at).await;
+    match outcome {
+        Ok(()) | Err(Failed::Gone) => {}
+        Err(Failed::Store(error)) => {
+            tracing::warn!(hook = %row.hook.name, %error, "a hook could not be told; it is tried again");
+            sleep(HOOK_BACKOFF.0).await;
+        }
+        Err(failed) => note(&post.tables, &row, &failed).await,
+    }
+    at
+}
+
+async fn tell(post: &Post, row: &HookRow, at: &mut Seq) -> Result<(), Failed> {
+    let Some(pending) = pending(&post.tables, row, *at).await? else { return Err(Failed::Gone) };
+    if pending.heard.is_empty() {
+        *at = pending.at;
+        let unnoted = pending.at.get() - row.hook.after.get();
+        return if unnoted < MAX_UNNOTED_COMMITS { Ok(()) } else { told(&post.tables, row.id, pending.at).await };
+    }
+    match &row.hook.target {
+        Target::Queue(queue) => {
+            let end = pending.at;
+            enqueue(post, row, queue, pending).await?;
+            *at = end;
+            Ok(())
+        }
+        Target::Webhook { url, credential } => {
+            let Pending { bucket, branch, at: end, heard } = pending;
+            let last = heard.len() - 1;
+            for (index, heard) in heard.into_iter().enumerate() {
+                // Each time: rights may end between two deliveries.
+                post.gates.ask(&*post.courier, &row.hook, Place { bucket: &bucket, branch: Some(&branch) })?;
+                let seq = heard.commit.seq;
+                let body = letter::text(&bucket, &branch, &row.hook.name, heard).into();
+                let id = format!("{}-{seq}", row.id.0);
+                let letter = Letter { url: url.clone(), credential: credential.clone(), id, body };
+                timeout(HOOK_POST_TIMEOUT, post.courier.post(&letter)).await.map_err(|_| Failed::Silent)??;
+                step("hook.posted");
+                let to = if index == last { end } else { seq };
+                *at = to;
+                told(&post.tables, row.id, to).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What was committed after `from` that concerns the hook; `None` where its branch is gone.
+async fn pending(tables: &Tables, row: &HookRow, from: Seq) -> Result<Option<Pending>, StoreError> {
+    let NewHook { bucket, branch, prefix, suffix, name, .. } = row.hook.clone();
+    let filter = PathFilter { prefix, suffix };
+    let look = move |sql: &Connection| {
+        let of = bucket::get(sql, bucket)?;
+        let on = branch::get(sql, branch)?.filter(|row| !row.hidden);
+        let (Some(of), Some(on)) = (of, on) else { return Ok(None) };
+        let found = match page(sql, branch, from, &filter) {
+            Err(WatchError::Trimmed { oldest }) => {
+                tracing::error!(bucket = %of.name, hook = %name, after = %from, %oldest, "commits were forgotten that a hook was not told of");
+                page(sql, branch, oldest.before(), &filter)
+            }
+            found => found,
+        };
+        match found {
+            Ok(page) => Ok(Some(Pending { bucket: of.name, branch: on.name, at: page.at, heard: page.heard })),
+            Err(WatchError::Store(error)) => Err(error),
+            Err(WatchError::Removed | WatchError::Ahead { .. } | WatchError::Trimmed { .. }) => Ok(None),
+        }
+    };
+    tables.read(look).await
+}
+
+/// Hands the jobs in, and notes that the hook came so far: both or neither.
+async fn enqueue(post: &Post, row: &HookRow, queue: &str, pending: Pending) -> Result<(), Failed> {
+    let Pending { bucket, branch, at, heard } = pending;
+    let rights = post.gates.ask(&*post.courier, &row.hook, Place { bucket: &bucket, branch: Some(&branch) })?;
+    let queue: QueueName =
+        queue.parse().map_err(|error: alknet_store::InvalidName| PostError::Never(error.to_string()))?;
+    let job = |heard| NewJob {
+        queue: queue.clone(),
+        payload: letter::text(&bucket, &branch, &row.hook.name, heard),
+        delay: Duration::ZERO,
+        priority: 0,
+        max_attempts: JOB_ATTEMPTS,
+        expires: None,
+    };
+    let (id, jobs): (_, Vec<_>) = (row.id, heard.into_iter().map(job).collect());
+    let change = move |sql: &Connection, noted: &mut Noted<'_>| {
+        let is_there = hook::told(sql, id, at)?;
+        for job in jobs.iter().filter(|_| is_there) {
+            noted.job(job)?;
+        }
+        Ok::<bool, QueueError>(is_there)
+    };
+    match post.tables.change(&rights, Durability::Group, change).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failed::Gone),
+        Err(QueueError::Store(error)) => Err(Failed::Store(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn told(tables: &Tables, id: HookId, at: Seq) -> Result<(), Failed> {
+    let change = move |sql: &Connection, _: &mut Noted<'_>| -> Result<bool, FsError> { Ok(hook::told(sql, id, at)?) };
+    let is_there = tables.change(&Rights::maintenance(&TASK), Durability::Group, change).await?;
+    if is_there { Ok(()) } else { Err(Failed::Gone) }
+}
+
+/// Writes down that telling failed, and when it is tried again.
+async fn note(tables: &Tables, row: &HookRow, failed: &Failed) {
+    let mut error = failed.to_string();
+    error.truncate(error.floor_char_boundary(MAX_HOOK_ERROR_BYTES));
+    let is_final = matches!(failed, Failed::Rights(_) | Failed::Post(PostError::Never(_)));
+    let pauses = is_final || row.attempts + 1 >= MAX_HOOK_ATTEMPTS;
+    let next_ms = (!pauses).then(|| later(tables.clock().now_ms(), row.attempts));
+    let name = &row.hook.name;
+    if pauses {
+        tracing::warn!(hook = %name, maker = row.hook.maker, error, "a hook is paused");
+    } else {
+        tracing::debug!(hook = %name, attempts = row.attempts + 1, error, "a hook could not be told; it is tried again");
+    }
+    let id = row.id;
+    let change = move |sql: &Connection, _: &mut Noted<'_>| -> Result<(), FsError> {
+        Ok(hook::failed(sql, id, next_ms, &error)?)
+    };
+    if let Err(error) = tables.change(&Rights::maintenance(&TASK), Durability::Group, change).await {
+        tracing::warn!(hook = %name, %error, "that a hook failed could not be noted");
+        sleep(HOOK_BACKOFF.0).await;
+    }
+}
+
+/// When the attempt after so many failed ones is made.
+fn later(now_ms: u64, attempts: u32) -> u64 {
+    let (first, most) = HOOK_BACKOFF;
+    let rest = first.saturating_mul(1 << attempts.min(31)).min(most);
+    now_ms.saturating_add(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_rests_twice_as_long_each_time_and_pauses_after_a_day() {
+        // FS-74
+        let rests: Vec<_> = (0..MAX_HOOK_ATTEMPTS - 1).map(|attempts| later(0, attempts)).collect();
+        assert_eq!(rests[..3], [1_000, 2_000, 4_000]);
+        assert!(rests.windows(2).all(|pair| pair[1] == (2 * pair[0]).min(3_600_000)), "{rests:?}");
+        let hours = rests.iter().sum::<u64>() / 3_600_000;
+        assert!((23..=25).contains(&hours), "{hours} h");
+        assert_eq!(later(7, u32::MAX), 3_600_007);
+    }
+}
