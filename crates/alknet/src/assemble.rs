@@ -16,6 +16,7 @@ use alknet_store::{Clock, Store};
 use crate::{
     clock::unix_seconds,
     control::NodeControl,
+    credentials::CredentialResolver,
     data_folder::DataFolder,
     failure::{Failure, Kind},
     heads::Heads,
@@ -23,6 +24,7 @@ use crate::{
     operations::{self, Foundation},
     settings,
     shared_config::SharedConfig,
+    webhooks::Webhooks,
 };
 
 const H2: Alpn = Alpn::from_static(b"h2");
@@ -82,11 +84,16 @@ pub async fn assemble(
 
     let heads = Heads::of(data)?;
     let files = settings::files(current.config(), data, &store, authorizer.clone(), tickets.clone()).await?;
+    let credentials = CredentialResolver::new(identity.clone(), store.clone(), clock.clone());
+    let private = current.config().fs.private_hooks.clone();
+    let webhooks = Webhooks::new(node, store.directory(), credentials.clone(), private, clock.clone());
+    files.files().keep_hooks(Arc::new(webhooks));
 
     // Capabilities: the one registry behind every door.
     let registry = operations::registry(&Foundation {
         node,
         identity: Some(identity.clone()),
+        credentials: Some(credentials),
         store: store.clone(),
         authorizer: authorizer.clone(),
         sessions: sessions.clone(),

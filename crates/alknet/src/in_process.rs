@@ -9,6 +9,7 @@ use alknet_store::{Clock, Store};
 
 use crate::{
     cli::Place,
+    credentials::CredentialResolver,
     data_folder::Lock,
     dialling::Ask,
     failure::Failure,
@@ -44,8 +45,10 @@ impl InProcess {
         let tickets = ByteTickets::default();
         let authorizer = Authorizer::new(store.audit_log());
         let files = settings::files(loaded.config(), &place.data, &store, authorizer.clone(), tickets.clone()).await?;
+        let resolver = |identity| CredentialResolver::new(identity, store.clone(), Clock::system());
         let registry = operations::registry(&Foundation {
             node,
+            credentials: identity.clone().map(resolver),
             identity,
             store: store.clone(),
             authorizer,

@@ -32,6 +32,7 @@ mod shared_config;
 mod ssh_config;
 mod standard_streams;
 mod tunnels;
+mod webhooks;
 
 use std::process::ExitCode;
 

@@ -27,6 +27,8 @@ pub const MAX_BANNER_BYTES: u64 = 16 * 1024;
 pub const TOKEN_LIFETIME: (Duration, Duration) = (Duration::from_secs(1), DAY.saturating_mul(365));
 /// Ranges of addresses that can be exempt from the gate's scores.
 pub const MAX_EXEMPT_RANGES: usize = 1024;
+/// Ranges of private addresses that webhooks can be sent to.
+pub const MAX_HOOK_RANGES: usize = 64;
 /// Shortest and longest time that content stays which nothing refers to.
 pub const GC_GRACE: (Duration, Duration) = (Duration::from_secs(1), DAY.saturating_mul(365));
 /// Shortest and longest time that an upload waits to be gone on with.

@@ -21,7 +21,10 @@ use super::{
     addresses::{Advertised, EnvPattern, HostName, ListenAddr, RedirectUrl},
     defaults::ROLES,
     file::is_role_name,
-    limits::{GC_GRACE, LOGIN_GRACE, MAX_DRAIN, MAX_EXEMPT_RANGES, RECORD_AGE, TOKEN_LIFETIME, UPLOAD_LIFETIME},
+    limits::{
+        GC_GRACE, LOGIN_GRACE, MAX_DRAIN, MAX_EXEMPT_RANGES, MAX_HOOK_RANGES, RECORD_AGE, TOKEN_LIFETIME,
+        UPLOAD_LIFETIME,
+    },
     paths::AbsolutePath,
     timespan::Timespan,
     users::system_users,
@@ -261,6 +264,9 @@ pub struct FsConfig {
     /// How long an upload that was cut waits.
     #[serde(deserialize_with = "upload_lifetime")]
     pub upload_lifetime: Duration,
+    /// Addresses that are not public and that webhooks are sent to all the same.
+    #[serde(deserialize_with = "hook_ranges")]
+    pub private_hooks: Vec<AddressRange>,
 }
 
 impl FsConfig {
@@ -457,6 +463,14 @@ fn recorded<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Recorded>, D::Erro
 
 fn token_lifetime<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     span_within(from, TOKEN_LIFETIME.0, TOKEN_LIFETIME.1)
+}
+
+fn hook_ranges<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<AddressRange>, D::Error> {
+    let ranges: Vec<AddressRange> = parsed_list(from)?;
+    if ranges.len() > MAX_HOOK_RANGES {
+        return Err(D::Error::custom(format!("at most {MAX_HOOK_RANGES} ranges can be allowed")));
+    }
+    Ok(ranges)
 }
 
 fn gc_grace<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {

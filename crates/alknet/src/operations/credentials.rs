@@ -117,12 +117,8 @@ impl From<CredentialRecord> for CredentialView {
 }
 
 /// Registers `credentials/*`. Without an unlocked identity they can be listed and removed only.
-pub fn register(
-    registry: &mut RegistryBuilder,
-    foundation: &Foundation,
-    resolver: Option<&CredentialResolver>,
-) -> Result<(), RegisterError> {
-    if let (Some(identity), Some(resolver)) = (&foundation.identity, resolver) {
+pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Result<(), RegisterError> {
+    if let (Some(identity), Some(resolver)) = (&foundation.identity, &foundation.credentials) {
         let keeper = Arc::new(Keeper {
             identity: identity.clone(),
             store: foundation.store.clone(),
@@ -145,7 +141,7 @@ pub fn register(
                 }
             }),
     )?;
-    let (store, resolver) = (foundation.store.clone(), resolver.cloned());
+    let (store, resolver) = (foundation.store.clone(), foundation.credentials.clone());
     registry.register(
         Operation::mutation("credentials/remove")
             .title("Remove a credential")

@@ -40,6 +40,8 @@ pub struct Foundation {
     pub node: NodeKey,
     /// The unlocked identity; without it whatever needs a secret is not offered.
     pub identity: Option<NodeIdentity>,
+    /// What opens credentials, where the identity is unlocked.
+    pub credentials: Option<CredentialResolver>,
     /// The database.
     pub store: Store,
     /// The gate.
@@ -86,11 +88,10 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
     calls::register(&mut registry, foundation)?;
     events::register(&mut registry, foundation)?;
     queues::register(&mut registry, foundation)?;
-    let resolver = resolver(foundation);
-    if let Some(resolver) = &resolver {
+    if let Some(resolver) = &foundation.credentials {
         registry.capabilities(Arc::new(resolver.clone()));
     }
-    credentials::register(&mut registry, foundation, resolver.as_ref())?;
+    credentials::register(&mut registry, foundation)?;
     workers::register(&mut registry, foundation)?;
     ssh::register(&mut registry, foundation)?;
     alknet_fs::operations::register(&mut registry, &foundation.files)?;
@@ -98,12 +99,6 @@ pub fn registry(foundation: &Foundation) -> Result<Arc<Registry>, RegisterError>
         vault::register(&mut registry, identity)?;
     }
     registry.build()
-}
-
-/// What opens credentials for operations, once the identity is unlocked.
-fn resolver(foundation: &Foundation) -> Option<CredentialResolver> {
-    let identity = foundation.identity.clone()?;
-    Some(CredentialResolver::new(identity, foundation.store.clone(), foundation.clock.clone()))
 }
 
 /// How much an answer lists when it was not said.

@@ -21,8 +21,10 @@ async fn everything(data: &DataFolder) -> Arc<Registry> {
     let tickets = ByteTickets::default();
     let files =
         crate::settings::files(loaded.config(), data, &store, authorizer.clone(), tickets.clone()).await.unwrap();
+    let credentials = CredentialResolver::new(identity.clone(), store.clone(), Clock::system());
     let foundation = Foundation {
         node: identity.node_key(),
+        credentials: Some(credentials),
         identity: Some(identity),
         authorizer,
         store,

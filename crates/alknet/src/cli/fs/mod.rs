@@ -13,6 +13,7 @@ mod find;
 mod fsck;
 mod gc;
 mod get;
+mod hook;
 mod import;
 mod listing;
 mod ln;
@@ -90,6 +91,7 @@ enum Verb {
     Log(log::Log),
     Restore(restore::Restore),
     Watch(watch::Watch),
+    Hook(hook::Hook),
     Import(import::Import),
     Export(export::Export),
     Bucket(bucket::Bucket),
@@ -126,6 +128,7 @@ impl Fs {
             Verb::Log(verb) => verb.run(&files).await,
             Verb::Restore(verb) => verb.run(&files).await,
             Verb::Watch(verb) => verb.run(&files).await,
+            Verb::Hook(verb) => verb.run(&files).await,
             Verb::Import(verb) => Box::pin(verb.run(&files)).await,
             Verb::Export(verb) => Box::pin(verb.run(&files)).await,
             Verb::Bucket(verb) => verb.run(&files).await,
