@@ -31,3 +31,6 @@ ALTER TABLE fs_conflict DROP COLUMN settled_seq;
 
 -- Who took versions of a branch in: it is asked before a removed branch goes.
 CREATE INDEX fs_merge_by_origin ON fs_merge (from_branch, into_branch);
+
+-- Large content by its length: whoever sends a file hashes it first only where some content is as long.
+CREATE INDEX fs_blob_large ON fs_blob (size) WHERE size >= 16777216;
