@@ -6,6 +6,7 @@
 Everything happens on a node of the binary on loopback. Prints PASS and FAIL lines and a total; exits 1 when one fails.
 """
 
+import io
 import json
 import os
 import re
@@ -140,7 +141,11 @@ def verbs(report, files):
     check("put into a folder, by a slash and without", lambda: (
         (here / "one").write_text("1"), text("put", "./one", "b/x/"), text("put", "./one", "b/x/y"),
         equal((out("cat", "b/x/one"), out("cat", "b/x/y/one")), (b"1", b"1")))[-1])
-    check("put -n leaves what is there", lambda: (here / "one").write_text("2") and files.refused(1, "put", "-n", "./one", "b/x/"))
+    check("put -n leaves what is there, and puts the rest", lambda: put_only_new(files))
+    check("nothing put or imported leaves its folder through a link on the branch", lambda: stay_below(files))
+    check("a pipe that is named is an error, with the way out", lambda: (
+        os.mkfifo(here / "pipe"), files.refused(1, "put", "./pipe", "b/pipe", text="fs put -"))[-1])
+    check("put - ends when the node refuses, not when its input does", lambda: refused_at_once(files))
     check("a folder needs -r", lambda: files.refused(2, "put", ".", "b/dot", text="-r"))
     check("a file that is not there", lambda: files.refused(4, "put", "./none", "b/"))
     check("ls -l, -a and -R", lambda: (
@@ -180,6 +185,52 @@ def verbs(report, files):
 
     history(report, files)
     archives(report, files)
+
+
+def put_only_new(files):
+    here = files.here
+    (here / "one").write_text("2"), (here / "dir").mkdir(), (here / "dir" / "one").write_text("2"), (here / "dir" / "new").write_text("n")
+    files.text("put", "-n", "./one", "b/x/"), files.text("put", "-rn", "./dir", "b/x")
+    files.text("put", "-n", "-", "b/x/one", stdin=b"2")
+    return equal((files.out("cat", "b/x/one"), files.out("cat", "b/x/new")), (b"1", b"n"))
+
+
+def stay_below(files):
+    """What a hostile tar has, and a link that somebody put on the branch in the place of a folder."""
+    here = files.here
+    with tarfile.open(here / "slip.tar", "w") as slip:
+        def add(name, kind, link="", content=b""):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname, member.size = kind, link, len(content)
+            slip.addfile(member, io.BytesIO(content))
+        add("up", tarfile.SYMTYPE, "..")
+        add("up/victim", tarfile.REGTYPE, content=b"evil")
+        add("root", tarfile.SYMTYPE, "/")
+        add("root/slip/victim", tarfile.REGTYPE, content=os.urandom(400_000))
+        add("f", tarfile.SYMTYPE, "../victim")
+        add("f", tarfile.REGTYPE, content=b"file")
+        add("big", tarfile.SYMTYPE, "../victim")
+        add("big", tarfile.REGTYPE, content=os.urandom(400_000))
+        add("nothing", tarfile.LNKTYPE, "never")
+        add("last", tarfile.REGTYPE, content=b"last")
+    files.put("b/slip/victim", b"kept")
+    said = files.fs("import", "./slip.tar", "b/slip/in")
+    equal((said.returncode, b"left out: 5" in said.stderr), (0, True))
+    equal((files.out("cat", "b/slip/in/f"), files.out("cat", "b/slip/in/last"), len(files.out("cat", "b/slip/in/big"))), (b"file", b"last", 400_000))
+    (here / "site" / "img").mkdir(parents=True), (here / "site" / "img" / "victim").write_text("new")
+    files.out("ln", "-s", "..", "b/slip/in/img")
+    files.refused(1, "put", "-r", "./site", "b/slip/in", text="/slip/in/img")
+    return equal(files.out("cat", "b/slip/victim"), b"kept")
+
+
+def refused_at_once(files):
+    """At a terminal nothing comes from the input; a pipe that stays open is the same."""
+    reading, writing = os.pipe()
+    try:
+        done = subprocess.run(["alknet", "fs", "put", "-", "no-such-bucket/x"], env=files.environment, stdin=reading, timeout=20, capture_output=True)
+        return equal(done.returncode, 4)
+    finally:
+        os.close(reading), os.close(writing)
 
 
 def history(report, files):

@@ -1,8 +1,10 @@
 //! `alknet/bytes` as a service: a ticket, then bytes that end in their hash.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use alknet_core::{Caller, Identity, Offence, Peer, ServeError, SessionKind, Sessions, Stream, StreamHandler};
+use alknet_core::{
+    Caller, Identity, Offence, Peer, PeerAddr, RecvStream, ServeError, SessionKind, Sessions, Stream, StreamHandler,
+};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 use tokio::{
@@ -13,7 +15,7 @@ use tokio::{
 use crate::{
     Authenticator, ByteSource, ByteTickets, CallError, TicketId,
     envelope::ErrorPayload,
-    limits::{BYTES_CHUNK_BYTES, BYTES_STALL_TIMEOUT, DELIVERY_TIMEOUT, TICKET_TIMEOUT},
+    limits::{BYTES_CHUNK_BYTES, BYTES_STALL_TIMEOUT, DELIVERY_TIMEOUT, LOCAL_BYTES_CHUNK_BYTES, TICKET_TIMEOUT},
     tickets::{Transfer, Upload},
     trailer::TrailedBytes,
     wire::encode_frame,
@@ -37,12 +39,12 @@ impl BytesHandler {
         Self { tickets, authenticator, sessions }
     }
 
-    async fn transfer(&self, identity: &Identity, stream: &mut Stream) -> Result<(), TransferError> {
+    async fn transfer(&self, identity: &Identity, stream: &mut Stream, at_once: usize) -> Result<(), TransferError> {
         let mut id = [0; 16];
         within(TICKET_TIMEOUT, stream.recv.read_exact(&mut id)).await?;
         match self.tickets.redeem(TicketId(id), identity, Instant::now()).ok_or(TransferError::Ticket)? {
-            Transfer::Download(source) => send(source, stream).await,
-            Transfer::Upload(upload) => receive(upload, stream).await,
+            Transfer::Download(source) => send(source, stream, at_once).await,
+            Transfer::Upload(upload) => receive(upload, stream, at_once).await,
         }
     }
 }
@@ -54,9 +56,13 @@ impl StreamHandler for BytesHandler {
             stream.abort(REFUSED);
             return Err(ServeError::offence(Offence::FailedAuthentication, "byte streams need a known identity"));
         };
+        let at_once = match caller.addr {
+            PeerAddr::LocalOwner { .. } => LOCAL_BYTES_CHUNK_BYTES,
+            _ => BYTES_CHUNK_BYTES,
+        };
         let session = self.sessions.register(&caller, SessionKind::Handle);
         let outcome = tokio::select! {
-            outcome = self.transfer(&identity, &mut stream) => outcome,
+            outcome = self.transfer(&identity, &mut stream, at_once) => outcome,
             () = session.token().cancelled() => Err(TransferError::Revoked),
         };
         outcome.map_err(|error| {
@@ -98,23 +104,44 @@ async fn within<T>(limit: Duration, io: impl Future<Output = io::Result<T>>) -> 
     timeout(limit, io).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// The caller has ended its direction after the ticket; then it gets the bytes and their hash.
-async fn send(mut source: ByteSource, stream: &mut Stream) -> Result<(), TransferError> {
+/// The caller has ended its direction after the ticket; then it gets the bytes and their hash. The next bytes are read while those
+/// before them leave.
+async fn send(source: ByteSource, stream: &mut Stream, at_once: usize) -> Result<(), TransferError> {
     if within(TICKET_TIMEOUT, stream.recv.read(&mut [0])).await? != 0 {
         return Err(TransferError::WrongDirection);
     }
-    let mut hasher = blake3::Hasher::new();
-    let mut chunk = vec![0; BYTES_CHUNK_BYTES];
+    let ByteSource { mut reader, size, hash: said, proves_itself } = source;
+    let mut hasher = (!proves_itself || said.is_none()).then(blake3::Hasher::new);
+    let (mut leaving, mut next, mut sent) = (BytesMut::new(), BytesMut::new(), 0_u64);
     loop {
-        let filled = source.reader.read(&mut chunk).await.map_err(TransferError::Source)?;
-        if filled == 0 {
+        next.clear();
+        let write = async {
+            if leaving.is_empty() {
+                return Ok(());
+            }
+            within(BYTES_STALL_TIMEOUT, stream.send.write_all(&leaving)).await.map_err(TransferError::Stream)
+        };
+        let read = async {
+            next.reserve(at_once);
+            (&mut reader).take(at_once as u64).read_buf(&mut next).await.map_err(TransferError::Source)
+        };
+        tokio::try_join!(read, write)?;
+        if next.is_empty() {
             break;
         }
-        hasher.update(&chunk[..filled]);
-        within(BYTES_STALL_TIMEOUT, stream.send.write_all(&chunk[..filled])).await?;
+        sent += next.len() as u64;
+        if let Some(hasher) = &mut hasher {
+            hasher.update(&next);
+        }
+        std::mem::swap(&mut leaving, &mut next);
     }
-    let hash = *hasher.finalize().as_bytes();
-    if source.size.is_some_and(|size| size != hasher.count()) || source.hash.is_some_and(|said| said != hash) {
+    let made = hasher.map(|hasher| *hasher.finalize().as_bytes());
+    let hash = match (made, said) {
+        (Some(made), Some(said)) if made != said => return Err(TransferError::SourceChanged),
+        (Some(hash), _) | (None, Some(hash)) => hash,
+        (None, None) => return Err(TransferError::SourceChanged),
+    };
+    if size.is_some_and(|size| size != sent) {
         return Err(TransferError::SourceChanged);
     }
     within(BYTES_STALL_TIMEOUT, stream.send.write_all(&hash)).await?;
@@ -130,8 +157,8 @@ async fn finish(stream: &mut Stream) -> Result<(), TransferError> {
 }
 
 /// The caller sends the bytes and their hash and ends its direction; then it gets one frame.
-async fn receive(upload: Upload, stream: &mut Stream) -> Result<(), TransferError> {
-    let outcome = store(upload, stream).await?;
+async fn receive(upload: Upload, stream: &mut Stream, at_once: usize) -> Result<(), TransferError> {
+    let outcome = store(upload, stream, at_once).await?;
     let mut frame = BytesMut::new();
     let answer = match &outcome {
         Ok(output) => json!({ "output": output }),
@@ -142,28 +169,44 @@ async fn receive(upload: Upload, stream: &mut Stream) -> Result<(), TransferErro
     finish(stream).await
 }
 
-async fn store(upload: Upload, stream: &mut Stream) -> Result<Result<Value, CallError>, TransferError> {
+/// What came is stored while more is read.
+async fn store(upload: Upload, stream: &mut Stream, at_once: usize) -> Result<Result<Value, CallError>, TransferError> {
     let Upload { mut sink, max_bytes } = upload;
-    let mut trailed = TrailedBytes::default();
-    loop {
-        trailed.buffer().reserve(BYTES_CHUNK_BYTES);
-        let read = within(BYTES_STALL_TIMEOUT, stream.recv.read_buf(trailed.buffer())).await?;
-        if read == 0 {
-            break;
-        }
+    let mut trailed = if sink.hashes_itself() { TrailedBytes::unhashed() } else { TrailedBytes::default() };
+    let mut has_ended = false;
+    while !has_ended || trailed.waiting() > 0 {
         let content = trailed.content();
         if trailed.size() > max_bytes {
             let words = format!("at most {max_bytes} bytes are taken");
             return Ok(Err(CallError::invalid_input("", words)));
         }
-        if !content.is_empty()
-            && let Err(error) = sink.write(&content).await
-        {
-            return Ok(Err(error));
+        let mut is_stored = content.is_empty();
+        let mut storing = pin!(async { if content.is_empty() { Ok(()) } else { sink.write(content).await } });
+        // As long as it takes to store, and at least something where nothing waits.
+        while !is_stored || (!has_ended && trailed.waiting() == 0) {
+            tokio::select! {
+                stored = &mut storing, if !is_stored => match stored {
+                    Ok(()) => is_stored = true,
+                    Err(error) => return Ok(Err(error)),
+                },
+                read = read_some(&mut stream.recv, &mut trailed, at_once), if !has_ended && trailed.waiting() < at_once => match read {
+                    Ok(read) => has_ended = read == 0,
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        let words = format!("nothing came for {} s", BYTES_STALL_TIMEOUT.as_secs());
+                        return Ok(Err(CallError::unavailable(words)));
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+            }
         }
     }
     match trailed.finish() {
         Ok(hash) => Ok(sink.commit(trailed.size(), hash).await),
         Err(error) => Ok(Err(CallError::invalid_input("", error.to_string()))),
     }
+}
+
+async fn read_some(from: &mut RecvStream, trailed: &mut TrailedBytes, at_once: usize) -> io::Result<usize> {
+    trailed.buffer().reserve(at_once);
+    within(BYTES_STALL_TIMEOUT, from.read_buf(trailed.buffer())).await
 }

@@ -102,7 +102,7 @@ pub use spec::{
     ByteDirection, DeclaredError, OperationExample, OperationKind, OperationSpec, Visibility, is_operation_name,
 };
 pub use tickets::{ByteSource, ByteTicket, ByteTickets, TicketId, UploadSink};
-pub use transfer::{Downloaded, download, upload};
+pub use transfer::{Downloaded, TransferError, download, upload};
 pub use typed::TypedOperation;
 pub use wire::{EncodeError, FrameDecoder, FrameError, encode_frame};
 pub use worker::{HeadState, stay};

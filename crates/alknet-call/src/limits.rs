@@ -75,6 +75,8 @@ pub const TICKET_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BYTES_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of a byte stream is held at once, in bytes.
 pub const BYTES_CHUNK_BYTES: usize = 64 * 1024;
+/// How much of a byte stream of the machine's own user is held at once, in bytes.
+pub const LOCAL_BYTES_CHUNK_BYTES: usize = 512 * 1024;
 /// Longest answer to an upload, in bytes of JSON.
 pub const MAX_UPLOAD_ANSWER_BYTES: usize = MAX_UNIDENTIFIED_FRAME_BYTES;
 /// How long the last bytes of a stream may take to be delivered after it ended.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use alknet_core::{BoxFuture, Caller, Identity};
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,20 +79,27 @@ pub struct ByteSource {
     pub size: Option<u64>,
     /// Their BLAKE3, where that is known; a source of another hash resets the stream.
     pub hash: Option<[u8; 32]>,
+    /// Whether the reader fails rather than give bytes of another hash than `hash`: then they are not hashed once more.
+    pub proves_itself: bool,
 }
 
 impl ByteSource {
     /// Bytes of unknown number from a reader.
     pub fn new(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self { reader: Box::new(reader), size: None, hash: None }
+        Self { reader: Box::new(reader), size: None, hash: None, proves_itself: false }
     }
 }
 
 /// Where uploaded bytes go. Dropping it before [`Self::commit`] takes everything back.
 pub trait UploadSink: Send + 'static {
     /// Takes the next bytes.
-    fn write<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), CallError>>;
-    /// Keeps what was written, whose length and BLAKE3 were verified; gives the answer of the upload.
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), CallError>>;
+    /// Whether it hashes what is written itself. Then nobody else does, and [`Self::commit`] must refuse bytes of another hash.
+    fn hashes_itself(&self) -> bool {
+        false
+    }
+    /// Keeps what was written; gives the answer of the upload. The length was verified, and so was the BLAKE3 unless the sink hashes
+    /// itself: then it is what the sender says.
     fn commit(self: Box<Self>, size: u64, hash: [u8; 32]) -> BoxFuture<'static, Result<Value, CallError>>;
 }
 

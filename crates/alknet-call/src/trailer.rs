@@ -1,16 +1,22 @@
 //! Bytes that end in their own BLAKE3: nothing counts until the last 32 have arrived and match.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// Length of the hash at the end.
 pub(crate) const TRAILER_BYTES: usize = 32;
 
 /// Hashes what arrives and holds the last 32 bytes back, for they may be the hash.
-#[derive(Default)]
 pub(crate) struct TrailedBytes {
     held: BytesMut,
-    hasher: blake3::Hasher,
+    /// `None` where somebody else hashes.
+    hasher: Option<blake3::Hasher>,
     size: u64,
+}
+
+impl Default for TrailedBytes {
+    fn default() -> Self {
+        Self { held: BytesMut::new(), hasher: Some(blake3::Hasher::new()), size: 0 }
+    }
 }
 
 /// Why the bytes do not count.
@@ -23,26 +29,39 @@ pub(crate) enum TrailerError {
 }
 
 impl TrailedBytes {
+    /// Holds the hash at the end back, and leaves it to somebody else to hash the bytes.
+    pub(crate) fn unhashed() -> Self {
+        Self { hasher: None, ..Self::default() }
+    }
     /// Where arriving bytes are read into.
     pub(crate) const fn buffer(&mut self) -> &mut BytesMut {
         &mut self.held
     }
     /// Takes out what is certainly content.
-    pub(crate) fn content(&mut self) -> BytesMut {
+    pub(crate) fn content(&mut self) -> Bytes {
         let certain = self.held.len().saturating_sub(TRAILER_BYTES);
-        let content = self.held.split_to(certain);
-        self.hasher.update(&content);
+        let content = self.held.split_to(certain).freeze();
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&content);
+        }
         self.size += content.len() as u64;
         content
+    }
+    /// How many bytes wait to be taken out.
+    pub(crate) fn waiting(&self) -> usize {
+        self.held.len().saturating_sub(TRAILER_BYTES)
     }
     /// How many bytes of content were taken out.
     pub(crate) const fn size(&self) -> u64 {
         self.size
     }
-    /// Says whether the hash at the end matches; gives it. All content must have been taken out.
+    /// Says whether the hash at the end matches, where it is made here; gives it. All content must have been taken out.
     pub(crate) fn finish(&self) -> Result<[u8; 32], TrailerError> {
         let trailer: [u8; TRAILER_BYTES] = self.held[..].try_into().map_err(|_| TrailerError::Cut)?;
-        if self.hasher.finalize() == trailer { Ok(trailer) } else { Err(TrailerError::Mismatch) }
+        match &self.hasher {
+            Some(hasher) if hasher.finalize() != trailer => Err(TrailerError::Mismatch),
+            _ => Ok(trailer),
+        }
     }
 }
 

@@ -1,6 +1,12 @@
 //! The caller's side of `alknet/bytes`.
 
-use alknet_core::{Connection, ConnectionError, Stream};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use alknet_core::{Carrier, Connection, ConnectionError, Stream};
+use bytes::BytesMut;
 use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::{
     ByteTicket, CallError, TicketId,
     envelope::{decode_error, present},
-    limits::{BYTES_CHUNK_BYTES, MAX_UPLOAD_ANSWER_BYTES},
+    limits::{BYTES_CHUNK_BYTES, BYTES_STALL_TIMEOUT, LOCAL_BYTES_CHUNK_BYTES, MAX_UPLOAD_ANSWER_BYTES},
     scan::scan_json,
     trailer::TrailedBytes,
     wire::FrameDecoder,
@@ -24,78 +30,126 @@ pub struct Downloaded {
     pub hash: [u8; 32],
 }
 
+/// Why bytes were not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The caller's own reader or writer failed; the callee has nothing to do with it.
+    #[error(transparent)]
+    Own(io::Error),
+    /// The callee refused, the ticket was not accepted, the transfer was cut, or the bytes are not what they claim to be.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
 /// Fetches the bytes of a ticket over a connection for `alknet/bytes`. What was written counts only once this gives `Ok`.
 ///
 /// # Errors
-/// `UNAVAILABLE` when the ticket is not accepted, the transfer is cut, or the bytes are not what they claim to be; `INTERNAL`
-/// when `writer` fails.
+/// `UNAVAILABLE` when the ticket is not accepted, the transfer is cut, or the bytes are not what they claim to be; `Own` when
+/// `writer` fails.
 pub async fn download(
     connection: &Connection,
     ticket: &ByteTicket,
     writer: &mut (impl AsyncWrite + Unpin),
-) -> Result<Downloaded, CallError> {
+) -> Result<Downloaded, TransferError> {
     let mut stream = open(connection, ticket).await?;
     stream.send.shutdown().await.map_err(lost)?;
-    let mut trailed = TrailedBytes::default();
+    let (mut trailed, at_once) = (TrailedBytes::default(), at_once(connection));
+    let mut slowest = Duration::ZERO;
+    // A callee does not wait for ever for somebody who takes nothing.
+    let cut = |error: io::Error, slowest: Duration| {
+        if slowest < BYTES_STALL_TIMEOUT {
+            return lost(error);
+        }
+        let (took, waits) = (slowest.as_secs(), BYTES_STALL_TIMEOUT.as_secs());
+        lost(format_args!("nothing was taken for {took} s, and the node waits for {waits} s"))
+    };
     loop {
-        trailed.buffer().reserve(BYTES_CHUNK_BYTES);
-        if stream.recv.read_buf(trailed.buffer()).await.map_err(lost)? == 0 {
+        let content = trailed.content();
+        let begin = Instant::now();
+        trailed.buffer().reserve(at_once);
+        // The next bytes come while those before them are written.
+        let write = async { writer.write_all(&content).await.map_err(TransferError::Own).map(|()| begin.elapsed()) };
+        let read = async { Ok(stream.recv.read_buf(trailed.buffer()).await) };
+        let (took, read) = tokio::try_join!(write, read)?;
+        slowest = slowest.max(took);
+        if read.map_err(|error| cut(error, slowest))? == 0 {
             break;
         }
-        writer.write_all(&trailed.content()).await.map_err(CallError::internal)?;
     }
+    let rest = trailed.content();
+    writer.write_all(&rest).await.map_err(TransferError::Own)?;
     let hash = trailed.finish().map_err(lost)?;
-    writer.flush().await.map_err(CallError::internal)?;
+    writer.flush().await.map_err(TransferError::Own)?;
     let size_differs = ticket.size.is_some_and(|size| size != trailed.size());
     let hash_differs = ticket.hash.as_ref().is_some_and(|said| *said != HEXLOWER.encode(&hash));
     if size_differs || hash_differs {
-        return Err(CallError::unavailable("the bytes are not those that the ticket names"));
+        return Err(CallError::unavailable("the bytes are not those that the ticket names").into());
     }
     Ok(Downloaded { size: trailed.size(), hash })
 }
 
-/// Sends `reader`'s bytes for a ticket over a connection for `alknet/bytes`; gives what the callee answers once it kept them.
+/// Sends `reader`'s bytes for a ticket over a connection for `alknet/bytes`; gives what the callee answers once it kept them. With `hash`
+/// they are not hashed here: where they have another one, the callee keeps nothing.
 ///
 /// # Errors
-/// What the callee answers; `UNAVAILABLE` when the ticket is not accepted or the transfer is cut; `INTERNAL` when `reader` fails,
-/// and then the callee keeps nothing.
+/// What the callee answers; `UNAVAILABLE` when the ticket is not accepted or the transfer is cut; `Own` when `reader` fails, and then
+/// the callee keeps nothing.
 pub async fn upload(
     connection: &Connection,
     ticket: &ByteTicket,
     reader: &mut (impl AsyncRead + Unpin),
-) -> Result<Value, CallError> {
+    hash: Option<[u8; 32]>,
+) -> Result<Value, TransferError> {
     let mut stream = open(connection, ticket).await?;
-    match send(&mut stream, reader).await {
-        Ok(()) => answer(&mut stream).await,
+    match send(&mut stream, reader, hash, at_once(connection)).await {
+        Ok(()) => Ok(answer(&mut stream).await?),
         // A callee that refuses early says why before it stops reading.
-        Err(SendError::Stream(error)) => answer(&mut stream).await.map_err(|later| match later.code {
-            crate::ErrorCode::Unavailable => lost(error),
+        Err(SendError::Stream(error)) => Ok(answer(&mut stream).await.map_err(|later| match later.code {
+            crate::ErrorCode::Unavailable if later.message.starts_with(LOST) => lost(error),
             _ => later,
-        }),
+        })?),
         Err(SendError::Reader(error)) => {
             stream.abort(0);
-            Err(CallError::internal(error))
+            Err(TransferError::Own(error))
         }
     }
+}
+
+fn at_once(connection: &Connection) -> usize {
+    if connection.carrier() == Carrier::Local { LOCAL_BYTES_CHUNK_BYTES } else { BYTES_CHUNK_BYTES }
 }
 
 enum SendError {
-    Reader(std::io::Error),
-    Stream(std::io::Error),
+    Reader(io::Error),
+    Stream(io::Error),
 }
 
-async fn send(stream: &mut Stream, reader: &mut (impl AsyncRead + Unpin)) -> Result<(), SendError> {
-    let mut hasher = blake3::Hasher::new();
-    let mut chunk = vec![0; BYTES_CHUNK_BYTES];
+/// The next bytes are read while those before them leave.
+async fn send(
+    stream: &mut Stream,
+    reader: &mut (impl AsyncRead + Unpin),
+    hash: Option<[u8; 32]>,
+    at_once: usize,
+) -> Result<(), SendError> {
+    let mut hasher = hash.is_none().then(blake3::Hasher::new);
+    let (mut leaving, mut next) = (BytesMut::new(), BytesMut::new());
     loop {
-        let filled = reader.read(&mut chunk).await.map_err(SendError::Reader)?;
-        if filled == 0 {
+        next.clear();
+        next.reserve(at_once);
+        let read = async { (&mut *reader).take(at_once as u64).read_buf(&mut next).await.map_err(SendError::Reader) };
+        let write = async { stream.send.write_all(&leaving).await.map_err(SendError::Stream) };
+        tokio::try_join!(write, read)?;
+        if next.is_empty() {
             break;
         }
-        hasher.update(&chunk[..filled]);
-        stream.send.write_all(&chunk[..filled]).await.map_err(SendError::Stream)?;
+        if let Some(hasher) = &mut hasher {
+            hasher.update(&next);
+        }
+        std::mem::swap(&mut leaving, &mut next);
     }
-    stream.send.write_all(hasher.finalize().as_bytes()).await.map_err(SendError::Stream)?;
+    let made = hasher.map(|hasher| *hasher.finalize().as_bytes());
+    let hash = hash.or(made).unwrap_or_default();
+    stream.send.write_all(&hash).await.map_err(SendError::Stream)?;
     stream.send.shutdown().await.map_err(SendError::Stream)
 }
 
@@ -138,6 +192,9 @@ async fn open(connection: &Connection, ticket: &ByteTicket) -> Result<Stream, Ca
     Ok(stream)
 }
 
+/// With what begins what is said of a stream that failed here.
+const LOST: &str = "the byte stream failed: ";
+
 fn lost(cause: impl std::fmt::Display) -> CallError {
-    CallError::unavailable(format!("the byte stream failed: {cause}"))
+    CallError::unavailable(format!("{LOST}{cause}"))
 }

@@ -32,6 +32,12 @@ pub const MAX_VISIBILITY_STEPS: usize = 10_000;
 pub const MAX_LISTED: u32 = 1000;
 /// Most bytes that `fs/read.inline` gives.
 pub const MAX_INLINE_READ_BYTES: u64 = 256 * 1024;
+/// Shortest content whose length can be asked about, in bytes: shorter content is hashed sooner than asked about.
+pub const LEAST_ASKED_BYTES: u64 = 16 << 20;
+/// Lengths that are asked about at once.
+pub const MAX_SIZES_ASKED: u32 = 64;
+/// Content of one length that is looked at when it is asked about; where more has it, what comes then is not looked for.
+pub const MAX_OF_ONE_SIZE: usize = 16;
 /// Hashes in one `fs/have`.
 pub const MAX_HASHES_ASKED: u32 = 1000;
 /// Entries in one `fs/write.many`.

@@ -1,6 +1,10 @@
 //! What the command line says when something did not work: kind, causes, hints.
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{
+    error::Error,
+    fmt::{self, Write},
+    process::ExitCode,
+};
 
 /// What sort of failure: it decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +88,24 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.causes.join(": "))?;
+        write!(f, "error: {}", Plain(&self.causes.join(": ")))?;
         for hint in &self.hints {
-            write!(f, "\n  hint: {hint}")?;
+            write!(f, "\n  hint: {}", Plain(hint))?;
         }
         Ok(())
+    }
+}
+
+/// Text with line feeds, and nothing else that steers a terminal: names from elsewhere are in it.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '\n' | '\t' => f.write_char(character),
+            _ if character.is_control() => write!(f, "{}", character.escape_debug()),
+            _ => f.write_char(character),
+        })
     }
 }
 
@@ -105,6 +122,13 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("outer")]
     struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn nothing_in_a_failure_steers_the_terminal() {
+        // FS-16
+        let failure = Failure::failed("cannot write a\u{1b}]0;x\u{7}\u{9b}31m").hint("two\nlines\r");
+        assert_eq!(failure.to_string(), "error: cannot write a\\u{1b}]0;x\\u{7}\\u{9b}31m\n  hint: two\nlines\\r");
+    }
 
     #[test]
     fn causes_come_in_order_and_hints_last() {

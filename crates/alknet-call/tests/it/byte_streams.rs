@@ -12,12 +12,13 @@ use std::{
 
 use alknet_call::{
     BYTES, ByteSource, ByteTicket, ByteTickets, BytesHandler, CallError, CallOptions, ErrorCode, Nothing, Operation,
-    UploadSink, download, upload,
+    TransferError, UploadSink, download, upload,
 };
 use alknet_core::{BoxFuture, Carrier, Connection, Identity, Peer, PerStream, ProtocolHandler};
 use alknet_testkit::{identities::peer_with_key, memory};
+use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::node::{NODE, Node, alices, anonymous, credential, soon, until};
 
@@ -35,15 +36,22 @@ struct ShelfSink {
     shelf: Arc<Shelf>,
     written: Vec<u8>,
     kept: bool,
+    hashes: bool,
 }
 
 impl UploadSink for ShelfSink {
-    fn write<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), CallError>> {
-        self.written.extend_from_slice(bytes);
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), CallError>> {
+        self.written.extend_from_slice(&bytes);
         let full = self.written.starts_with(b"FULL");
         Box::pin(async move { if full { Err(CallError::declared("DISK_FULL", "no room")) } else { Ok(()) } })
     }
+    fn hashes_itself(&self) -> bool {
+        self.hashes
+    }
     fn commit(mut self: Box<Self>, size: u64, hash: [u8; 32]) -> BoxFuture<'static, Result<Value, CallError>> {
+        if self.hashes && hash != *blake3::hash(&self.written).as_bytes() {
+            return Box::pin(async { Err(CallError::invalid_input("", "another hash")) });
+        }
         assert_eq!(hash, *blake3::hash(&self.written).as_bytes());
         self.kept = true;
         self.shelf.kept.lock().unwrap().push(std::mem::take(&mut self.written));
@@ -68,7 +76,13 @@ struct Library {
 impl Library {
     fn new() -> Self {
         let (tickets, shelf) = (ByteTickets::default(), Arc::new(Shelf::default()));
-        let node = Node::with(vec![reading(&tickets), failing(&tickets), writing(&tickets, &shelf)]);
+        let node = Node::with(vec![
+            reading(&tickets, "shelf/read"),
+            reading(&tickets, "shelf/read.proven"),
+            failing(&tickets),
+            writing(&tickets, &shelf, "shelf/write"),
+            writing(&tickets, &shelf, "shelf/write.proven"),
+        ]);
         node.identities.know(&credential(BOB), Identity::owner("bob"));
         Self { node, tickets, shelf }
     }
@@ -92,13 +106,14 @@ impl Library {
     }
 }
 
-fn reading(tickets: &ByteTickets) -> Operation {
-    let tickets = tickets.clone();
-    Operation::query("shelf/read").access(crate::node::scoped()).byte_output().handler(move |context, _: Nothing| {
+fn reading(tickets: &ByteTickets, name: &'static str) -> Operation {
+    let (tickets, proves_itself) = (tickets.clone(), name == "shelf/read.proven");
+    Operation::query(name).access(crate::node::scoped()).byte_output().handler(move |context, _: Nothing| {
         let tickets = tickets.clone();
         async move {
             let (size, hash) = (Some(CONTENT.len() as u64), Some(*blake3::hash(CONTENT).as_bytes()));
-            tickets.issue_download(&context.caller, ByteSource { size, hash, ..ByteSource::new(CONTENT) })
+            tickets
+                .issue_download(&context.caller, ByteSource { size, hash, proves_itself, ..ByteSource::new(CONTENT) })
         }
     })
 }
@@ -138,12 +153,12 @@ fn failing(tickets: &ByteTickets) -> Operation {
     })
 }
 
-fn writing(tickets: &ByteTickets, shelf: &Arc<Shelf>) -> Operation {
+fn writing(tickets: &ByteTickets, shelf: &Arc<Shelf>, name: &'static str) -> Operation {
     let (tickets, shelf) = (tickets.clone(), shelf.clone());
-    Operation::mutation("shelf/write").access(crate::node::scoped()).byte_input().handler(move |context, _: Nothing| {
+    Operation::mutation(name).access(crate::node::scoped()).byte_input().handler(move |context, _: Nothing| {
         let (tickets, shelf) = (tickets.clone(), shelf.clone());
         async move {
-            let sink = ShelfSink { shelf, written: Vec::new(), kept: false };
+            let sink = ShelfSink { shelf, written: Vec::new(), kept: false, hashes: name == "shelf/write.proven" };
             tickets.issue_upload(&context.caller, sink, 1_000_000)
         }
     })
@@ -162,7 +177,7 @@ async fn bytes_go_both_ways_on_every_carrier() {
         for content in [vec![], vec![7], vec![8; 500_000]] {
             let ticket = library.ticket("shelf/write").await;
             let connection = library.bytes_over(alices(), carrier);
-            let answer = soon(upload(&connection, &ticket, &mut content.as_slice())).await.unwrap();
+            let answer = soon(upload(&connection, &ticket, &mut content.as_slice(), None)).await.unwrap();
             assert_eq!(answer, json!({"size": content.len()}));
             assert_eq!(library.shelf.kept.lock().unwrap().pop(), Some(content));
         }
@@ -176,14 +191,14 @@ async fn a_ticket_is_refused_twice_to_others_to_strangers_and_the_wrong_way() {
     let ticket = library.ticket("shelf/read").await;
     for other in [peer_with_key(BOB), anonymous(), peer_with_key(77)] {
         let refused = soon(download(&library.bytes(other), &ticket, &mut Vec::new())).await.unwrap_err();
-        assert_eq!(refused.code, ErrorCode::Unavailable);
+        assert_eq!(code(refused), ErrorCode::Unavailable);
     }
     assert!(soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.is_ok());
     let mut got = Vec::new();
     assert!(soon(download(&library.bytes(alices()), &ticket, &mut got)).await.is_err(), "used");
     assert!(got.is_empty());
     let ticket = library.ticket("shelf/read").await;
-    assert!(soon(upload(&library.bytes(alices()), &ticket, &mut &b"no"[..])).await.is_err());
+    assert!(soon(upload(&library.bytes(alices()), &ticket, &mut &b"no"[..], None)).await.is_err());
     let ticket = library.ticket("shelf/write").await;
     assert!(soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.is_err());
     until(|| library.shelf.dropped.load(Ordering::Acquire) == 1).await;
@@ -201,6 +216,50 @@ async fn raw_upload(library: &Library, bytes: &[u8]) -> (Connection, alknet_core
     until(|| library.tickets.outstanding() == 0).await;
     stream.send.write_all(bytes).await.unwrap();
     (connection, stream)
+}
+
+fn code(error: TransferError) -> ErrorCode {
+    match error {
+        TransferError::Call(error) => error.code,
+        TransferError::Own(error) => panic!("{error}"),
+    }
+}
+
+/// Takes nothing.
+struct Full;
+
+impl AsyncWrite for Full {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::StorageFull.into()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+// CALL-34: whoever hashes, the hash counts; and a failure of the caller's own writer is told as its own.
+#[tokio::test]
+async fn what_proves_itself_is_not_hashed_again_and_is_held_to_its_hash_all_the_same() {
+    let library = Library::new();
+    let ticket = library.ticket("shelf/read.proven").await;
+    let mut got = Vec::new();
+    let verified = soon(download(&library.bytes(alices()), &ticket, &mut got)).await.unwrap();
+    assert_eq!((got.as_slice(), verified.hash), (CONTENT, *blake3::hash(CONTENT).as_bytes()));
+    let ticket = library.ticket("shelf/read").await;
+    let error = soon(download(&library.bytes(alices()), &ticket, &mut Full)).await.unwrap_err();
+    assert!(matches!(error, TransferError::Own(ref own) if own.kind() == io::ErrorKind::StorageFull), "{error:?}");
+    for operation in ["shelf/write", "shelf/write.proven"] {
+        for (hash, kept) in [(*blake3::hash(CONTENT).as_bytes(), true), ([7; 32], false)] {
+            let ticket = library.ticket(operation).await;
+            let mut content = CONTENT;
+            let outcome = soon(upload(&library.bytes(alices()), &ticket, &mut content, Some(hash))).await;
+            assert_eq!(outcome.is_ok(), kept, "{operation}");
+            assert_eq!(library.shelf.kept.lock().unwrap().pop().is_some(), kept, "{operation}");
+        }
+    }
 }
 
 // CALL-34: nothing is kept whose hash does not match.
@@ -235,13 +294,13 @@ async fn a_cut_stream_keeps_nothing() {
     until(|| library.shelf.dropped.load(Ordering::Acquire) == 2).await;
     let ticket = library.ticket("shelf/write").await;
     let mut breaking = BreaksLater(library.tickets.clone());
-    let error = soon(upload(&library.bytes(alices()), &ticket, &mut breaking)).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::Internal);
+    let error = soon(upload(&library.bytes(alices()), &ticket, &mut breaking, None)).await.unwrap_err();
+    assert!(matches!(error, TransferError::Own(ref own) if own.to_string() == "as the test wants"), "{error:?}");
     until(|| library.shelf.dropped.load(Ordering::Acquire) == 3).await;
     assert!(library.shelf.kept.lock().unwrap().is_empty());
     let ticket = library.ticket("shelf/broken").await;
     let error = soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::Unavailable);
+    assert_eq!(code(error), ErrorCode::Unavailable);
 }
 
 // CALL-36: so does a peer that loses its rights.
@@ -261,10 +320,10 @@ async fn a_refused_upload_says_why() {
     let library = Library::new();
     let ticket = library.ticket("shelf/write").await;
     let mut content = &b"FULL of content that is longer than thirty-two bytes"[..];
-    let error = soon(upload(&library.bytes(alices()), &ticket, &mut content)).await.unwrap_err();
-    assert_eq!(error.code.as_str(), "DISK_FULL");
+    let error = soon(upload(&library.bytes(alices()), &ticket, &mut content, None)).await.unwrap_err();
+    assert_eq!(code(error).as_str(), "DISK_FULL");
     let ticket = library.ticket("shelf/write").await;
     let mut long = io::Cursor::new(vec![0; 1_000_001]);
-    assert!(soon(upload(&library.bytes(alices()), &ticket, &mut long)).await.is_err());
+    assert!(soon(upload(&library.bytes(alices()), &ticket, &mut long, None)).await.is_err());
     assert!(library.shelf.kept.lock().unwrap().is_empty());
 }

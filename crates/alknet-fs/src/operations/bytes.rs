@@ -9,12 +9,13 @@ use serde_json::Value;
 
 use super::{
     refusal::{declaring, refusal},
-    service::{Service, durability_view, expected, xattrs},
+    service::{Service, durability_view, expected, path_at, xattrs},
     views::{InlineContent, ReadFile, ReadInline, WriteFile, Written},
 };
 use crate::{
     access::{Access, Right},
-    limits::MAX_FILE_BYTES,
+    hash::ContentHash,
+    limits::{GROUP_BYTES, MAX_FILE_BYTES},
     session::{Announced, Closed, Create, Kept, OpenWrite, WriteSession},
     tree,
 };
@@ -27,7 +28,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
             .title("Write a file")
             .description(
                 "Gives a ticket for the bytes. Others see nothing of them before all have come; the upload's answer then says which \
-                 commit holds the file. An upload that is cut leaves nothing.",
+                 commit holds the file. An upload that is cut leaves nothing that anybody sees, and nothing at all without `resume`.",
             )
             .access(Access::rule(Right::Write))
             .byte_input()
@@ -81,7 +82,10 @@ async fn read(fs: &Service, context: &OperationContext, input: ReadFile) -> Resu
     let begin = input.offset.min(size);
     let end = input.length.map_or(size, |length| begin.saturating_add(length).min(size));
     let hash = hash.filter(|_| (begin, end) == (0, size)).map(|hash| *hash.as_bytes());
-    let source = ByteSource { size: Some(end - begin), hash, ..ByteSource::new(file.stream(begin..end)) };
+    // Of what is not in the database, each group is proven as it is read.
+    let proves_itself = size > GROUP_BYTES;
+    let source =
+        ByteSource { size: Some(end - begin), hash, proves_itself, ..ByteSource::new(file.stream(begin..end)) };
     let ticket = fs.tickets().issue_download(&context.caller, source)?;
     Ok(if begin > 0 { ticket.starting_at(begin) } else { ticket })
 }
@@ -96,6 +100,7 @@ async fn write(fs: &Service, context: &OperationContext, input: WriteFile) -> Re
         mode: input.mode,
         mtime_ns: input.mtime.map(|time| time.0),
         xattrs: xattrs(input.xattrs)?,
+        beneath: input.beneath.as_ref().map(|path| path_at("/beneath", path)).transpose()?,
         ..OpenWrite::default()
     };
     let Some(resume) = input.resume else {
@@ -114,21 +119,23 @@ async fn write(fs: &Service, context: &OperationContext, input: WriteFile) -> Re
 struct Upload(WriteSession);
 
 impl UploadSink for Upload {
-    fn write<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, Result<(), CallError>> {
-        let bytes = Bytes::copy_from_slice(bytes);
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), CallError>> {
         Box::pin(async move { self.0.append(bytes).await.map(|_| ()).map_err(refusal) })
+    }
+
+    fn hashes_itself(&self) -> bool {
+        true
     }
 
     fn commit(self: Box<Self>, size: u64, hash: [u8; 32]) -> BoxFuture<'static, Result<Value, CallError>> {
         Box::pin(async move {
-            let (begins_with_all, session) = (self.0.received() == 0, self.0);
-            let closed = session.commit().await.map_err(refusal)?;
-            // Of the rest of an upload the hash is that of the rest; the session itself held the whole against what was announced.
-            let written = written(closed)?;
-            if begins_with_all && (written.size, *written.hash.as_bytes()) != (size, hash) {
-                return Err(CallError::internal("what was stored is not what was sent"));
+            let mut session = self.0;
+            // Of the rest of an upload the hash is that of the rest; the whole is held against what was announced for it.
+            if session.received() == 0 {
+                session.must_be(Announced { size, hash: ContentHash::from_bytes(hash) });
             }
-            serde_json::to_value(written).map_err(CallError::internal)
+            let closed = session.commit().await.map_err(refusal)?;
+            serde_json::to_value(written(closed)?).map_err(CallError::internal)
         })
     }
 }

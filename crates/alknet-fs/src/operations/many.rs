@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::{
+    Octets,
     entries::commit,
     refusal::{declaring, refusal},
     service::{FOLDER_MODE, Service, expected, path_at, xattrs},
@@ -13,10 +14,11 @@ use super::{
 use crate::{
     access::{Access, Pass, Place, Right},
     error::FsError,
-    limits::MAX_WRITTEN_INPUT_BYTES,
+    hash::ContentHash,
+    limits::{LEAST_ASKED_BYTES, MAX_OF_ONE_SIZE, MAX_WRITTEN_INPUT_BYTES},
     path::FsPath,
-    rows::bucket,
-    tree::{Body, Change, Put, RemoveHow, Xattrs},
+    rows::{blob, bucket},
+    tree::{Body, Change, InPlace, Put, RemoveHow, Xattrs},
     visibility::visible,
 };
 
@@ -59,8 +61,12 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
 
 /// The changes, in their order. Content that is too long for the database is put on the disk before.
 async fn changes(fs: &Service, input: WriteMany) -> Result<Vec<Change>, CallError> {
+    let beneath = input.beneath.as_ref().map(|path| path_at("/beneath", path)).transpose()?;
     let mut changes = Vec::with_capacity(input.entries.len());
     for (index, one) in input.entries.into_iter().enumerate() {
+        if let Some(beneath) = &beneath {
+            changes.extend(confined(beneath, &one).map_err(|error| located(error, index))?);
+        }
         let more = changes_of(fs, one, input.parents).await;
         changes.extend(more.map_err(|error| located(error, index))?);
     }
@@ -90,6 +96,27 @@ async fn changes_of(fs: &Service, one: WriteOne, parents: bool) -> Result<Vec<Ch
         }
     };
     Ok(vec![Change::Put(Put { mode, mtime_ns, xattrs, parents, expect: expected(expect), ..Put::new(at, body) })])
+}
+
+/// What must be so of an entry that is to stay below a folder, before it is written.
+fn confined(beneath: &FsPath, one: &WriteOne) -> Result<Vec<Change>, CallError> {
+    let confine = |pointer: &'static str, path: &Octets, link: InPlace| {
+        let at = path_at(pointer, path)?;
+        if !at.names().starts_with(beneath.names()) {
+            return Err(CallError::invalid_input(pointer, "it is not below the folder that `beneath` names"));
+        }
+        Ok(Change::Confine { beneath: beneath.clone(), at, link })
+    };
+    let link = match (&one.entry, &one.expect) {
+        (NewEntry::Folder {}, _) | (_, Some(Expect::Version(_) | Expect::Hash(_))) => InPlace::Refused,
+        (_, Some(Expect::Absent)) => InPlace::Stays,
+        (_, None) => InPlace::Goes,
+    };
+    let first = match &one.entry {
+        NewEntry::Link(from) => Some(confine("/entry/link", from, InPlace::Stays)?),
+        _ => None,
+    };
+    Ok([confine("/path", &one.path, link)?].into_iter().chain(first).collect())
 }
 
 /// Attributes, if there are any to set.
@@ -133,17 +160,29 @@ fn located(error: CallError, index: usize) -> CallError {
 async fn have(fs: &Service, context: &OperationContext, input: Have) -> Result<HaveOutput, CallError> {
     let pass = Pass::of(&context.permit, Right::Read, input.bucket.place())?;
     let (identity, name, hashes) = (context.caller.identity.clone(), input.bucket.bucket, input.hashes);
+    let sizes = input.sizes;
     let look = move |sql: &Connection| -> Result<_, FsError> {
-        let Some(bucket) = bucket::find(sql, &name)? else { return Ok(Vec::new()) };
+        let Some(bucket) = bucket::find(sql, &name)? else { return Ok((Vec::new(), Vec::new())) };
+        let is_there = |hash: &ContentHash| {
+            let sees = |place: Place<'_>| Access::sees(identity.as_deref(), place);
+            visible(sql, hash, Some(bucket.id), sees).map(|found| found.is_some())
+        };
         let mut have = Vec::new();
         for hash in hashes {
-            let sees = |place: Place<'_>| Access::sees(identity.as_deref(), place);
-            if visible(sql, &hash, Some(bucket.id), sees)?.is_some() {
+            if is_there(&hash)? {
                 have.push(hash);
             }
         }
+        let mut found = Vec::new();
+        for size in sizes.into_iter().filter(|size| *size >= LEAST_ASKED_BYTES) {
+            let mut of_size = blob::of_size(sql, size, MAX_OF_ONE_SIZE)?.into_iter();
+            if of_size.try_fold(false, |found, hash| Ok::<_, FsError>(found || is_there(&hash)?))? {
+                found.push(size);
+            }
+        }
         pass.rights().check()?;
-        Ok(have)
+        Ok((have, found))
     };
-    Ok(HaveOutput { have: fs.tables().read(look).await.map_err(refusal)? })
+    let (have, sizes) = fs.tables().read(look).await.map_err(refusal)?;
+    Ok(HaveOutput { have, sizes })
 }

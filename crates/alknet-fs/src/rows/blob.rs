@@ -107,6 +107,17 @@ pub fn live(sql: &Connection, hash: &ContentHash) -> rusqlite::Result<Option<Blo
     sql.prepare_cached(&format!("{COLUMNS} WHERE hash = ?1 AND state = 0"))?.query_row([hash.as_bytes()], of).optional()
 }
 
+/// The hashes of live content of a length that is worth asking about, at most `count`.
+pub fn of_size(sql: &Connection, size: u64, count: usize) -> rusqlite::Result<Vec<ContentHash>> {
+    // The bound is that of the index, LEAST_ASKED_BYTES.
+    let query = "SELECT hash FROM fs_blob WHERE size = ?1 AND size >= 16777216 AND state = 0 LIMIT ?2";
+    let mut rows = sql.prepare_cached(query)?;
+    rows.query_map(params![stored(size), i64::try_from(count).unwrap_or(i64::MAX)], |row| {
+        Ok(ContentHash::from_bytes(row.get(0)?))
+    })?
+    .collect()
+}
+
 /// The row of this number.
 pub fn get(sql: &Connection, id: BlobId) -> rusqlite::Result<Option<BlobRow>> {
     sql.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id], of).optional()

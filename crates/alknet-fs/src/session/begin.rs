@@ -34,6 +34,7 @@ const EDIT: OpenWrite = OpenWrite {
     start: Start::Existing,
     create: Create::Never,
     parents: false,
+    beneath: None,
     expect: Expect::Anything,
     mode: None,
     mtime_ns: None,
@@ -98,7 +99,8 @@ fn session(file_system: &FileSystem, prepared: Prepared, how: OpenWrite, op: Arc
     };
     let tables = file_system.tree().tables().clone();
     let draft = Shared::new(Draft::new(spool, allowance, opened.bucket.0, tables, opened.path.clone()));
-    WriteSession { file_system: file_system.clone(), pass, handle, opened, how, op, shows, received: 0, draft }
+    let file_system = file_system.clone();
+    WriteSession { file_system, pass, handle, opened, how, op, shows, received: 0, expected: None, draft }
 }
 
 /// Finds what is to be written.

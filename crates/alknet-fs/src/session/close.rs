@@ -22,7 +22,7 @@ use crate::{
     limits::MAX_NAMES_BESIDE,
     path::EntryName,
     rows::upload::{self, UploadId},
-    tree::{Body, Committed, FOLDER_MODE, Set, Stop, Txn},
+    tree::{Body, Committed, Expect, FOLDER_MODE, InPlace, Set, Stop, Txn},
 };
 
 const CLOSE: &str = "cannot close";
@@ -64,14 +64,15 @@ pub enum Kept {
 
 /// Closes a session.
 pub(super) async fn close(session: WriteSession) -> Result<Closed, FsError> {
-    let WriteSession { file_system, pass, handle, opened, how, op, shows, draft, .. } = session;
+    let WriteSession { file_system, pass, handle, opened, how, op, shows, expected, draft, .. } = session;
     let path = opened.path.clone();
     let mut draft = draft.take().ok_or_else(|| no(Errno::Stale, &path))?;
     if let Some(closed) = unchanged(&opened, &draft, &how) {
         return Ok(closed.told(shows));
     }
     let upload = draft.take_upload();
-    let close = Close { file_system: &file_system, pass: &pass, op: &op, opened, how, upload: upload.as_ref() };
+    let close =
+        Close { file_system: &file_system, pass: &pass, op: &op, opened, how, expected, upload: upload.as_ref() };
     let outcome = close.keep(draft).await;
     drop(handle);
     if outcome.is_err()
@@ -95,17 +96,19 @@ struct Close<'a> {
     op: &'a str,
     opened: Opened,
     how: OpenWrite,
+    expected: Option<Announced>,
     upload: Option<&'a Entered>,
 }
 
 impl Close<'_> {
     async fn keep(self, draft: Draft) -> Result<Closed, FsError> {
-        let Self { file_system, pass, op, opened, how, upload } = self;
+        let Self { file_system, pass, op, opened, how, expected, upload } = self;
         let path = opened.path.clone();
         let sealed = tokio::task::spawn_blocking(move || draft.seal()).await;
         let (sealed, allowance) = sealed.map_err(|_| no(Errno::Io, &path))??;
         let (hash, size) = (sealed.hash(), sealed.size());
-        if upload.is_some_and(|upload| upload.announced() != Announced { size, hash }) {
+        let mut announced = upload.map(Entered::announced).into_iter().chain(expected);
+        if announced.any(|announced| announced != Announced { size, hash }) {
             let what = "the content is not what was announced for";
             return Err(FsError::At { errno: Errno::Inval, what, path: path.to_string() });
         }
@@ -166,6 +169,10 @@ impl Closing {
     fn keep(&self, txn: &mut Txn<'_>) -> Result<Kept, FsError> {
         let path = &self.opened.path;
         let said = |stop: Stop| stop.at(CLOSE, path);
+        if let Some(beneath) = &self.how.beneath {
+            let link = if self.how.expect == Expect::Anything { InPlace::Goes } else { InPlace::Stays };
+            txn.confine(beneath, path, link).map_err(said)?;
+        }
         let spotted = self.opened.again(&txn.here()).map_err(said)?;
         let moved = || FsError::Conflict { path: path.to_string() };
         if !txn.is_expected(spotted.dent.as_ref(), self.how.expect).map_err(said)? {

@@ -2,7 +2,10 @@
 
 use alknet_store::Durability;
 
-use crate::tree::{Expect, Xattrs};
+use crate::{
+    path::FsPath,
+    tree::{Expect, Xattrs},
+};
 
 /// What a session begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -35,6 +38,9 @@ pub struct OpenWrite {
     pub create: Create,
     /// Whether folders above it are made, with the version.
     pub parents: bool,
+    /// A folder that holds the file, whatever symbolic links lie below it: one in the way is an error, one in the file's place is replaced.
+    /// `None`: links are followed.
+    pub beneath: Option<FsPath>,
     /// What must be there when the session ends, whatever the bucket's policy.
     pub expect: Expect,
     /// The permission bits; `None`: 0o644 for a new file, else as they were.

@@ -105,7 +105,14 @@ pub(crate) fn open_again(sql: &Connection, before: Opened) -> Result<Opened, FsE
 type Target = (Option<Ino>, Box<[u8]>, Option<Inode>);
 
 fn find(here: &Here<'_>, path: &FsPath, how: &OpenWrite) -> Result<Target, Stop> {
-    let last = if how.create == Create::Exclusive { Last::Keep } else { Last::Follow };
+    let confined = match &how.beneath {
+        Some(beneath) if beneath != path => {
+            here.confined(beneath, path)?;
+            true
+        }
+        _ => false,
+    };
+    let last = if confined || how.create == Create::Exclusive { Last::Keep } else { Last::Follow };
     let spot = match here.resolve(path, last) {
         Ok(spot) => spot,
         Err(Stop::No(Errno::NoEnt)) if how.parents && how.create != Create::Never => {
@@ -123,6 +130,8 @@ fn find(here: &Here<'_>, path: &FsPath, how: &OpenWrite) -> Result<Target, Stop>
         None => None,
         Some(_) if how.create == Create::Exclusive => return Err(Errno::Exist.into()),
         Some(dent) if dent.kind == Kind::Folder => return Err(Errno::IsDir.into()),
+        // It will be replaced.
+        Some(dent) if confined && dent.kind == Kind::Symlink => None,
         Some(dent) => Some(here.inode(dent.ino)?.ok_or(Errno::Io)?),
     };
     Ok((Some(dir), spot.name, inode))

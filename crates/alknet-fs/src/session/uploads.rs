@@ -140,7 +140,7 @@ pub(crate) async fn resume(
     let draft = Shared::new(draft);
     file_system.uploads().note(id, &draft);
     let (file_system, op) = (file_system.clone(), permit.action().into());
-    Ok(WriteSession { file_system, pass, handle, opened, how, op, shows, received, draft })
+    Ok(WriteSession { file_system, pass, handle, opened, how, op, shows, received, expected: None, draft })
 }
 
 /// The upload from the session that has it open, or the right to open it.

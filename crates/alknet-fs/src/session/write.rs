@@ -11,7 +11,7 @@ use super::{
     draft::Draft,
     how::OpenWrite,
     opened::Opened,
-    uploads,
+    uploads::{self, Announced},
 };
 use crate::{
     access::Pass,
@@ -36,6 +36,8 @@ pub struct WriteSession {
     pub(super) shows: bool,
     /// Bytes that were there when it began, of an upload that goes on.
     pub(super) received: u64,
+    /// What it must hold when it is closed.
+    pub(super) expected: Option<Announced>,
     pub(super) draft: Shared,
 }
 
@@ -80,6 +82,11 @@ impl Shared {
 }
 
 impl WriteSession {
+    /// Closing it is refused where it holds something else than this.
+    pub const fn must_be(&mut self, expected: Announced) {
+        self.expected = Some(expected);
+    }
+
     /// Writes bytes. What lies between the end and `offset` becomes zeros.
     ///
     /// # Errors

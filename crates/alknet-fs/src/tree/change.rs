@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::{
     Tree, Txn, View,
+    confine::InPlace,
     put::{Body, Set},
     stop::Stop,
     txn::{Author, Committed},
@@ -34,6 +35,15 @@ pub enum Change {
         mode: u16,
         /// Makes the folders above it too where they are missing, and is content with one that is there.
         parents: bool,
+    },
+    /// Sees to it that what is written to a path next stays below a folder.
+    Confine {
+        /// The folder; links on the way to it are followed.
+        beneath: FsPath,
+        /// Where is written: between the folder and this only folders may be.
+        at: FsPath,
+        /// What becomes of a link there.
+        link: InPlace,
     },
     /// Gives a file content; makes it if there is none.
     Put(Put),
@@ -243,6 +253,9 @@ impl Txn<'_> {
             Change::MakeFolder { at, mode, parents } => {
                 self.make_folder(&at, mode, parents).map_err(|stop| stop.at("cannot make the folder", &at))
             }
+            Change::Confine { beneath, at, link } => self
+                .confine(&beneath, &at, link)
+                .map_err(|stop| stop.at("cannot write without following a link to", &at)),
             Change::Put(put) => self.put(put),
             Change::Symlink { at, target, mtime_ns } => {
                 self.symlink(&at, &target, mtime_ns).map_err(|stop| stop.at("cannot make the link", &at))

@@ -301,3 +301,76 @@ async fn who_may_write_a_branch_but_not_read_it_or_the_other_learns_nothing_by_m
     let of_other = |event: &AuditEvent| event.resource.as_deref() == Some("bucket:proj/try");
     assert!(world.kept.0.lock().unwrap().iter().any(|event| refused(event) && of_other(event)));
 }
+
+#[tokio::test]
+async fn of_a_length_it_is_said_whether_the_caller_sees_content_of_it() {
+    // FS-05
+    let world = World::new().await;
+    world.owner("fs/bucket.create", json!({ "bucket": "proj" })).await;
+    world.put("main", "/f", "x").await;
+    world.owner("fs/branch.create", json!({ "bucket": "proj/try" })).await;
+    world.put("try", "/g", "y").await;
+    let sql = rusqlite::Connection::open(&world.path).unwrap();
+    for (text, size) in [("x", 20_000_000), ("y", 30_000_000)] {
+        let hash = alknet_fs::ContentHash::of(text.as_bytes());
+        sql.execute("UPDATE fs_blob SET size = ?1 WHERE hash = ?2", (size, hash.as_bytes())).unwrap();
+    }
+    let plan: String = sql
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT hash FROM fs_blob WHERE size = ?1 AND size >= 16777216 AND state = 0 LIMIT 3",
+            [1],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("fs_blob_large"), "{plan}");
+    let asked = json!({ "bucket": "proj/main", "hashes": [], "sizes": [1, 20_000_000, 25_000_000, 30_000_000] });
+    assert_eq!(world.owner("fs/have", asked.clone()).await["sizes"], json!([20_000_000, 30_000_000]));
+    let narrow = identity("narrow", &["fs:read"], &[("bucket:proj/main", "fs:read")]);
+    let seen = world.call(Some(&narrow), "fs/have", asked).await.unwrap();
+    assert_eq!(seen["sizes"], json!([20_000_000]), "another branch's is as nobody's");
+}
+
+#[tokio::test]
+async fn what_is_written_beneath_a_folder_stays_below_it() {
+    // FS-32
+    let world = World::new().await;
+    world.owner("fs/bucket.create", json!({ "bucket": "proj" })).await;
+    world.put("main", "/victim", "kept").await;
+    world.owner("fs/mkdir", json!({ "bucket": "proj/main", "path": "/in" })).await;
+    let many = async |beneath: &str, entries: Value| {
+        let input = json!({ "bucket": "proj/main", "parents": true, "beneath": beneath, "entries": entries });
+        world.call(Some(&Identity::owner("me")), "fs/write.many", input).await
+    };
+    let file = |path: &str| json!({ "path": path, "entry": { "content": "eA==" } });
+    let link = |path: &str, to: &str| json!({ "path": path, "entry": { "symlink": to } });
+
+    // A link that came just before, in the same call.
+    for entry in
+        [file("/in/up/victim"), json!({ "path": "/in/up/d", "entry": { "folder": {} } }), link("/in/up/l", "x")]
+    {
+        let error = many("/in", json!([link("/in/up", ".."), entry])).await.unwrap_err();
+        assert_eq!(error.code.as_str(), "NOT_A_FOLDER", "{error:?}");
+    }
+    many("/in", json!([link("/in/up", "..")])).await.unwrap();
+    let through = json!([{ "path": "/in/n", "entry": { "link": "/in/up/victim" } }]);
+    assert_eq!(many("/in", through).await.unwrap_err().code.as_str(), "NOT_A_FOLDER", "nor is anything outside named");
+    let as_folder = json!([{ "path": "/in/up", "entry": { "folder": {} } }]);
+    assert_eq!(many("/in", as_folder).await.unwrap_err().code.as_str(), "NOT_A_FOLDER");
+    assert_eq!(many("/in", json!([file("/other")])).await.unwrap_err().code, CallError::invalid_input("", "").code);
+
+    // In the place of a file, a link goes; who wants nothing to be there is told of it.
+    let victim = json!([link("/in/f", "../victim"), file("/in/f")]);
+    many("/in", victim).await.unwrap();
+    let mut only_new = file("/in/up");
+    only_new["expect"] = json!("absent");
+    assert_eq!(many("/in", json!([only_new])).await.unwrap_err().code.as_str(), "EXISTS");
+    assert_eq!((world.main("/in/f").await, world.main("/victim").await), ("x".into(), "kept".into()));
+
+    // The folder itself may be a link: whoever named it meant what it leads to. So may a file that is named by itself.
+    many("/", json!([link("/current", "in")])).await.unwrap();
+    many("/current", json!([file("/current/g")])).await.unwrap();
+    assert_eq!(world.main("/in/g").await, "x");
+    many("/", json!([link("/named", "victim")])).await.unwrap();
+    many("/named", json!([file("/named")])).await.unwrap();
+    assert_eq!(world.main("/victim").await, "x");
+}

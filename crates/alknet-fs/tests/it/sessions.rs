@@ -296,3 +296,41 @@ async fn handles_of_a_bucket_that_is_removed_are_stale() {
     assert_eq!(errno(world.get("proj/a").await), Errno::NoEnt);
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_beneath_a_folder_writes_nowhere_else() {
+    // FS-32
+    let world = World::new().await;
+    world.put("proj/victim", "kept").await.unwrap();
+    let link = |at: &str, target: &str| Change::Symlink { at: path(at), target: target.into(), mtime_ns: None };
+    world.change(Change::MakeFolder { at: path("/in"), mode: 0o755, parents: false }).await;
+    world.change(link("/in/up", "..")).await;
+    world.change(link("/in/f", "../victim")).await;
+    let beneath = || OpenWrite { beneath: Some(path("/in")), parents: true, ..OpenWrite::default() };
+    assert_eq!(errno(world.begin("proj/in/up/victim", beneath()).await.map(drop)), Errno::NotDir);
+
+    let session = world.begin("proj/in/f", beneath()).await.unwrap();
+    session.append("new".into()).await.unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(
+        (world.get("proj/in/f").await.unwrap(), world.get("proj/victim").await.unwrap()),
+        ("new".into(), "kept".into())
+    );
+
+    // Links that come while it is open.
+    let (late, through) = (
+        world.begin("proj/in/late", beneath()).await.unwrap(),
+        world.begin("proj/in/d/victim", beneath()).await.unwrap(),
+    );
+    late.append("late".into()).await.unwrap();
+    through.append("evil".into()).await.unwrap();
+    world.change(link("/in/late", "../victim")).await;
+    world.change(link("/in/d", "..")).await;
+    late.commit().await.unwrap();
+    assert_eq!(errno(through.commit().await), Errno::NotDir);
+    assert_eq!(
+        (world.get("proj/in/late").await.unwrap(), world.get("proj/victim").await.unwrap()),
+        ("late".into(), "kept".into())
+    );
+    world.end().await;
+}

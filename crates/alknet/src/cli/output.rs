@@ -16,9 +16,40 @@ pub fn line(text: impl AsRef<str>) -> Result<(), Failure> {
     }
 }
 
+/// Prints a line of data of many. Once nobody reads any more, the command ends without a word.
+pub fn flow(text: impl AsRef<str>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::status(0)),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// As [`flow`], of JSON.
+pub fn json_flow(value: &impl Serialize) -> Result<(), Failure> {
+    flow(unsteering(serde_json::to_string(value)?))
+}
+
 /// Prints data as JSON.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
-    line(serde_json::to_string_pretty(value)?)
+    line(unsteering(serde_json::to_string_pretty(value)?))
+}
+
+/// Prints data as JSON on one line.
+pub fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    line(unsteering(serde_json::to_string(value)?))
+}
+
+/// JSON that means the same and has no control characters: it escapes those below 32 only, and terminals heed more.
+fn unsteering(json: String) -> String {
+    let steers = |character: char| ('\u{7f}'..='\u{9f}').contains(&character);
+    if !json.contains(steers) {
+        return json;
+    }
+    // Outside of texts JSON is ASCII.
+    let escaped =
+        |character: char| if steers(character) { format!("\\u{:04x}", u32::from(character)) } else { character.into() };
+    json.chars().map(escaped).collect()
 }
 
 /// Says something to the person, beside the data.
@@ -127,6 +158,14 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_is_escaped() {
         assert_eq!(printable("a\u{1b}[31mb\n\u{9b}é"), "a\\u{1b}[31mb\\n\\u{9b}é");
+    }
+
+    #[test]
+    fn json_means_the_same_and_steers_no_terminal() {
+        let text = serde_json::to_string("a\u{9b}31m\u{7f}é").unwrap();
+        let plain = unsteering(text.clone());
+        assert_eq!(plain, r#""a\u009b31m\u007fé""#);
+        assert_eq!(serde_json::from_str::<String>(&plain).unwrap(), serde_json::from_str::<String>(&text).unwrap());
     }
 
     #[test]

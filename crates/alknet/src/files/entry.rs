@@ -1,8 +1,8 @@
 //! An entry as archives and folders carry it from one place to the other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::unix::ffi::OsStrExt, path::Path};
 
-use alknet_fs::FsPath;
+use alknet_fs::{Escaped, FsPath};
 
 use super::limits::{MAX_XATTRS, MAX_XATTRS_BYTES};
 
@@ -60,6 +60,11 @@ pub fn xattrs_fit(xattrs: &Xattrs) -> bool {
 pub fn foreign_path(bytes: &[u8]) -> Option<FsPath> {
     let names: Vec<_> = bytes.split(|byte| *byte == b'/').filter(|name| *name != b".").collect();
     FsPath::parse(&names.join(&b'/')).ok()
+}
+
+/// A place of this machine for people: bytes that would steer a terminal are escaped.
+pub fn shown(place: &Path) -> String {
+    Escaped(place.as_os_str().as_bytes()).to_string()
 }
 
 /// The path as archives have it: without a `/` before it.

@@ -30,7 +30,7 @@ use tokio::{
 use super::{
     address::Spot,
     archive::{ArchiveError, FolderSink, Keep, LeftOut, Sink},
-    entry::{Entry, What, Xattrs},
+    entry::{Entry, What, Xattrs, shown},
     hashing::hash_file,
     limits::{MAX_KEPT_BYTES, PIECE_BYTES, SMALL_AT_ONCE, WAITING_PIECES},
     progress::Done,
@@ -126,15 +126,18 @@ impl Getting<'_, '_> {
     }
 }
 
-/// Gets one file to a place of this machine.
-pub async fn file(how: Getting<'_, '_>, found: &StatView, place: &Path) -> Result<LeftOut, Failure> {
+/// Gets one file to a place of this machine: the version that was found, whatever becomes of it meanwhile.
+pub async fn file(mut how: Getting<'_, '_>, found: &StatView, place: &Path) -> Result<LeftOut, Failure> {
+    how.from.when = Some(found.seq.to_string());
     let (folder, name) = (place.parent().unwrap_or(Path::new("/")), place.file_name());
-    let name = name.ok_or_else(|| Failure::usage(format_args!("{} names no file", place.display())))?;
+    let name = name.ok_or_else(|| Failure::usage(format_args!("{} names no file", shown(place))))?;
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let here = FsPath::parse(name.as_bytes()).map_err(Failure::usage)?;
     let into = Folder::open(folder, how.keep)?;
-    let (mut entry, _) = how.entry(FsPath::ROOT, EntryKind::File, &found.attributes).await?;
-    entry.path = here;
+    let attributes = &found.attributes;
+    let xattrs = found.xattrs.iter().map(|xattr| (xattr.name.0.clone(), xattr.value.0.clone())).collect();
+    let what = What::File { size: attributes.size };
+    let entry = Entry { path: here, what, mode: attributes.mode, mtime_ns: attributes.mtime.0, xattrs };
     let wanted = Wanted { entry, from: FsPath::ROOT, hash: found.attributes.hash };
     fetch(&how, &into, &Semaphore::new(1), wanted).await?;
     into.finish()
@@ -305,7 +308,9 @@ fn write_all(mut sink: Box<dyn Sink>, mut waiting: mpsc::Receiver<Item>) -> Resu
             None => return sink.finish(),
             Some((entry, Content::Kept { bytes, .. })) => sink.put(&entry, &mut Cursor::new(bytes))?,
             Some((entry, Content::Pieces(pieces))) => sink.put(&entry, &mut Pieces { pieces, rest: Bytes::new() })?,
-            Some((entry, Content::None | Content::File { .. })) => sink.put(&entry, &mut io::empty())?,
+            Some((entry, Content::None | Content::File { .. } | Content::Unread { .. })) => {
+                sink.put(&entry, &mut io::empty())?
+            }
         }
     }
     // Whoever sent has failed, and says why.
@@ -353,14 +358,18 @@ struct Wanted {
 async fn fetch(how: &Getting<'_, '_>, into: &Folder, large: &Semaphore, wanted: Wanted) -> Result<(), Failure> {
     let Wanted { entry, from, hash } = wanted;
     let What::File { size } = entry.what else { return Ok(()) };
-    let place = into.sink().place(&entry.path)?;
+    // Each file has one, the empty ones too.
+    let hash = hash.ok_or_else(|| Failure::failed("the node lists a file without its hash"))?;
+    let placed = into.sink().place(&entry.path);
+    let place = match placed {
+        Ok(place) => place,
+        Err(error) => return into.leave_out(&entry, error),
+    };
     let told = |outcome| {
         how.done.file();
         (how.tell)(&entry.path, outcome, size)
     };
-    if let Some(hash) = hash
-        && is_there(&place, size, hash).await
-    {
+    if is_there(&place, size, hash, &how.done).await {
         how.done.bytes(size);
         into.sink().settle(&entry, &place)?;
         return told(Outcome::Unchanged);
@@ -368,22 +377,32 @@ async fn fetch(how: &Getting<'_, '_>, into: &Folder, large: &Semaphore, wanted: 
     let part = part_of(&place, hash);
     if size <= MAX_KEPT_BYTES {
         let bytes = how.small(&from).await?;
-        into.sink()
-            .put(&Entry { what: What::File { size: bytes.len() as u64 }, ..entry.clone() }, &mut bytes.as_slice())?;
-        return told(Outcome::Sent);
+        let size = bytes.len() as u64;
+        let filled = into.sink().put(&Entry { what: What::File { size }, ..entry.clone() }, &mut bytes.as_slice());
+        return match filled {
+            Ok(()) => told(Outcome::Sent),
+            Err(error) => into.leave_out(&entry, error),
+        };
     }
     // Closing is no concern: the permits outlive everybody who takes one.
     let _permit = large.acquire().await;
-    let shown = part.display().to_string();
+    let shown = shown(&part);
     let failed = |error: io::Error| Failure::from(error).while_doing(format_args!("cannot write {shown}"));
     let mode = u32::from(entry.mode) & 0o777 | 0o600;
-    let file = tokio::fs::File::from_std(open_part(&part, mode).map_err(failed)?);
+    let file = match open_part(&part, mode) {
+        Ok(file) => tokio::fs::File::from_std(file),
+        Err(error) => return into.leave_out(&entry, ArchiveError::Disk { path: part, source: error }),
+    };
     let began = file.metadata().await.map_err(failed)?.len();
-    let offset = if began < size { began } else { 0 };
-    file.set_len(offset).await.map_err(failed)?;
+    // One that is as long may be whole, and lack only its name.
+    let is_whole = began == size && is_there(&part, size, hash, &how.done).await;
+    let offset = if is_whole || began < size { began } else { 0 };
     how.done.bytes(offset);
-    how.large(&from, offset, file.try_clone().await.map_err(failed)?).await?;
-    if offset > 0 && !is_there_opt(&part, size, hash).await {
+    if !is_whole {
+        file.set_len(offset).await.map_err(failed)?;
+        how.large(&from, offset, file.try_clone().await.map_err(failed)?).await?;
+    }
+    if !is_whole && offset > 0 && !is_there(&part, size, hash, &how.done).await {
         // What was there before was not the beginning of it.
         file.set_len(0).await.map_err(failed)?;
         how.large(&from, 0, file.try_clone().await.map_err(failed)?).await?;
@@ -393,28 +412,21 @@ async fn fetch(how: &Getting<'_, '_>, into: &Folder, large: &Semaphore, wanted: 
     told(Outcome::Sent)
 }
 
-async fn is_there_opt(place: &Path, size: u64, hash: Option<ContentHash>) -> bool {
-    match hash {
-        Some(hash) => is_there(place, size, hash).await,
-        None => false,
-    }
-}
-
 /// Whether a file is there with this content.
-async fn is_there(place: &Path, size: u64, hash: ContentHash) -> bool {
+async fn is_there(place: &Path, size: u64, hash: ContentHash, done: &Arc<Done>) -> bool {
     let is_same_size =
         tokio::fs::symlink_metadata(place).await.is_ok_and(|found| found.is_file() && found.len() == size);
     if !is_same_size {
         return false;
     }
-    let place = place.to_owned();
-    spawn_blocking(move || hash_file(&place).is_ok_and(|found| found.hash == hash)).await.unwrap_or_default()
+    let (place, done) = (place.to_owned(), done.clone());
+    spawn_blocking(move || hash_file(&place, &done).is_ok_and(|found| found.hash == hash)).await.unwrap_or_default()
 }
 
 /// What a file is called until it is whole: the same each time, so that the same command goes on, and another for each file.
-fn part_of(place: &Path, hash: Option<ContentHash>) -> PathBuf {
+fn part_of(place: &Path, hash: ContentHash) -> PathBuf {
     let name = place.file_name().unwrap_or_default().as_bytes();
-    let hash = hash.map_or_else(String::new, |hash| hash.to_string());
+    let hash = hash.to_string();
     let mark = ContentHash::of(&[name, b"/", hash.as_bytes()].concat()).to_string();
     place.with_file_name(format!(".alknet-{}.part", &mark[..32]))
 }
@@ -450,7 +462,12 @@ impl Folder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
     fn put(&self, entry: &Entry) -> Result<(), Failure> {
-        Ok(self.sink().put(entry, &mut io::empty())?)
+        let put = self.sink().put(entry, &mut io::empty());
+        put.or_else(|error| self.leave_out(entry, error))
+    }
+    /// Leaves an entry out that this machine has no place for; any other error is one.
+    fn leave_out(&self, entry: &Entry, error: ArchiveError) -> Result<(), Failure> {
+        Ok(self.sink().leave_out(entry, error)?)
     }
     fn finish(self) -> Result<LeftOut, Failure> {
         Ok(Box::new(self.0.into_inner().unwrap_or_else(PoisonError::into_inner)).finish()?)
@@ -487,10 +504,10 @@ mod tests {
 
     #[test]
     fn equal_content_beside_each_other_has_parts_of_its_own() {
-        let hash = Some(ContentHash::of(b"x"));
+        let hash = ContentHash::of(b"x");
         let (one, other) = (part_of(Path::new("/d/a"), hash), part_of(Path::new("/d/b"), hash));
         assert_ne!(one, other);
         assert_eq!(one, part_of(Path::new("/d/a"), hash));
-        assert_ne!(one, part_of(Path::new("/d/a"), Some(ContentHash::of(b"y"))));
+        assert_ne!(one, part_of(Path::new("/d/a"), ContentHash::of(b"y")));
     }
 }

@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path};
 
 use alknet_fs::ContentHash;
 
-use super::{archive::ArchiveError, limits::MAX_KEPT_BYTES};
+use super::{archive::ArchiveError, limits::MAX_KEPT_BYTES, progress::Done};
 
 const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -19,8 +19,8 @@ pub struct Hashed {
     pub kept: Option<Vec<u8>>,
 }
 
-/// Reads a file once; blocks.
-pub fn hash_file(path: &Path) -> Result<Hashed, ArchiveError> {
+/// Reads a file once; blocks. Says how much it has read.
+pub fn hash_file(path: &Path, done: &Done) -> Result<Hashed, ArchiveError> {
     let disk = |source| ArchiveError::Disk { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(disk)?;
     let mut kept = Vec::new();
@@ -32,6 +32,7 @@ pub fn hash_file(path: &Path) -> Result<Hashed, ArchiveError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&kept);
     let mut size = kept.len() as u64;
+    done.looked(size);
     drop(kept);
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
@@ -40,6 +41,7 @@ pub fn hash_file(path: &Path) -> Result<Hashed, ArchiveError> {
             read => {
                 hasher.update(&chunk[..read]);
                 size += read as u64;
+                done.looked(read as u64);
             }
         }
     }
@@ -58,10 +60,10 @@ mod tests {
         for size in [0, 1, MAX_KEPT_BYTES, MAX_KEPT_BYTES + 1, 3 * CHUNK_BYTES as u64 + 7] {
             let content: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
             std::fs::write(&path, &content).unwrap();
-            let hashed = hash_file(&path).unwrap();
+            let hashed = hash_file(&path, &Done::default()).unwrap();
             assert_eq!((hashed.hash, hashed.size), (ContentHash::of(&content), size));
             assert_eq!(hashed.kept, (size <= MAX_KEPT_BYTES).then_some(content));
         }
-        assert!(hash_file(&folder.path().join("none")).is_err());
+        assert!(hash_file(&folder.path().join("none"), &Done::default()).is_err());
     }
 }

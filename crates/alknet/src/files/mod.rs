@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod archive;
+mod came;
 pub mod entry;
 pub mod get;
 pub mod hashing;

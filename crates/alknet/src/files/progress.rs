@@ -26,6 +26,8 @@ pub struct Done {
     bytes: AtomicU64,
     /// Bytes that went over the wire.
     moved: AtomicU64,
+    /// Bytes of large files that were read to be hashed.
+    looked: AtomicU64,
     all_files: AtomicU64,
     all_bytes: AtomicU64,
     all_known: AtomicU64,
@@ -44,10 +46,14 @@ impl Done {
     pub fn moved(&self, bytes: u64) {
         self.moved.fetch_add(bytes, Ordering::Relaxed);
     }
-    /// There is so much in all.
-    pub fn all(&self, files: u64, bytes: u64) {
-        self.all_files.store(files, Ordering::Relaxed);
-        self.all_bytes.store(bytes, Ordering::Relaxed);
+    /// So many bytes were read to be hashed.
+    pub fn looked(&self, bytes: u64) {
+        self.looked.fetch_add(bytes, Ordering::Relaxed);
+    }
+    /// So much more is to be done.
+    pub fn expect(&self, files: u64, bytes: u64) {
+        self.all_files.fetch_add(files, Ordering::Relaxed);
+        self.all_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.all_known.store(1, Ordering::Relaxed);
     }
     /// What it came to.
@@ -58,6 +64,7 @@ impl Done {
             files: read(&self.files),
             bytes: read(&self.bytes),
             moved: read(&self.moved),
+            looked: read(&self.looked),
             all: known.then(|| (read(&self.all_files), read(&self.all_bytes))),
         }
     }
@@ -72,6 +79,8 @@ pub struct Figures {
     pub bytes: u64,
     /// Bytes that were moved for it.
     pub moved: u64,
+    /// Bytes that were read to be hashed.
+    pub looked: u64,
     /// Files and bytes in all, once that is known.
     pub all: Option<(u64, u64)>,
 }
@@ -159,6 +168,9 @@ fn line(now: Figures, per_second: u64, columns: usize) -> String {
             parts.push(cli::bytes(now.bytes));
         }
     }
+    if now.looked > now.bytes {
+        parts.push(format!("{} hashed", cli::bytes(now.looked)));
+    }
     if per_second > 0 {
         parts.push(format!("{}/s", cli::bytes(per_second)));
         if let Some((_, bytes)) = now.all {
@@ -183,13 +195,15 @@ mod tests {
 
     #[test]
     fn the_line_says_rate_and_time_left_and_fits() {
-        let now = Figures { files: 3, bytes: 512 << 20, moved: 0, all: Some((10, 1 << 30)) };
+        let now = Figures { files: 3, bytes: 512 << 20, moved: 0, looked: 0, all: Some((10, 1 << 30)) };
         assert_eq!(line(now, 64 << 20, 80), " 50 %  3/10 files  512.0 MiB of 1.0 GiB  64.0 MiB/s  8 s left");
         assert_eq!(line(now, 64 << 20, 25), " 50 %  3/10 files");
         assert_eq!(line(now, 0, 80), " 50 %  3/10 files  512.0 MiB of 1.0 GiB");
         let unknown = Figures { all: None, ..now };
         assert_eq!(line(unknown, 1 << 20, 80), "3 files  512.0 MiB  1.0 MiB/s");
-        let nothing = Figures { files: 0, bytes: 0, moved: 0, all: Some((0, 0)) };
+        let hashing = Figures { files: 0, bytes: 0, looked: 1 << 20, ..now };
+        assert_eq!(line(hashing, 0, 80), "  0 %  0/10 files  0 B of 1.0 GiB  1.0 MiB hashed");
+        let nothing = Figures { files: 0, bytes: 0, moved: 0, looked: 0, all: Some((0, 0)) };
         assert_eq!(line(nothing, 0, 80), "100 %  0/0 files  0 B of 0 B");
     }
 

@@ -1,11 +1,11 @@
 //! A node's file system as its operations give it.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use alknet_call::{ByteTicket, CallError, ErrorCode};
+use alknet_call::{ByteTicket, CallError, ErrorCode, TransferError};
 use alknet_core::{Carrier, Connection};
 use alknet_fs::{
-    FsPath, Seq,
+    ContentHash, FsPath, Seq,
     operations::{Entries, EntryView, ListFolder, Octets, StatEntry, StatView},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -31,6 +31,7 @@ const PAGE: u32 = 1000;
 /// A node, ours or another.
 pub struct Remote<'a> {
     node: NodeClient<'a>,
+    is_local: bool,
     /// A connection for bytes that holds many streams.
     lane: Mutex<Option<Connection>>,
 }
@@ -38,11 +39,17 @@ pub struct Remote<'a> {
 impl<'a> Remote<'a> {
     /// Reaches the node that an address names, or the one that runs here.
     pub async fn reach(place: &'a Place, node: Option<&str>) -> Result<Self, Failure> {
+        let is_local = node.is_none();
         let node = match node {
             None => NodeClient::running(place).await?,
             named => NodeClient::reach(place, named, Trust::Pinned).await?,
         };
-        Ok(Self { node, lane: Mutex::new(None) })
+        Ok(Self { node, is_local, lane: Mutex::new(None) })
+    }
+
+    /// Whether it is the node that runs here.
+    pub const fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// The client of the node, for what is not about files.
@@ -103,17 +110,20 @@ impl<'a> Remote<'a> {
         out: &mut (impl AsyncWrite + Unpin),
     ) -> Result<alknet_call::Downloaded, Failure> {
         let lane = self.lane().await?;
-        alknet_call::download(&lane, ticket, out).await.map_err(|error| explain("fs/read", &error))
+        alknet_call::download(&lane, ticket, out).await.map_err(|error| moved("fs/read", error))
     }
 
-    /// Sends the bytes of a ticket; gives what the node answers.
+    /// Sends the bytes of a ticket; gives what the node answers. `hash`: that of the bytes, where it is known.
     pub async fn upload<T: DeserializeOwned>(
         &self,
         ticket: &ByteTicket,
         bytes: &mut (impl AsyncRead + Unpin),
+        hash: Option<ContentHash>,
     ) -> Result<T, Failure> {
         let lane = self.lane().await?;
-        let answer = alknet_call::upload(&lane, ticket, bytes).await.map_err(|error| explain("fs/write", &error))?;
+        let hash = hash.map(|hash| *hash.as_bytes());
+        let answer = alknet_call::upload(&lane, ticket, bytes, hash).await;
+        let answer = answer.map_err(|error| moved("fs/write", error))?;
         Ok(serde_json::from_value(answer)?)
     }
 
@@ -166,9 +176,21 @@ impl Pages<'_, '_> {
     }
 }
 
-/// The path of an entry of a list, from the folder that was listed.
+/// The path of an entry of a list, from the folder that was listed, which is not in it.
 pub fn path_of(entry: &EntryView) -> Result<FsPath, Failure> {
-    entry.name.path().map_err(|error| Failure::failed(format_args!("the node lists what is no path: {error}")))
+    match entry.name.path() {
+        Ok(path) if path == FsPath::ROOT => Err(Failure::failed("the node lists an entry without a name")),
+        path => path.map_err(|error| Failure::failed(format_args!("the node lists what is no path: {error}"))),
+    }
+}
+
+/// What it means that bytes were not moved. A reader who has seen enough is no failure.
+fn moved(operation: &str, error: TransferError) -> Failure {
+    match error {
+        TransferError::Own(error) if error.kind() == io::ErrorKind::BrokenPipe => Failure::status(0),
+        TransferError::Own(error) => error.into(),
+        TransferError::Call(error) => explain(operation, &error),
+    }
 }
 
 /// What a failed operation on files means to the person who asked for it.

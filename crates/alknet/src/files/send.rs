@@ -1,7 +1,7 @@
 //! Sends entries to a branch: asks first which content is there, and sends only the rest.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     io::{self, SeekFrom},
     path::PathBuf,
     pin::Pin,
@@ -27,9 +27,9 @@ use tokio_util::io::StreamReader;
 
 use super::{
     address::Spot,
-    archive::Keep,
-    entry::{Entry, What, Xattrs},
-    limits::{MAX_BYTES_AT_ONCE, MAX_UNASKED_BYTES, MAX_WRITTEN_AT_ONCE},
+    archive::{Keep, LeftOut},
+    entry::{Entry, What, Xattrs, relative, shown},
+    limits::{MAX_BYTES_AT_ONCE, MAX_UNASKED_BYTES, MAX_WRITTEN_AT_ONCE, WRITTEN_ENTRY_BYTES},
     progress::Done,
     remote::Remote,
 };
@@ -55,6 +55,11 @@ pub enum Content {
         hash: ContentHash,
         /// Its length, in bytes.
         size: u64,
+    },
+    /// It is in a file of the disk, and nothing there is as long: it is read once, when it is sent.
+    Unread {
+        /// Where.
+        place: PathBuf,
     },
     /// It comes in pieces from a thread that reads an archive.
     Pieces(mpsc::Receiver<io::Result<Bytes>>),
@@ -111,15 +116,32 @@ pub struct Sender<'r, 'a> {
     waiting: Vec<(Entry, Content)>,
     waiting_bytes: usize,
     /// Folders whose mode and time are set at the end.
-    folders: Vec<Entry>,
+    folders: BTreeMap<FsPath, Entry>,
     /// The newest commit.
     newest: Option<Committed>,
+    left_out: LeftOut,
+}
+
+/// What sending came to.
+#[derive(Default)]
+pub struct Sent {
+    /// The newest commit, if anything was changed.
+    pub newest: Option<Committed>,
+    /// What was left out.
+    pub left_out: LeftOut,
 }
 
 impl<'r, 'a> Sender<'r, 'a> {
     /// Begins.
     pub const fn new(how: Sending<'r, 'a>) -> Self {
-        Self { how, waiting: Vec::new(), waiting_bytes: 0, folders: Vec::new(), newest: None }
+        Self {
+            how,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            folders: BTreeMap::new(),
+            newest: None,
+            left_out: LeftOut { count: 0, shown: Vec::new() },
+        }
     }
 
     /// How it is sent.
@@ -137,19 +159,27 @@ impl<'r, 'a> Sender<'r, 'a> {
         Ok(())
     }
 
-    /// Takes the next entry.
+    /// Takes the next entry. One whose path would be too long is left out.
     pub async fn take(&mut self, entry: Entry, content: Content) -> Result<(), Failure> {
+        let Ok(at) = below(&self.how.to.path, &entry.path) else {
+            self.left_out.add(&relative(&entry.path), "its path is too long there");
+            return Ok(());
+        };
+        if let What::HardLink { to, .. } = &entry.what
+            && below(&self.how.to.path, to).is_err()
+        {
+            self.left_out.add(&relative(&entry.path), "it is another name of what was left out");
+            return Ok(());
+        }
         if entry.what == What::Folder && self.how.keep == Keep::Everything {
             // Its own content would make it newer again.
-            self.folders.push(entry.clone());
+            self.folders.insert(entry.path.clone(), entry.clone());
         }
         if let Content::Pieces(pieces) = content {
             self.flush().await?;
             return self.upload_pieces(&entry, pieces).await;
         }
-        let own = entry.path.to_bytes().len()
-            + 512
-            + if let Content::Kept { bytes, .. } = &content { bytes.len() } else { 0 };
+        let own = self.weight(&at, &entry, &content)?;
         if self.waiting.len() == MAX_WRITTEN_AT_ONCE || self.waiting_bytes + own > MAX_BYTES_AT_ONCE {
             self.flush().await?;
         }
@@ -158,18 +188,38 @@ impl<'r, 'a> Sender<'r, 'a> {
         Ok(())
     }
 
-    /// Sends what waits, and then the modes and times of the folders. Gives the newest commit, if there was one.
-    pub async fn finish(mut self) -> Result<Option<Committed>, Failure> {
+    /// How many bytes of JSON an entry is when it is written.
+    fn weight(&self, at: &FsPath, entry: &Entry, content: &Content) -> Result<usize, Failure> {
+        let text = |bytes: &[u8]| Ok::<_, Failure>(serde_json::to_vec(&Octets::from(bytes))?.len());
+        let named = match &entry.what {
+            What::Symlink { target } => text(target)?,
+            // It is of the same length at most, or the entry is refused.
+            What::HardLink { to, .. } => {
+                text(&to.to_bytes())? + serde_json::to_vec(&Octets::from(&self.how.to.path))?.len()
+            }
+            What::Folder | What::File { .. } => 0,
+        };
+        let xattrs = if entry.xattrs.is_empty() { 0 } else { serde_json::to_vec(&written(&entry.xattrs))?.len() };
+        let kept = if let Content::Kept { bytes, .. } = content { bytes.len().div_ceil(3) * 4 } else { 0 };
+        Ok(WRITTEN_ENTRY_BYTES + text(&at.to_bytes())? + named + xattrs + kept)
+    }
+
+    /// Sends what waits, and then the modes and times of the folders.
+    pub async fn finish(mut self) -> Result<Sent, Failure> {
         self.flush().await?;
-        let folders = std::mem::take(&mut self.folders);
+        let (mut entries, mut bytes) = (Vec::new(), 0);
         // The innermost first, so that none makes another newer.
-        let all: Vec<_> = folders.iter().rev().collect();
-        for some in all.chunks(MAX_WRITTEN_AT_ONCE) {
-            let entries =
-                some.iter().map(|entry| self.write_one(entry, NewEntry::Folder {})).collect::<Result<_, _>>()?;
-            self.write_many(entries).await?;
+        for entry in std::mem::take(&mut self.folders).into_values().rev() {
+            let own = self.weight(&below(&self.how.to.path, &entry.path)?, &entry, &Content::None)?;
+            if entries.len() == MAX_WRITTEN_AT_ONCE || bytes + own > MAX_BYTES_AT_ONCE {
+                self.write_many(std::mem::take(&mut entries)).await?;
+                bytes = 0;
+            }
+            bytes += own;
+            entries.push(self.write_one(&entry, NewEntry::Folder {})?);
         }
-        Ok(self.newest)
+        self.write_many(entries).await?;
+        Ok(Sent { newest: self.newest, left_out: self.left_out })
     }
 
     async fn flush(&mut self) -> Result<(), Failure> {
@@ -196,7 +246,12 @@ impl<'r, 'a> Sender<'r, 'a> {
                     NewEntry::Content(Base64(bytes))
                 }
                 (What::File { .. }, Content::File { place, hash, size }) => {
-                    uploads.push((entry, place, hash, size));
+                    uploads.push((entry, place, Some(hash), size));
+                    continue;
+                }
+                (What::File { size }, Content::Unread { place }) => {
+                    let size = *size;
+                    uploads.push((entry, place, None, size));
                     continue;
                 }
                 (What::File { .. }, Content::None | Content::Pieces(_)) => continue,
@@ -237,8 +292,8 @@ impl<'r, 'a> Sender<'r, 'a> {
         if hashes.is_empty() {
             return Ok(HashSet::new());
         }
-        let input = Have { bucket: self.how.to.branch.clone(), hashes };
-        let HaveOutput { have } = self.how.remote.call("fs/have", &input).await?;
+        let input = Have { bucket: self.how.to.branch.clone(), hashes, sizes: Vec::new() };
+        let HaveOutput { have, .. } = self.how.remote.call("fs/have", &input).await?;
         Ok(have.into_iter().collect())
     }
 
@@ -246,7 +301,8 @@ impl<'r, 'a> Sender<'r, 'a> {
         if entries.is_empty() {
             return Ok(());
         }
-        let input = WriteMany { bucket: self.how.to.branch.clone(), entries, parents: true };
+        let (bucket, beneath) = (self.how.to.branch.clone(), Some(self.beneath()));
+        let input = WriteMany { bucket, entries, parents: true, beneath };
         let committed = self.how.remote.call("fs/write.many", &input).await?;
         self.note(committed);
         Ok(())
@@ -275,6 +331,11 @@ impl<'r, 'a> Sender<'r, 'a> {
         }
     }
 
+    /// What all of it stays below, whatever links are on the branch.
+    fn beneath(&self) -> Octets {
+        Octets::from(&self.how.to.path)
+    }
+
     fn octets(&self, path: &FsPath) -> Result<Octets, Failure> {
         Ok(Octets::from(&below(&self.how.to.path, path)?))
     }
@@ -283,21 +344,30 @@ impl<'r, 'a> Sender<'r, 'a> {
         let (mode, mtime, xattrs) = self.kept(entry);
         let expect = self.how.only_new.then_some(Expect::Absent);
         let (bucket, path) = (self.how.to.branch.clone(), self.octets(&entry.path)?);
-        Ok(WriteFile { bucket, path, mode, mtime, xattrs, parents: true, expect, resume })
+        let beneath = Some(self.beneath());
+        Ok(WriteFile { bucket, path, mode, mtime, xattrs, parents: true, expect, beneath, resume })
     }
 
-    /// Sends a file of the disk, from where an upload that was cut left off.
-    async fn upload(&self, entry: &Entry, place: PathBuf, hash: ContentHash, size: u64) -> Result<Committed, Failure> {
-        let resume = self.how.resume.then_some(ResumeUpload { size, hash });
+    /// Sends a file of the disk; one that was hashed, from where an upload that was cut left off.
+    async fn upload(
+        &self,
+        entry: &Entry,
+        place: PathBuf,
+        hash: Option<ContentHash>,
+        size: u64,
+    ) -> Result<Committed, Failure> {
+        let resume = hash.filter(|_| self.how.resume).map(|hash| ResumeUpload { size, hash });
         let ticket: ByteTicket = self.how.remote.call("fs/write", &self.write_file(entry, resume)?).await?;
-        let shown = place.display().to_string();
+        let shown = shown(&place);
         let failed = |error: io::Error| Failure::from(error).while_doing(&shown);
         let mut file = tokio::fs::File::open(&place).await.map_err(failed)?;
         let offset = ticket.offset.unwrap_or_default();
         file.seek(SeekFrom::Start(offset)).await.map_err(failed)?;
         self.how.done.bytes(offset);
         let mut bytes = Counted { inner: file, done: self.how.done.clone() };
-        let committed = self.how.remote.upload(&ticket, &mut bytes).await?;
+        // It was hashed when it was looked whether it is there. Of the rest of a file that is not known.
+        let known = hash.filter(|_| offset == 0);
+        let committed = self.how.remote.upload(&ticket, &mut bytes, known).await?;
         self.how.done.file();
         (self.how.tell)(&entry.path, Outcome::Sent, size)?;
         Ok(committed)
@@ -308,7 +378,7 @@ impl<'r, 'a> Sender<'r, 'a> {
         let ticket: ByteTicket = self.how.remote.call("fs/write", &self.write_file(entry, None)?).await?;
         let pieces = stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
         let mut bytes = Counted { inner: StreamReader::new(Box::pin(pieces)), done: self.how.done.clone() };
-        let committed = self.how.remote.upload(&ticket, &mut bytes).await?;
+        let committed = self.how.remote.upload(&ticket, &mut bytes, None).await?;
         self.note(committed);
         self.how.done.file();
         let size = if let What::File { size } = entry.what { size } else { 0 };

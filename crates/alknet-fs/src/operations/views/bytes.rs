@@ -7,7 +7,7 @@ use super::{buckets::DurabilityName, entries::Xattr};
 use crate::{
     hash::ContentHash,
     ids::Seq,
-    limits::{MAX_HASHES_ASKED, MAX_INLINE_READ_BYTES, MAX_WRITTEN_AT_ONCE, MAX_XATTRS},
+    limits::{MAX_HASHES_ASKED, MAX_INLINE_READ_BYTES, MAX_SIZES_ASKED, MAX_WRITTEN_AT_ONCE, MAX_XATTRS},
     operations::text::{Base64, BranchRef, Octets, Timestamp},
 };
 
@@ -72,6 +72,10 @@ pub struct Have {
     /// BLAKE3 hashes of content.
     #[schemars(length(max = MAX_HASHES_ASKED))]
     pub hashes: Vec<ContentHash>,
+    /// Lengths of content in bytes, each of at least 16 MiB.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_SIZES_ASKED))]
+    pub sizes: Vec<u64>,
 }
 
 /// Output of `fs/have`.
@@ -79,6 +83,9 @@ pub struct Have {
 pub struct HaveOutput {
     /// Of the hashes that were asked about, those whose content is in this bucket where the caller may read it; in their order.
     pub have: Vec<ContentHash>,
+    /// Of the lengths that were asked about, those of such content; a large file of another length is nowhere there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<u64>,
 }
 
 /// What must be at a path for a write to happen.
@@ -144,6 +151,10 @@ pub struct WriteFile {
     /// What must be there; absent: anything but a folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
+    /// A folder that holds it, whatever symbolic links lie below it: one in the way is an error, one in its place is replaced. Absent: links
+    /// are followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beneath: Option<Octets>,
     /// Makes the upload one that can be gone on with: the same call again gives a ticket whose `offset` says from which byte on
     /// the rest is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +213,10 @@ pub struct WriteMany {
     /// Whether folders above them are made.
     #[serde(default)]
     pub parents: bool,
+    /// A folder that holds them all, whatever symbolic links lie below it: one in the way of an entry is an error, one in the place of a
+    /// file is replaced. Absent: links are followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beneath: Option<Octets>,
 }
 
 const fn whole_inline() -> u64 {

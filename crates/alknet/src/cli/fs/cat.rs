@@ -15,6 +15,8 @@ use crate::{
 
 /// Write files to standard output
 ///
+/// The node waits 60 s for whoever reads nothing.
+///
 /// Examples:
 ///   alknet fs cat notes/today.txt
 ///   alknet fs cat notes@yesterday/today.txt

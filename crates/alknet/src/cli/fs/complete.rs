@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use alknet_fs::operations::{Entries, EntryKind, EntryView, ListFolder};
+use alknet_fs::{
+    limits::MAX_ENTRY_NAME_BYTES,
+    operations::{Entries, EntryKind, EntryView, ListFolder, Octets},
+};
 use clap::Args;
 
 use super::{Files, branch::branches, ls::all_buckets};
@@ -43,22 +46,23 @@ impl Complete {
 
 async fn candidates(files: &Files<'_>, word: &OsStr) -> Result<Vec<String>, Failure> {
     let Some(text) = word.to_str() else { return Ok(Vec::new()) };
-    match text.rfind('/') {
-        None => {
-            let remote = Remote::reach(files.place, None).await?;
-            match text.split_once(':') {
-                Some((bucket, _)) => branch_names(files, &remote, bucket).await,
-                None => Ok(all_buckets(&remote).await?.iter().map(|bucket| format!("{}/", bucket.bucket)).collect()),
-            }
-            .map(|all| all.into_iter().filter(|candidate| candidate.starts_with(text)).collect())
-        }
-        Some(slash) => entries(files, &text[..=slash], &text[slash + 1..]).await,
+    let (node, rest) = text.split_once("//").map_or((None, text), |(node, rest)| (Some(node), rest));
+    if rest.contains('/') {
+        let begin = text.rfind('/').map_or(0, |slash| slash + 1);
+        return entries(files, &text[..begin], &text[begin..]).await;
     }
-}
-
-async fn branch_names(files: &Files<'_>, remote: &Remote<'_>, bucket: &str) -> Result<Vec<String>, Failure> {
-    let spot = files.spot(OsStr::new(bucket))?;
-    Ok(branches(remote, &spot).await?.iter().map(|branch| format!("{bucket}:{}/", branch.branch)).collect())
+    let remote = Remote::reach(files.place, node).await?;
+    let before = &text[..text.len() - rest.len()];
+    let all: Vec<_> = match rest.split_once(':') {
+        Some((bucket, _)) => {
+            let named = format!("{before}{bucket}");
+            let spot = files.spot(OsStr::new(&named))?;
+            branches(&remote, &spot).await?.iter().map(|branch| format!("{named}:{}/", branch.branch)).collect()
+        }
+        None => all_buckets(&remote).await?.iter().map(|bucket| format!("{before}{}/", bucket.bucket)).collect(),
+    };
+    remote.finish().await;
+    Ok(all.into_iter().filter(|candidate| candidate.starts_with(text)).collect())
 }
 
 /// The entries of a folder that begin so, as they continue the word.
@@ -69,13 +73,24 @@ async fn entries(files: &Files<'_>, folder: &str, begin: &str) -> Result<Vec<Str
         bucket: spot.branch.clone(),
         path: spot.octets(),
         when: spot.when.clone(),
-        after: None,
+        after: before(begin.as_bytes()).map(Octets),
         limit: MAX_CANDIDATES,
         attributes: false,
         recursive: false,
     };
     let Entries { entries, .. } = remote.call("fs/list", &input).await?;
+    remote.finish().await;
     Ok(entries.iter().filter_map(|entry| continued(entry, folder, begin)).collect())
+}
+
+/// A name that comes right before all that begin so: a folder's names come in the order of their bytes.
+fn before(begin: &[u8]) -> Option<Vec<u8>> {
+    let (last, all_but_last) = begin.split_last()?;
+    let mut name = all_but_last.to_vec();
+    // No name has a slash in it.
+    name.push(if *last == b'0' { b'.' } else { last.saturating_sub(1).max(1) });
+    name.resize(MAX_ENTRY_NAME_BYTES, 0xff);
+    Some(name)
 }
 
 /// A name that no shell reads anything into: whoever may write may choose it, and what is completed is run as it stands.
@@ -91,7 +106,18 @@ fn is_plain(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_plain;
+    use super::{before, is_plain};
+
+    #[test]
+    fn what_begins_so_comes_right_after() {
+        assert_eq!(before(b""), None);
+        for begin in [b"a".as_slice(), b"0", b".", b"f9999", "ä".as_bytes()] {
+            let name = before(begin).unwrap();
+            assert!(name.as_slice() < begin && !name.contains(&b'/') && !name.contains(&0), "{begin:?}");
+            let less = [&begin[..begin.len() - 1], &[begin[begin.len() - 1] - 1, b'z']].concat();
+            assert!(less.contains(&b'/') || less < name, "{begin:?}: what does not begin so is passed over");
+        }
+    }
 
     #[test]
     fn names_that_a_shell_would_run_are_not_offered() {

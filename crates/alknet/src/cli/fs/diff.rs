@@ -73,8 +73,8 @@ impl Diff {
                 stat.add(change);
                 match (self.stat, files.json()) {
                     (true, _) => {}
-                    (false, true) => listing::json_line(change)?,
-                    (false, false) => output::line(line(change))?,
+                    (false, true) => listing::json_flow(change)?,
+                    (false, false) => output::flow(line(change))?,
                 }
             }
             // The pages after the first are of the same two versions.
@@ -87,7 +87,7 @@ impl Diff {
         match (self.stat, files.json()) {
             (false, _) => Ok(()),
             (true, true) => output::json(&stat),
-            (true, false) => output::line(stat.to_string()),
+            (true, false) => output::flow(stat.to_string()),
         }
     }
 }

@@ -59,13 +59,13 @@ impl Du {
             };
             if files.json() {
                 let path = Octets(path.clone());
-                listing::json_line(
+                listing::json_flow(
                     &json!({ "address": spot.to_string(), "path": path, "files": sum.1, "bytes": sum.0 }),
                 )?;
             } else if self.bytes {
-                output::line(format!("{:>14}  {address}", sum.0))?;
+                output::flow(format!("{:>14}  {address}", sum.0))?;
             } else {
-                output::line(format!("{:>10}  {address}", output::bytes(sum.0)))?;
+                output::flow(format!("{:>10}  {address}", output::bytes(sum.0)))?;
             }
         }
         Ok(())

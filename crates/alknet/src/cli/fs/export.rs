@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -16,7 +16,9 @@ use crate::{
     files::{
         address::Argument,
         archive::{Format, GitSink, Keep, TarSink, ZipSink},
+        entry::shown,
         get::{self, Getting},
+        send::Tell,
     },
 };
 
@@ -69,50 +71,69 @@ impl Export {
         let found = remote.stat(&from, true).await?;
         transfer::must_be_folder(&from, &found)?;
         let progress = self.pace.progress(files);
-        let shown = from.to_string();
+        let address = from.to_string();
+        // The archive may go to standard output itself.
+        let tell: Tell = if standard { Box::new(|_, _, _| Ok(())) } else { transfer::tell(files, &from) };
+        let counting = transfer::count(&remote, from.clone(), &progress);
         let how = Getting {
             remote: &remote,
+            tell,
             from,
             keep: Keep::Everything,
             jobs: self.pace.jobs(),
             done: progress.done.clone(),
-            // The archive may go to standard output itself.
-            tell: if standard { Box::new(|_, _, _| Ok(())) } else { transfer::tell(files) },
         };
         // An archive has its name only once it is whole.
-        let part = place.with_added_extension("part");
+        let part = part_of(&place)?;
         let failed =
-            |error: io::Error| Failure::from(error).while_doing(format_args!("cannot write {}", place.display()));
-        let left_out = match format {
-            Format::Dir => get::tree(how, &found, &place).await,
-            Format::Git => {
-                let (place, reference, metadata) = (place.clone(), self.reference, self.metadata);
-                let message = format!("alknet fs export {shown}\n\nversion {}", found.seq);
-                get::archive(how, &found, move || GitSink::open(&place, &reference, &message, metadata)).await
+            |error: io::Error| Failure::from(error).while_doing(format_args!("cannot write {}", shown(&place)));
+        let (reference, metadata, asked) = (self.reference, self.metadata, self.format);
+        let exporting = async {
+            match format {
+                Format::Dir => get::tree(how, &found, &place).await,
+                Format::Git => {
+                    let (place, reference, metadata) = (place.clone(), reference, metadata);
+                    let message = format!("alknet fs export {address}\n\nversion {}", found.seq);
+                    get::archive(how, &found, move || GitSink::open(&place, &reference, &message, metadata)).await
+                }
+                Format::Tar if standard => get::archive(how, &found, || Ok(TarSink::new(io::stdout(), false))).await,
+                Format::Zip if standard => get::archive(how, &found, || Ok(ZipSink::new(io::stdout()))).await,
+                Format::Tar | Format::Zip => {
+                    let file = File::create_new(&part).map_err(failed)?;
+                    let compressed = place.to_string_lossy().to_ascii_lowercase().ends_with("gz");
+                    let out = BufWriter::with_capacity(128 * 1024, file.try_clone()?);
+                    let made = match format {
+                        Format::Tar => get::archive(how, &found, move || Ok(TarSink::new(out, compressed))).await,
+                        _ => get::archive(how, &found, move || Ok(ZipSink::new(out))).await,
+                    };
+                    let left_out = made.inspect_err(|_| drop(fs::remove_file(&part)))?;
+                    let named = file.sync_all().and_then(|()| fs::rename(&part, &place));
+                    named.map_err(failed).inspect_err(|_| drop(fs::remove_file(&part)))?;
+                    Ok(left_out)
+                }
             }
-            Format::Tar if standard => get::archive(how, &found, || Ok(TarSink::new(io::stdout(), false))).await,
-            Format::Zip if standard => get::archive(how, &found, || Ok(ZipSink::new(io::stdout()))).await,
-            Format::Tar | Format::Zip => {
-                let file = File::create(&part).map_err(failed)?;
-                let compressed = place.to_string_lossy().to_ascii_lowercase().ends_with("gz");
-                let out = BufWriter::with_capacity(128 * 1024, file.try_clone()?);
-                let made = match format {
-                    Format::Tar => get::archive(how, &found, move || Ok(TarSink::new(out, compressed))).await,
-                    _ => get::archive(how, &found, move || Ok(ZipSink::new(out))).await,
-                };
-                let left_out = made.inspect_err(|_| drop(fs::remove_file(&part)))?;
-                file.sync_all().map_err(failed)?;
-                fs::rename(&part, &place).map_err(failed)?;
-                Ok(left_out)
-            }
-        }?;
+        };
+        let left_out = Box::pin(transfer::beside(exporting, counting)).await?;
         let done = progress.done.clone();
         drop(progress);
         remote.finish().await;
-        transfer::note_left_out(&left_out);
-        if format == Format::Git && !self.metadata {
+        if format == Format::Git && asked.is_none() {
+            output::note(format!("{} is a Git repository and got a commit; --as dir writes files", shown(&place)));
+        }
+        if format == Format::Git && !metadata {
             output::note("Git keeps no times and no modes but whether a file can be run; --metadata keeps them beside");
         }
-        if standard { Ok(()) } else { transfer::summary(files, &done, None) }
+        if standard {
+            transfer::note_left_out(&left_out);
+            return Ok(());
+        }
+        transfer::summary(files, &done, None, &left_out)
     }
+}
+
+/// What an archive is called until it is whole: a name that nobody else uses.
+fn part_of(place: &Path) -> Result<PathBuf, Failure> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(Failure::failed)?;
+    Ok(place.with_file_name(format!(".alknet-{}.part", data_encoding::HEXLOWER.encode(&random))))
 }

@@ -59,9 +59,9 @@ impl Find {
         while let Some(page) = pages.next().await? {
             for entry in page.iter().filter(|entry| self.matches(entry)) {
                 if files.json() {
-                    listing::json_line(entry)?;
+                    listing::json_flow(entry)?;
                 } else {
-                    output::line(spot.at(below(&spot.path, &path_of(entry)?)?).to_string())?;
+                    output::flow(spot.at(below(&spot.path, &path_of(entry)?)?).to_string())?;
                 }
             }
         }

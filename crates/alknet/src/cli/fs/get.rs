@@ -61,12 +61,12 @@ impl Get {
         let progress = self.pace.progress(files);
         let mut left_out = LeftOut::default();
         for address in addresses {
-            left_out.extend(self.one(files, &progress, address, local, addresses.len() > 1).await?);
+            let got = Box::pin(self.one(files, &progress, address, local, addresses.len() > 1));
+            left_out.extend(got.await?);
         }
         let done = progress.done.clone();
         drop(progress);
-        transfer::note_left_out(&left_out);
-        transfer::summary(files, &done, None)
+        transfer::summary(files, &done, None, &left_out)
     }
 
     async fn one(
@@ -90,17 +90,18 @@ impl Get {
         let place = if into { place.join(name) } else { place };
         let how = Getting {
             remote: &remote,
+            tell: transfer::tell(files, &from),
             from,
             keep: transfer::keep(self.preserve),
             jobs: self.pace.jobs(),
             done: progress.done.clone(),
-            tell: transfer::tell(files),
         };
         let left_out = if is_file {
-            progress.done.all(1, found.attributes.size);
+            progress.done.expect(1, found.attributes.size);
             get::file(how, &found, Path::new(&place)).await
         } else {
-            get::tree(how, &found, &place).await
+            let counting = transfer::count(&remote, how.from.clone(), progress);
+            Box::pin(transfer::beside(get::tree(how, &found, &place), counting)).await
         };
         remote.finish().await;
         left_out

@@ -10,6 +10,7 @@ use crate::{
     files::{
         address::Argument,
         archive::{Format, GitSource, Keep, TarSource, ZipSource},
+        entry::shown,
         put,
         send::Sending,
     },
@@ -18,7 +19,8 @@ use crate::{
 /// Import a folder, a tar, a zip or a Git repository, with times, modes, links and attributes
 ///
 /// What is in it comes to lie in the address. What cannot be taken, as devices, is left out and counted.
-/// - is a tar on standard input.
+/// What an archive has in files of more than 256 KiB is sent whole each time, whether it is there or not.
+/// - is a tar on standard input; the node waits 60 s for the next bytes of a large file.
 ///
 /// Examples:
 ///   alknet fs import ./photos photos/
@@ -54,10 +56,10 @@ impl Import {
         let place = PathBuf::from(&self.source);
         let format = self.format.or_else(|| if standard { Some(Format::Tar) } else { Format::of(&place) });
         if !standard && !place.exists() {
-            return Err(Failure::new(Kind::NotFound, format_args!("there is no {}", place.display())));
+            return Err(Failure::new(Kind::NotFound, format_args!("there is no {}", shown(&place))));
         }
         let format = format.ok_or_else(|| {
-            Failure::usage(format_args!("what {} is cannot be seen", place.display())).hint("say it with --as")
+            Failure::usage(format_args!("what {} is cannot be seen", shown(&place))).hint("say it with --as")
         })?;
         if standard && format != Format::Tar {
             return Err(Failure::usage("only a tar can be read from standard input"));
@@ -69,26 +71,26 @@ impl Import {
         let progress = self.pace.progress(files);
         let how = Sending {
             remote: &remote,
+            tell: transfer::tell(files, &to),
             to,
             keep: Keep::Everything,
             jobs: self.pace.jobs(),
             only_new: false,
             resume: true,
             done: progress.done.clone(),
-            tell: transfer::tell(files),
         };
         let (reference, metadata) = (self.reference, self.metadata);
         let put = match format {
             Format::Dir => {
                 if progress.is_drawn() {
                     let (all_files, all_bytes) = put::count(&place).await;
-                    progress.done.all(all_files, all_bytes);
+                    progress.done.expect(all_files, all_bytes);
                 }
                 put::tree(how, &place).await
             }
             Format::Tar if standard => put::archive(how, || TarSource::new(io::stdin())).await,
             Format::Tar => {
-                let file = File::open(&place).map_err(|error| Failure::from(error).while_doing(place.display()))?;
+                let file = File::open(&place).map_err(|error| Failure::from(error).while_doing(shown(&place)))?;
                 put::archive(how, || TarSource::new(file)).await
             }
             Format::Zip => put::archive(how, move || ZipSource::open(&place)).await,
@@ -97,7 +99,6 @@ impl Import {
         let done = progress.done.clone();
         drop(progress);
         remote.finish().await;
-        transfer::note_left_out(&put.left_out);
-        transfer::summary(files, &done, put.newest.as_ref())
+        transfer::summary(files, &done, put.newest.as_ref(), &put.left_out)
     }
 }

@@ -53,7 +53,12 @@ pub(super) fn permissions(kind: EntryKind, mode: u16) -> String {
 
 /// Prints one JSON object on a line of its own.
 pub(super) fn json_line(value: &impl serde::Serialize) -> Result<(), Failure> {
-    output::line(serde_json::to_string(value)?)
+    output::json_line(value)
+}
+
+/// Prints one of many JSON objects on a line of its own; once nobody reads any more, the command ends.
+pub(super) fn json_flow(value: &impl serde::Serialize) -> Result<(), Failure> {
+    output::json_flow(value)
 }
 
 /// The last of the names of a path.

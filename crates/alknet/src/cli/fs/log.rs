@@ -41,9 +41,9 @@ impl Log {
             left = left.saturating_sub(page.commits.len() as u64);
             for commit in &page.commits {
                 if files.json() {
-                    listing::json_line(commit)?;
+                    listing::json_flow(commit)?;
                 } else {
-                    output::line(line(commit))?;
+                    output::flow(line(commit))?;
                 }
             }
             match page.next {

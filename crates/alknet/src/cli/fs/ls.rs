@@ -69,13 +69,13 @@ impl Ls {
 
     fn print(&self, files: &Files<'_>, entry: &EntryView) -> Result<(), Failure> {
         if files.json() {
-            return listing::json_line(entry);
+            return listing::json_flow(entry);
         }
         match &entry.attributes {
             Some(attributes) if self.long => {
-                output::line(listing::long(entry.kind, attributes, &entry.name.to_string()))
+                output::flow(listing::long(entry.kind, attributes, &entry.name.to_string()))
             }
-            _ => output::line(listing::marked(entry)),
+            _ => output::flow(listing::marked(entry)),
         }
     }
 }
@@ -85,9 +85,9 @@ async fn buckets(files: &Files<'_>) -> Result<(), Failure> {
     let remote = Remote::reach(files.place, None).await?;
     let mut found = all_buckets(&remote).await?.into_iter();
     if files.json() {
-        return found.try_for_each(|bucket| listing::json_line(&bucket));
+        return found.try_for_each(|bucket| listing::json_flow(&bucket));
     }
-    found.try_for_each(|bucket| output::line(bucket.bucket.as_str()))
+    found.try_for_each(|bucket| output::flow(bucket.bucket.as_str()))
 }
 
 /// All buckets that the caller may see.

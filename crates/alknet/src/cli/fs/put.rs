@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io,
     path::{Path, PathBuf},
+    pin::pin,
 };
 
 use alknet_fs::{FsPath, operations::EntryKind};
@@ -20,20 +21,22 @@ use crate::{
     files::{
         address::{Argument, Spot, now_ns},
         archive::{Keep, LeftOut},
-        entry::{Entry, What, Xattrs},
+        entry::{Entry, What, Xattrs, shown},
         limits::{PIECE_BYTES, WAITING_PIECES},
         progress::Progress,
-        put::{self, Put as Outcome},
+        put,
         remote::Remote,
-        send::{Content, Sender, Sending},
+        send::{Content, Sender, Sending, Sent},
     },
 };
 
 /// Put files and folders of this machine on a branch
 ///
 /// Content that is there already is not sent again, so the same command goes on where it was cut, and sends only what
-/// changed. An address that ends in / gets things under their own names; otherwise it is the name. - is standard input.
-/// With --json, one object a file and one at the end.
+/// changed. An address that ends in / gets things under their own names; otherwise it is the name. - is standard
+/// input, whose next bytes the node waits 60 s for.
+/// With --json, one object a file and one at the end. A large file goes to the node of this machine without being hashed
+/// first where nothing in the bucket is as long; such an upload begins anew when it is cut.
 ///
 /// Examples:
 ///   alknet fs put ./a.jpg photos/2026/
@@ -78,8 +81,7 @@ impl Put {
         let done = progress.done.clone();
         drop(progress);
         remote.finish().await;
-        transfer::note_left_out(&left_out);
-        transfer::summary(files, &done, newest.as_ref())
+        transfer::summary(files, &done, newest.as_ref(), &left_out)
     }
 
     async fn one(
@@ -90,29 +92,28 @@ impl Put {
         local: &OsString,
         to: &Spot,
         several: bool,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Sent, Failure> {
         if Argument::of(local) == Argument::Standard {
             return self.standard(self.sending(files, remote, progress, to.clone())).await;
         }
         let place = PathBuf::from(local);
         let missing = |error: io::Error| {
             let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Failed };
-            Failure::caused_by(kind, &error).while_doing(place.display())
+            Failure::caused_by(kind, &error).while_doing(shown(&place))
         };
         let is_folder = std::fs::metadata(&place).map_err(missing)?.is_dir();
         if !is_folder {
             let to = self.place_of_file(remote, &place, to, several).await?;
-            progress.done.all(1, std::fs::metadata(&place)?.len());
+            progress.done.expect(1, std::fs::metadata(&place)?.len());
             return put::file(self.sending(files, remote, progress, to), &place).await;
         }
         if !self.recursive {
-            return Err(Failure::usage(format_args!("{} is a folder", place.display())).hint("put it with -r"));
+            return Err(Failure::usage(format_args!("{} is a folder", shown(&place))).hint("put it with -r"));
         }
         let to = transfer::into_or_as(to, &transfer::name_of(&place)?, several)?;
         if progress.is_drawn() {
             let (all_files, all_bytes) = put::count(&place).await;
-            let before = progress.done.figures();
-            progress.done.all(before.files + all_files, before.bytes + all_bytes);
+            progress.done.expect(all_files, all_bytes);
         }
         put::tree(self.sending(files, remote, progress, to), &place).await
     }
@@ -142,23 +143,26 @@ impl Put {
     ) -> Sending<'r, 'a> {
         Sending {
             remote,
+            tell: transfer::tell(files, &to),
             to,
             keep: transfer::keep(self.preserve),
             jobs: self.pace.jobs(),
             only_new: self.no_replace,
             resume: !self.no_resume,
             done: progress.done.clone(),
-            tell: transfer::tell(files),
         }
     }
 
     /// Puts what standard input gives.
-    async fn standard(&self, mut how: Sending<'_, '_>) -> Result<Outcome, Failure> {
+    async fn standard(&self, mut how: Sending<'_, '_>) -> Result<Sent, Failure> {
         if how.to.path == FsPath::ROOT || how.to.into {
             return Err(Failure::usage("standard input has no name: write the name of the file"));
         }
         // It has neither a mode nor a time of its own.
         how.keep = Keep::Permissions;
+        if how.only_new && how.remote.look(&how.to, false).await?.is_some() {
+            return Ok(Sent::default());
+        }
         let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
         let reading = async move {
             let mut input = stdin();
@@ -178,8 +182,15 @@ impl Put {
         let what = What::File { size: 0 };
         let entry = Entry { path: transfer::TOP, what, mode: 0o644, mtime_ns: now_ns(), xattrs: Xattrs::new() };
         let mut sender = Sender::new(how);
-        let (taken, ()) = tokio::join!(sender.take(entry, Content::Pieces(waiting)), reading);
-        taken?;
-        Ok(Outcome { newest: sender.finish().await?, left_out: LeftOut::default() })
+        // When the node refuses, nothing more is waited for.
+        {
+            let (mut taken, reading) = (pin!(sender.take(entry, Content::Pieces(waiting))), pin!(reading));
+            tokio::select! {
+                biased;
+                taken = &mut taken => taken?,
+                () = reading => taken.await?,
+            }
+        }
+        sender.finish().await
     }
 }

@@ -10,6 +10,8 @@ use crate::{cli::output, failure::Failure, files::address::Spot};
 
 /// Say everything about an entry: hash, times, links, attributes
 ///
+/// With --json, an object; of several entries, one object a line.
+///
 /// Examples:
 ///   alknet fs stat notes/a.txt
 ///   alknet fs stat --json notes@17/a.txt
@@ -31,7 +33,9 @@ impl Stat {
             let remote = files.reach(&spot).await?;
             let found = remote.stat(&spot, self.follow).await?;
             remote.finish().await;
-            if files.json() {
+            if files.json() && self.addresses.len() > 1 {
+                listing::json_line(&found)?;
+            } else if files.json() {
                 output::json(&found)?;
             } else {
                 print(&spot, &found)?;

@@ -1,6 +1,6 @@
 //! What the verbs that move much have in common for the person at the terminal.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, sync::Arc};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, pin::pin, sync::Arc};
 
 use alknet_fs::{
     EntryName, FsPath,
@@ -16,8 +16,10 @@ use crate::{
     files::{
         address::Spot,
         archive::{Keep, LeftOut},
+        entry::shown,
         progress::{Done, Progress},
-        send::Tell,
+        remote::Remote,
+        send::{Tell, below},
     },
 };
 
@@ -41,20 +43,48 @@ impl Pace {
     }
 }
 
-/// Tells of each file: with --json an object a line, otherwise nothing.
-pub(super) fn tell(files: &Files<'_>) -> Tell {
+/// Tells of each file at and below an address: with --json an object a line, otherwise nothing.
+pub(super) fn tell(files: &Files<'_>, spot: &Spot) -> Tell {
     if !files.json() {
         return Box::new(|_, _, _| Ok(()));
     }
-    Box::new(|path, outcome, size| {
+    let spot = spot.clone();
+    Box::new(move |path, outcome, size| {
+        let address = spot.at(below(&spot.path, path)?).to_string();
         let path = alknet_fs::operations::Octets::from(path);
-        listing::json_line(&json!({ "path": path, "outcome": outcome.name(), "size": size }))
+        listing::json_line(&json!({ "address": address, "path": path, "outcome": outcome.name(), "size": size }))
     })
 }
 
 /// What `-p` keeps.
 pub(super) const fn keep(preserve: bool) -> Keep {
     if preserve { Keep::Everything } else { Keep::Permissions }
+}
+
+/// Counts what is at and below an address, so that the line can say how much is left; nothing where no line is drawn.
+pub(super) async fn count(remote: &Remote<'_>, spot: Spot, progress: &Progress) {
+    if !progress.is_drawn() {
+        return;
+    }
+    let (mut files, mut bytes) = (0, 0);
+    let mut pages = remote.pages(&spot, true);
+    // What hinders it hinders the transfer too, which says so.
+    while let Ok(Some(page)) = pages.next().await {
+        for entry in page.iter().filter(|entry| entry.kind == EntryKind::File) {
+            files += 1;
+            bytes += entry.attributes.as_ref().map_or(0, |attributes| attributes.size);
+        }
+    }
+    progress.done.expect(files, bytes);
+}
+
+/// Does something, and something else beside it that may as well not come to its end.
+pub(super) async fn beside<T>(main: impl Future<Output = T>, aside: impl Future<Output = ()>) -> T {
+    let (mut main, aside) = (pin!(main), pin!(aside));
+    tokio::select! {
+        done = &mut main => done,
+        () = aside => main.await,
+    }
 }
 
 /// Says what was left out, beside the data.
@@ -71,12 +101,19 @@ pub(super) fn note_left_out(left_out: &LeftOut) {
     }
 }
 
-/// Says what it came to.
-pub(super) fn summary(files: &Files<'_>, done: &Arc<Done>, newest: Option<&Committed>) -> Result<(), Failure> {
+/// Says what it came to, and what was left out.
+pub(super) fn summary(
+    files: &Files<'_>,
+    done: &Arc<Done>,
+    newest: Option<&Committed>,
+    left_out: &LeftOut,
+) -> Result<(), Failure> {
     let figures = done.figures();
+    note_left_out(left_out);
     if files.json() {
         return listing::json_line(&json!({
             "files": figures.files, "bytes": figures.bytes, "moved_bytes": figures.moved, "committed": newest,
+            "left_out": { "count": left_out.count, "shown": left_out.shown.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect::<Vec<_>>() },
         }));
     }
     let files = if figures.files == 1 { "1 file".to_owned() } else { format!("{} files", figures.files) };
@@ -97,7 +134,7 @@ pub(super) fn into_or_as(to: &Spot, name: &OsStr, into: bool) -> Result<Spot, Fa
 pub(super) fn name_of(place: &Path) -> Result<std::ffi::OsString, Failure> {
     let known = place.canonicalize().ok().and_then(|place| place.file_name().map(OsStr::to_owned));
     let name = place.file_name().map(OsStr::to_owned).or(known);
-    name.ok_or_else(|| Failure::usage(format_args!("{} has no name to put it under", place.display())))
+    name.ok_or_else(|| Failure::usage(format_args!("{} has no name to put it under", shown(place))))
 }
 
 /// The name under which an entry is got: its last one, or that of the bucket.

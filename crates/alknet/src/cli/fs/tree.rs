@@ -2,14 +2,18 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{EntryKind, EntryView};
+use alknet_fs::operations::{EntryKind, EntryView, Octets};
 use clap::Args;
 
 use super::{Files, listing};
 use crate::{
     cli::output,
     failure::Failure,
-    files::{address::Spot, remote::Remote},
+    files::{
+        address::Spot,
+        remote::{Remote, path_of},
+        send::below,
+    },
 };
 
 /// Draw what is in a folder and below it
@@ -23,9 +27,9 @@ pub struct Tree {
     /// The folder
     #[arg(value_name = "ADDR")]
     address: OsString,
-    /// At most so many levels deep
-    #[arg(short = 'L', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
-    levels: u16,
+    /// At most so many levels deep [default: all]
+    #[arg(short = 'L', value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    levels: Option<u16>,
 }
 
 impl Tree {
@@ -39,32 +43,86 @@ impl Tree {
 
     async fn print(&self, files: &Files<'_>, remote: &Remote<'_>, spot: &Spot) -> Result<(), Failure> {
         if !files.json() {
-            output::line(spot.to_string())?;
+            output::flow(spot.to_string())?;
         }
-        let (mut folders, mut others) = (0_u64, 0_u64);
-        let mut shown = Vec::new();
-        let mut pages = remote.pages(spot, true);
-        while let Some(page) = pages.next().await? {
-            for entry in page.into_iter().filter(|entry| depth(entry) <= usize::from(self.levels)) {
-                if entry.kind == EntryKind::Folder {
-                    folders += 1
-                } else {
-                    others += 1
+        let mut drawing = Drawing { json: files.json(), ..Drawing::default() };
+        match self.levels {
+            Some(levels) => shallow(remote, spot, levels.into(), &mut drawing).await?,
+            None => {
+                let mut pages = remote.pages(spot, true);
+                while let Some(page) = pages.next().await? {
+                    page.into_iter().try_for_each(|entry| drawing.add(entry))?;
                 }
-                if files.json() {
-                    listing::json_line(&entry)?;
-                    continue;
-                }
-                // Which is the last of its folder is known only at the end.
-                shown.push(entry);
             }
         }
-        if files.json() {
+        drawing.finish()
+    }
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Drawing {
+    json: bool,
+    folders: u64,
+    others: u64,
+    /// Which is the last of its folder is known only at the end.
+    shown: Vec<EntryView>,
+}
+
+impl Drawing {
+    fn add(&mut self, entry: EntryView) -> Result<(), Failure> {
+        *(if entry.kind == EntryKind::Folder { &mut self.folders } else { &mut self.others }) += 1;
+        if self.json {
+            return listing::json_flow(&entry);
+        }
+        self.shown.push(entry);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        if self.json {
             return Ok(());
         }
-        lines(&shown).into_iter().try_for_each(output::line)?;
-        output::line(format!("folders: {folders}, others: {others}"))
+        lines(&self.shown).into_iter().try_for_each(output::flow)?;
+        output::flow(format!("folders: {}, others: {}", self.folders, self.others))
     }
+}
+
+/// Adds what lies so many levels deep at most, without looking further down.
+async fn shallow(remote: &Remote<'_>, spot: &Spot, levels: usize, drawing: &mut Drawing) -> Result<(), Failure> {
+    let mut spot = spot.clone();
+    let mut todo = in_folder(remote, &mut spot, None).await?;
+    todo.reverse();
+    while let Some(entry) = todo.pop() {
+        if entry.kind == EntryKind::Folder && depth(&entry) < levels {
+            let below = in_folder(remote, &mut spot, Some(&entry)).await?;
+            todo.extend(below.into_iter().rev());
+        }
+        drawing.add(entry)?;
+    }
+    Ok(())
+}
+
+/// What is in a folder, each with its path from where was begun. The first says which version all are of.
+async fn in_folder(
+    remote: &Remote<'_>,
+    spot: &mut Spot,
+    folder: Option<&EntryView>,
+) -> Result<Vec<EntryView>, Failure> {
+    let (at, prefix) = match folder {
+        None => (spot.clone(), Vec::new()),
+        Some(folder) => (spot.at(below(&spot.path, &path_of(folder)?)?), [folder.name.0.as_slice(), b"/"].concat()),
+    };
+    let mut found = Vec::new();
+    let mut pages = remote.pages(&at, false);
+    while let Some(page) = pages.next().await? {
+        let named = |entry: EntryView| EntryView { name: Octets([&prefix, entry.name.0.as_slice()].concat()), ..entry };
+        found.extend(page.into_iter().map(named));
+    }
+    if let (None, Some(seq)) = (&spot.when, pages.seq) {
+        spot.when = Some(seq.to_string());
+    }
+    Ok(found)
 }
 
 fn depth(entry: &EntryView) -> usize {
@@ -97,8 +155,6 @@ fn lines(entries: &[EntryView]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use alknet_fs::operations::Octets;
-
     use super::*;
 
     #[test]

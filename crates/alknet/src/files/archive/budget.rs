@@ -52,6 +52,12 @@ impl Budget {
         if self.entries > MAX_ARCHIVE_ENTRIES { Err(ArchiveError::TooMany) } else { Ok(()) }
     }
 
+    /// Counts bytes that were made in memory without being read.
+    pub(super) fn made(&mut self, bytes: u64) -> Result<(), ArchiveError> {
+        self.unfolded = self.unfolded.saturating_add(bytes);
+        if self.exceeded() { Err(ArchiveError::Bomb) } else { Ok(()) }
+    }
+
     fn exceeded(&self) -> bool {
         let most = self.folded.load(Ordering::Relaxed).saturating_mul(MAX_UNFOLDED_RATIO);
         self.unfolded > most.max(self.anyway)

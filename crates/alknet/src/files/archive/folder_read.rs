@@ -31,6 +31,16 @@ pub struct Walk {
     linked: HashMap<(u64, u64), FsPath>,
 }
 
+/// An entry that was found.
+pub struct Walked {
+    /// What it is.
+    pub entry: Entry,
+    /// Where it lies.
+    pub place: PathBuf,
+    /// How many names it has.
+    pub names: u64,
+}
+
 struct Open {
     folder: PathBuf,
     path: FsPath,
@@ -43,13 +53,13 @@ impl Walk {
         Self { root: Some(root.to_owned()), open: Vec::new(), linked: HashMap::new() }
     }
 
-    /// The next entry and where it lies.
-    pub fn next(&mut self, left_out: &mut LeftOut) -> Result<Option<(Entry, PathBuf)>, ArchiveError> {
+    /// The next entry.
+    pub fn next(&mut self, left_out: &mut LeftOut) -> Result<Option<Walked>, ArchiveError> {
         if let Some(root) = self.root.take() {
             let metadata = fs::metadata(&root).map_err(ArchiveError::disk(&root))?;
             let entry = described(FsPath::ROOT, What::Folder, &metadata, &root, left_out)?;
             self.enter(&root, FsPath::ROOT)?;
-            return Ok(Some((entry, root)));
+            return Ok(Some(Walked { entry, place: root, names: 1 }));
         }
         loop {
             let Some(open) = self.open.last_mut() else { return Ok(None) };
@@ -63,6 +73,10 @@ impl Walk {
                 left_out.add(place.as_os_str().as_bytes(), "its path is too long");
                 continue;
             };
+            if is_part(name.as_bytes()) {
+                left_out.add(place.as_os_str().as_bytes(), "it is what a transfer that was cut has left");
+                continue;
+            }
             let metadata = match fs::symlink_metadata(&place) {
                 Ok(metadata) => metadata,
                 // It went away since its folder was read.
@@ -80,7 +94,7 @@ impl Walk {
             if entry.what == What::Folder {
                 self.enter(&place, entry.path.clone())?;
             }
-            return Ok(Some((entry, place)));
+            return Ok(Some(Walked { entry, place, names: metadata.nlink() }));
         }
     }
 
@@ -107,6 +121,11 @@ impl Walk {
         }
         what_of(place, metadata)
     }
+}
+
+/// Whether a name is that of a file on its way here.
+fn is_part(name: &[u8]) -> bool {
+    name.starts_with(b".alknet-") && name.ends_with(b".part")
 }
 
 fn what_of(place: &Path, metadata: &Metadata) -> Result<Result<What, &'static str>, ArchiveError> {

@@ -7,7 +7,7 @@ use std::{
     io::{self, Read},
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
     },
     path::{Path, PathBuf},
 };
@@ -50,6 +50,17 @@ impl FolderSink {
         Ok(Self { root: root.to_owned(), keep, real, folders: Vec::new(), parts: 0, left_out: LeftOut::default() })
     }
 
+    /// Leaves an entry out where its path is too long for this machine; any other error is one.
+    pub fn leave_out(&mut self, entry: &Entry, error: ArchiveError) -> Result<(), ArchiveError> {
+        match &error {
+            ArchiveError::Disk { source, .. } if source.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) => {
+                self.left_out.add(&relative(&entry.path), "its path is too long for this machine");
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
     /// Where an entry lies, once every folder above it is there and real.
     pub fn place(&mut self, path: &FsPath) -> Result<PathBuf, ArchiveError> {
         if let Some((above, _)) = path.split_last() {
@@ -62,26 +73,28 @@ impl FolderSink {
         self.root.join(OsStr::from_bytes(&relative(path)))
     }
 
-    /// Makes sure that a folder is there, and is one: a link to one is none.
-    fn folder(&mut self, path: &FsPath, mode: u32) -> Result<(), ArchiveError> {
+    /// Makes sure that a folder is there, and is one: a link to one is none. Says whether it was made.
+    fn folder(&mut self, path: &FsPath, mode: u32) -> Result<bool, ArchiveError> {
         let key = relative(path);
         if self.real.contains(&key) {
-            return Ok(());
+            return Ok(false);
         }
         if let Some((above, _)) = path.split_last() {
             self.folder(&above, 0o777)?;
         }
         let place = self.at(path);
+        let mut made = false;
         match fs::symlink_metadata(&place) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => return Err(ArchiveError::disk(&place)(io::ErrorKind::NotADirectory.into())),
             Err(_) => {
                 // Always open to its owner while things are put into it.
                 DirBuilder::new().mode(mode | 0o700).create(&place).map_err(ArchiveError::disk(&place))?;
+                made = true;
             }
         }
         self.real.insert(key);
-        Ok(())
+        Ok(made)
     }
 
     /// A name beside a place, for what is not yet whole.
@@ -108,6 +121,10 @@ impl FolderSink {
             self.refused(refused.map_err(ArchiveError::disk(place))?, place);
             file.set_permissions(Permissions::from_mode(entry.mode.into())).map_err(ArchiveError::disk(place))?;
             set_time(part, entry.mtime_ns).map_err(ArchiveError::disk(place))?;
+        } else {
+            let now = file.metadata().map_err(ArchiveError::disk(place))?.mode();
+            let left = Permissions::from_mode(now & u32::from(entry.mode) & 0o777);
+            file.set_permissions(left).map_err(ArchiveError::disk(place))?;
         }
         fs::rename(part, place).map_err(ArchiveError::disk(place))
     }
@@ -136,7 +153,7 @@ impl FolderSink {
         if self.keep == Keep::Everything {
             set_time(&part, entry.mtime_ns).map_err(ArchiveError::disk(&place))?;
         }
-        fs::rename(&part, &place).map_err(ArchiveError::disk(&place))
+        settled(&part, &place)
     }
 
     fn hard_link(&mut self, entry: &Entry, to: &FsPath) -> Result<(), ArchiveError> {
@@ -144,7 +161,7 @@ impl FolderSink {
         let first = self.place(to)?;
         let part = self.part(&place);
         fs::hard_link(&first, &part).map_err(ArchiveError::disk(&place))?;
-        fs::rename(&part, &place).map_err(ArchiveError::disk(&place))?;
+        settled(&part, &place)?;
         // A rename between two names of one file leaves both.
         match fs::remove_file(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ArchiveError::disk(&part)(error)),
@@ -154,11 +171,14 @@ impl FolderSink {
 
     /// Sets the modes and times of the folders, the innermost first.
     fn finish_folders(&mut self) -> Result<(), ArchiveError> {
-        if self.keep == Keep::Permissions {
-            return Ok(());
-        }
         for entry in std::mem::take(&mut self.folders).iter().rev() {
             let place = self.at(&entry.path);
+            if self.keep == Keep::Permissions {
+                let now = fs::symlink_metadata(&place).map_err(ArchiveError::disk(&place))?.mode();
+                let left = Permissions::from_mode(now & u32::from(entry.mode) & 0o777);
+                fs::set_permissions(&place, left).map_err(ArchiveError::disk(&place))?;
+                continue;
+            }
             self.settle(entry, &place)?;
         }
         Ok(())
@@ -169,8 +189,11 @@ impl Sink for FolderSink {
     fn put(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), ArchiveError> {
         match &entry.what {
             What::Folder => {
-                self.folder(&entry.path, u32::from(entry.mode) & 0o777)?;
-                self.folders.push(entry.clone());
+                let made = self.folder(&entry.path, u32::from(entry.mode) & 0o777)?;
+                // One that was here keeps its permissions; one that is made has them all until things are in it.
+                if self.keep == Keep::Everything || (made && entry.mode & 0o700 != 0o700) {
+                    self.folders.push(entry.clone());
+                }
                 Ok(())
             }
             What::File { size } => self.file(entry, *size, content),
@@ -183,6 +206,11 @@ impl Sink for FolderSink {
         self.finish_folders()?;
         Ok(self.left_out)
     }
+}
+
+/// Gives what was made its name, or takes it away.
+fn settled(part: &Path, place: &Path) -> Result<(), ArchiveError> {
+    fs::rename(part, place).map_err(ArchiveError::disk(place)).inspect_err(|_| drop(fs::remove_file(part)))
 }
 
 /// Puts attributes; says whether some stay behind: those that the file system refuses, and those that are not users' own. Who may

@@ -5,18 +5,20 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{ChildStdin, ChildStdout, Stdio},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use alknet_fs::FsPath;
 
 use super::{
     ArchiveError, LeftOut, Source, Take,
+    budget::{Budget, tell_bomb},
     git_run::{Running, git, output},
     sidecar::{self, Said},
 };
 use crate::files::{
     entry::{Entry, What, Xattrs, foreign_path, relative},
-    limits::{MAX_LINK_BYTES, MAX_SIDECAR_BYTES},
+    limits::{MAX_LINK_BYTES, MAX_SIDECAR_BYTES, MAX_UNFOLDED_BYTES_ANYWAY},
 };
 
 /// Longest line of a list of a tree, in bytes: its path is the most of it.
@@ -28,6 +30,7 @@ pub struct GitSource {
     commit: String,
     time_ns: i64,
     said: Option<BTreeMap<FsPath, Said>>,
+    pub(super) budget: Budget,
 }
 
 impl GitSource {
@@ -43,7 +46,8 @@ impl GitSource {
         let text = output(&mut show, "cat-file commit", 16 * 1024 * 1024)?;
         let time_ns = committed(&text).ok_or_else(|| damaged("its commit has no time"))?;
         let said = metadata.then(|| read_sidecar(repository, &commit)).transpose()?;
-        Ok(Self { repository: repository.to_owned(), commit, time_ns, said })
+        let budget = Budget::new(Arc::new(AtomicU64::new(folded_bytes(repository)?)));
+        Ok(Self { repository: repository.to_owned(), commit, time_ns, said, budget })
     }
 
     fn entry(&mut self, path: FsPath, what: What, mode: u16) -> Entry {
@@ -70,6 +74,7 @@ impl Source for GitSource {
             take(root, &mut io::empty())?;
         }
         while let Some((mode, id, name)) = next_line(&mut lines)? {
+            self.budget.entry()?;
             if self.said.is_some() && name == sidecar::NAME {
                 continue;
             }
@@ -112,8 +117,10 @@ impl Source for GitSource {
                         if self.said.is_some() {
                             seen.insert(path.clone());
                         }
-                        take(self.entry(path, what, usual), &mut content)?;
+                        let entry = self.entry(path, what, usual);
+                        take(entry, &mut self.budget.reading(&mut content)).map_err(tell_bomb)?;
                     }
+                    self.budget.made(content.limit())?;
                     io::copy(&mut content, &mut io::sink()).map_err(lost)?;
                     contents.end()?;
                 }
@@ -190,6 +197,23 @@ fn next_line(lines: &mut impl BufRead) -> Result<Option<(String, String, Vec<u8>
         Some((mode.to_owned(), id.to_owned(), line[tab + 1..].to_vec()))
     };
     parsed().map(Some).ok_or_else(|| damaged("its list of a tree cannot be read"))
+}
+
+/// How many bytes the objects of a repository have on the disk, with those that it borrows from others.
+fn folded_bytes(repository: &Path) -> Result<u64, ArchiveError> {
+    let counted = output(git(repository).args(["count-objects", "-v"]), "count-objects", 1 << 20)?;
+    let mut kibibytes = 0_u64;
+    for line in String::from_utf8_lossy(&counted).lines() {
+        match line.split_once(": ") {
+            Some(("size" | "size-pack", number)) => {
+                kibibytes = kibibytes.saturating_add(number.parse().unwrap_or_default());
+            }
+            // What others have is not counted there.
+            Some(("alternate", _)) => kibibytes = kibibytes.saturating_add(MAX_UNFOLDED_BYTES_ANYWAY / 1024),
+            _ => {}
+        }
+    }
+    Ok(kibibytes.saturating_mul(1024))
 }
 
 fn read_sidecar(repository: &Path, commit: &str) -> Result<BTreeMap<FsPath, Said>, ArchiveError> {

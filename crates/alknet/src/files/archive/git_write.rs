@@ -42,6 +42,13 @@ impl GitSink {
         }
         output(git(repository).args(["check-ref-format", "--branch", branch]), "check-ref-format", 1 << 20)?;
         let reference = format!("refs/heads/{branch}");
+        if is_checked_out(repository, &reference)? {
+            return Err(ArchiveError::CannotHold {
+                format: "the repository",
+                path: branch.to_owned(),
+                why: "it is checked out there, and its files would stay as they are: name another branch with --ref, or a bare repository",
+            });
+        }
         let tip =
             output(git(repository).args(["for-each-ref", "--format=%(objectname)", &reference]), "for-each-ref", 1000)?;
         let mut import = git(repository);
@@ -95,7 +102,11 @@ impl Sink for GitSink {
         if let Some(text) = &mut self.sidecar {
             sidecar::add(text, entry).map_err(|error| lost(error.into()))?;
             if text.len() as u64 > MAX_SIDECAR_BYTES {
-                return Err(ArchiveError::TooMany);
+                return Err(ArchiveError::CannotHold {
+                    format: "Git's metadata file",
+                    path: entry.path.to_string(),
+                    why: "it would have more than 64 MiB: export it as a tar, or without --metadata",
+                });
             }
         } else if !entry.xattrs.is_empty() {
             self.left_out.add(&path, "Git keeps no extended attributes");
@@ -142,6 +153,17 @@ impl Sink for GitSink {
         }
         Ok(left_out)
     }
+}
+
+/// Whether a branch is the one whose files lie beside the repository.
+fn is_checked_out(repository: &Path, reference: &str) -> Result<bool, ArchiveError> {
+    let is_bare = output(git(repository).args(["rev-parse", "--is-bare-repository"]), "rev-parse", 1000)?;
+    if is_bare.trim_ascii() == b"true" {
+        return Ok(false);
+    }
+    // A detached HEAD is of no branch.
+    let head = output(git(repository).args(["rev-parse", "--symbolic-full-name", "HEAD"]), "rev-parse", 1 << 20);
+    Ok(head.is_ok_and(|head| head.trim_ascii() == reference.as_bytes()))
 }
 
 /// Names that Git keeps for itself, on any file system.

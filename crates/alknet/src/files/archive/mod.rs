@@ -9,6 +9,7 @@ mod folder_write;
 mod git_read;
 mod git_run;
 mod git_write;
+mod gzip_read;
 mod pax;
 mod sidecar;
 mod tar_read;
@@ -19,7 +20,7 @@ mod zip_extra;
 mod zip_read;
 mod zip_write;
 
-pub use folder_read::{Walk, read_entry};
+pub use folder_read::{Walk, Walked, read_entry};
 pub use folder_write::{FolderSink, Keep};
 pub use git_read::GitSource;
 pub use git_write::GitSink;
@@ -35,7 +36,10 @@ use std::{
 
 use alknet_fs::{Escaped, FsPath};
 
-use super::{entry::Entry, limits::MAX_LEFT_OUT_SHOWN};
+use super::{
+    entry::{Entry, shown},
+    limits::MAX_LEFT_OUT_SHOWN,
+};
 
 /// What takes the entries of an archive, with the content of files.
 pub type Take<'a> = &'a mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), ArchiveError>;
@@ -62,7 +66,7 @@ pub trait Sink: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The disk says no.
-    #[error("{}", path.display())]
+    #[error("{}", shown(path))]
     Disk {
         /// Where.
         path: PathBuf,

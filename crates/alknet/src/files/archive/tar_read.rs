@@ -8,28 +8,40 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use flate2::bufread::MultiGzDecoder;
 use tar::{EntryType, Header};
 
 use super::{
     ArchiveError, LeftOut, Source, Take,
     budget::{Budget, Counted, tell_bomb},
+    gzip_read::{Gunzip, MAGIC},
     pax::{self, Records},
 };
 use crate::files::{
-    entry::{Entry, What, foreign_path, xattrs_fit},
+    entry::{Entry, What, Xattrs, foreign_path, xattrs_fit},
     limits::{MAX_LINK_BYTES, MAX_PAX_BYTES},
 };
 
 const BLOCK: u64 = 512;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Where a header has its type.
+const TYPE_AT: usize = 156;
+/// With what the keys of GNU's sparse files begin.
+const SPARSE: &[u8] = b"GNU.sparse.";
 
 /// A tar that is read from its beginning to its end.
 pub struct TarSource {
     blocks: Box<dyn Read + Send>,
     pub(super) budget: Budget,
-    globals: Records,
+    globals: Globals,
     seen: HashSet<Vec<u8>>,
+}
+
+/// What is said of all entries.
+#[derive(Default)]
+struct Globals {
+    records: Records,
+    xattrs: Xattrs,
+    /// Bytes of the attributes.
+    xattrs_bytes: u64,
 }
 
 /// What stands before an entry and says more of it than its header can.
@@ -46,8 +58,8 @@ impl TarSource {
         let (counted, folded) = Counted::new(input);
         let mut input = BufReader::with_capacity(128 * 1024, counted);
         let beginning = input.fill_buf().map_err(damaged)?;
-        let blocks: Box<dyn Read + Send> = if beginning.starts_with(&GZIP) {
-            Box::new(BufReader::with_capacity(128 * 1024, MultiGzDecoder::new(input)))
+        let blocks: Box<dyn Read + Send> = if beginning.starts_with(&MAGIC) {
+            Box::new(BufReader::with_capacity(128 * 1024, Gunzip::new(input)))
         } else {
             Box::new(input)
         };
@@ -55,7 +67,7 @@ impl TarSource {
     }
 
     fn of(blocks: Box<dyn Read + Send>, folded: Arc<AtomicU64>) -> Self {
-        Self { blocks, budget: Budget::new(folded), globals: Records::new(), seen: HashSet::new() }
+        Self { blocks, budget: Budget::new(folded), globals: Globals::default(), seen: HashSet::new() }
     }
 
     /// The next header, or `None` at the end.
@@ -65,13 +77,16 @@ impl TarSource {
         let mut filled = 0;
         while filled < block.len() {
             match self.blocks.read(&mut block[filled..]).map_err(damaged)? {
-                // Some writers leave the two blocks of zeros at the end away.
-                0 if filled == 0 => return Ok(None),
+                0 if filled == 0 => return Err(wrong("it ends without its end mark, so it may be cut")),
                 0 => return Err(wrong("it ends within a header")),
                 read => filled += read,
             }
         }
         if block.iter().all(|byte| *byte == 0) {
+            // Whoever writes it is heard to the end, and so is what the compression says of the whole.
+            io::copy(&mut self.budget.reading(&mut self.blocks), &mut io::sink())
+                .map_err(damaged)
+                .map_err(tell_bomb)?;
             return Ok(None);
         }
         let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
@@ -89,7 +104,8 @@ impl TarSource {
             return Err(wrong("it says more of an entry than fits into memory"));
         }
         let mut bytes = Vec::new();
-        (&mut self.blocks).take(size).read_to_end(&mut bytes).map_err(damaged)?;
+        let read = self.budget.reading((&mut self.blocks).take(size)).read_to_end(&mut bytes);
+        read.map_err(damaged).map_err(tell_bomb)?;
         if bytes.len() as u64 != size {
             return Err(wrong("it ends within an extension header"));
         }
@@ -112,19 +128,21 @@ impl TarSource {
         left_out: &mut LeftOut,
         take: Take<'_>,
     ) -> Result<(), ArchiveError> {
-        let mut records = self.globals.clone();
-        records.extend(before.records.unwrap_or_default());
-        let name = records.get(b"path".as_slice()).cloned().or(before.long_name);
+        let own = before.records.unwrap_or_default();
+        let said = |key: &[u8]| own.get(key).or_else(|| self.globals.records.get(key));
+        let name = said(b"path").cloned().or(before.long_name);
         let name = name.unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = records.get(b"linkpath".as_slice()).cloned().or(before.long_link);
+        let link = said(b"linkpath").cloned().or(before.long_link);
         let link = link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
-        let size = match records.get(b"size".as_slice()) {
+        let size = match said(b"size") {
+            // As ustar has it, they have no content; some writers say the size of a linked file with the link.
+            _ if !has_content(header, &name) => Some(0),
             Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
             None => header.entry_size().ok(),
         };
-        // As ustar has it, only files have content; some writers say the size of a linked file with the link.
         let size: u64 = size.ok_or_else(|| wrong("an entry has no size"))?;
-        let is_sparse = records.keys().any(|key| key.starts_with(b"GNU.sparse."));
+        let is_sparse = [&own, &self.globals.records].into_iter().any(is_sparse);
+        let exact = said(b"mtime").and_then(|text| pax::read_time(text));
         let what = match what_of(header, &name, link, size, is_sparse) {
             Ok(what) => what,
             Err(why) => {
@@ -139,13 +157,14 @@ impl TarSource {
         if !self.seen.insert(blake3::hash(&path.to_bytes()).as_bytes()[..16].to_vec()) && what != What::Folder {
             left_out.add(&name, "it comes again: the last one counts");
         }
-        let mut xattrs = pax::read_xattrs(&records);
+        self.budget.made(self.globals.xattrs_bytes)?;
+        let mut xattrs = self.globals.xattrs.clone();
+        xattrs.extend(pax::read_xattrs(&own));
         if !xattrs_fit(&xattrs) {
             left_out.add(&name, "its extended attributes are too large");
             xattrs.clear();
         }
         let seconds = seconds(header);
-        let exact = records.get(b"mtime".as_slice()).and_then(|text| pax::read_time(text));
         let mtime_ns = exact.unwrap_or_else(|| seconds.saturating_mul(1_000_000_000));
         let mode = (header.mode().unwrap_or(0o644) & 0o7777) as u16;
         let content = if matches!(what, What::File { .. }) { size } else { 0 };
@@ -166,11 +185,17 @@ impl Source for TarSource {
             match header.entry_type() {
                 EntryType::XHeader => {
                     let block = self.extension(&header, MAX_PAX_BYTES)?;
-                    add(&block, before.records.get_or_insert_default())?;
+                    let bytes = add(&block, before.records.get_or_insert_default())?;
+                    self.budget.made(bytes)?;
                 }
                 EntryType::XGlobalHeader => {
                     let block = self.extension(&header, MAX_PAX_BYTES)?;
-                    add(&block, &mut self.globals)?;
+                    let bytes = add(&block, &mut self.globals.records)?;
+                    // As much is gone through again.
+                    self.budget.made(bytes)?;
+                    self.globals.xattrs = pax::read_xattrs(&self.globals.records);
+                    let sizes = self.globals.xattrs.iter().map(|(name, value)| (name.len() + value.len()) as u64);
+                    self.globals.xattrs_bytes = sizes.sum();
                 }
                 EntryType::GNULongName => before.long_name = Some(until_nul(self.extension(&header, bound)?)),
                 EntryType::GNULongLink => before.long_link = Some(until_nul(self.extension(&header, bound)?)),
@@ -181,11 +206,31 @@ impl Source for TarSource {
     }
 }
 
-/// Adds the records of a block, as long as all of them together are no more than one block may have.
-fn add(block: &[u8], records: &mut Records) -> Result<(), ArchiveError> {
+/// Adds the records of a block, as long as all of them together are no more than one block may have. Gives how many bytes they are.
+fn add(block: &[u8], records: &mut Records) -> Result<u64, ArchiveError> {
     pax::read(block, records).ok_or_else(|| wrong("a PAX record is none"))?;
-    let bytes: usize = records.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if bytes as u64 > MAX_PAX_BYTES { Err(wrong("it says more of an entry than fits into memory")) } else { Ok(()) }
+    let bytes = records.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+    if bytes > MAX_PAX_BYTES { Err(wrong("it says more of an entry than fits into memory")) } else { Ok(bytes) }
+}
+
+fn is_sparse(records: &Records) -> bool {
+    let first = records.range(SPARSE.to_vec()..).next();
+    first.is_some_and(|(key, _)| key.starts_with(SPARSE))
+}
+
+/// Whether bytes follow a header.
+fn has_content(header: &Header, name: &[u8]) -> bool {
+    match header.entry_type() {
+        EntryType::Link
+        | EntryType::Symlink
+        | EntryType::Directory
+        | EntryType::Char
+        | EntryType::Block
+        | EntryType::Fifo => false,
+        // Before POSIX, a folder was a file whose name ends in a slash.
+        EntryType::Regular => header.as_bytes()[TYPE_AT] != 0 || !name.ends_with(b"/"),
+        _ => true,
+    }
 }
 
 fn what_of(header: &Header, name: &[u8], link: Vec<u8>, size: u64, is_sparse: bool) -> Result<What, &'static str> {

@@ -31,7 +31,7 @@ impl FolderSource {
 impl Source for FolderSource {
     fn each(&mut self, left_out: &mut LeftOut, take: Take<'_>) -> Result<(), ArchiveError> {
         let mut walk = Walk::new(&self.root);
-        while let Some((entry, path)) = walk.next(left_out)? {
+        while let Some(Walked { entry, place: path, .. }) = walk.next(left_out)? {
             match entry.what {
                 What::File { .. } | What::HardLink { .. } => take(entry, &mut File::open(&path).unwrap())?,
                 _ => take(entry, &mut io::empty())?,
@@ -419,6 +419,7 @@ fn hostile_entries_are_left_out_and_counted() {
         hostile(b"hard", b'1', b"../outside", b""),
         hostile(b"twice", b'0', b"", b"1"),
         hostile(b"./twice", b'0', b"", b"2"),
+        END.to_vec(),
     ]
     .concat();
     let (tree, left_out) = read(&mut TarSource::new(Cursor::new(archive)).unwrap());
@@ -446,13 +447,66 @@ fn damage_of(archive: Vec<u8>) -> String {
 #[test]
 fn lengths_that_nothing_can_have_are_damage() {
     // ARCH-15
-    for kind in [b'0', b'2', b'3', b'5'] {
+    for kind in [b'0', b'7', b'X'] {
         let entry = hostile(b"e", kind, b"target", b"");
         for size in [u64::MAX, u64::MAX - 511, u64::MAX - 512] {
             let said = damage_of(with_record(b'x', b"size", size.to_string().as_bytes(), &entry));
             assert!(said.ends_with("it ends within an entry"), "{said}");
         }
     }
+}
+
+/// What ends a tar.
+const END: [u8; 1024] = [0; 1024];
+
+#[test]
+fn links_and_folders_have_no_content_whatever_size_they_say() {
+    // ARCH-22: star, Solaris and V7 write the size of the file with its link, and GNU tar reads them so.
+    let mut archive = hostile(b"file", b'0', b"", &[b'x'; 600]);
+    for (name, kind) in
+        [(b"hard", b'1'), (b"soft", b'2'), (b"tape", b'3'), (b"fold", b'5'), (b"pipe", b'6'), (b"old/", 0)]
+    {
+        let mut header = hostile(name, kind, b"file", b"");
+        header[124..136].copy_from_slice(b"00000001130\0");
+        header[156] = kind;
+        header[148..156].fill(b' ');
+        let sum: u32 = header[..512].iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        archive.extend(header);
+    }
+    archive.extend(hostile(b"last", b'0', b"", b"last"));
+    archive.extend(END);
+    let (tree, left_out) = read(&mut TarSource::new(Cursor::new(archive)).unwrap());
+    let kept: Vec<_> = tree.iter().map(|(entry, content)| (entry.path.to_string(), content.len())).collect();
+    let kept: Vec<_> = kept.iter().map(|(path, length)| (path.as_str(), *length)).collect();
+    assert_eq!(kept, [("/file", 600), ("/hard", 0), ("/soft", 0), ("/fold", 0), ("/old", 0), ("/last", 4)]);
+    assert_eq!(left_out.count, 2);
+}
+
+#[test]
+fn attributes_of_the_whole_archive_count_with_each_entry() {
+    // ARCH-14
+    let attribute = with_record(b'g', b"SCHILY.xattr.user.x", &[b'v'; 60_000], b"");
+    let archive = [attribute, hostile(b"e", b'0', b"", b"").repeat(100), END.to_vec()].concat();
+    let mut source = TarSource::new(Cursor::new(archive)).unwrap();
+    source.budget.anyway = 1 << 20;
+    let mut taken = 0;
+    let outcome = source.each(&mut LeftOut::default(), &mut |entry, _| {
+        taken += entry.xattrs.values().map(Vec::len).sum::<usize>();
+        Ok(())
+    });
+    assert!(outcome.is_ok() && taken == 6_000_000, "200 times as much is allowed");
+    let attribute = with_record(b'g', b"SCHILY.xattr.user.x", &[b'v'; 60_000], b"");
+    let archive = [attribute, hostile(b"e", b'0', b"", b"").repeat(10_000), END.to_vec()].concat();
+    let folded = {
+        let mut folding = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        io::Write::write_all(&mut folding, &archive).unwrap();
+        folding.finish().unwrap()
+    };
+    let mut source = TarSource::new(Cursor::new(folded)).unwrap();
+    source.budget.anyway = 1 << 20;
+    let outcome = source.each(&mut LeftOut::default(), &mut |_, _| Ok(()));
+    assert!(matches!(outcome, Err(ArchiveError::Bomb)), "{outcome:?}");
 }
 
 #[test]
@@ -505,6 +559,38 @@ fn a_bomb_is_refused_after_little() {
 }
 
 #[test]
+fn a_git_bomb_is_refused_after_little() {
+    // ARCH-14: trees that name the same tree ten times over, seven deep.
+    let folder = tempfile::tempdir().unwrap();
+    let git = |words: &[&str], input: &[u8]| {
+        let file = folder.path().join("input");
+        fs::write(&file, input).unwrap();
+        let mut command = Command::new("git");
+        command.arg("-C").arg(folder.path()).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(words);
+        let output = command.stdin(File::open(&file).unwrap()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "-q"], b"");
+    let mut id = git(&["hash-object", "-w", "--stdin"], &vec![0; 1 << 20]);
+    for depth in 0..7 {
+        let kind = if depth == 0 { "100644 blob" } else { "040000 tree" };
+        let lines: String = (0..10).map(|name| format!("{kind} {id}\t{name}\n")).collect();
+        id = git(&["mktree"], lines.as_bytes());
+    }
+    let commit = git(&["commit-tree", &id, "-m", "bomb"], b"");
+    let mut source = GitSource::open(folder.path(), Some(&commit), false).unwrap();
+    source.budget.anyway = 8 << 20;
+    let mut files = 0;
+    let outcome = source.each(&mut LeftOut::default(), &mut |entry, content| {
+        files += 1;
+        io::copy(content, &mut io::sink()).map(drop).map_err(ArchiveError::content(&entry.path))
+    });
+    assert!(matches!(outcome, Err(ArchiveError::Bomb)), "{outcome:?}");
+    assert!(files < 100, "{files}");
+}
+
+#[test]
 fn cut_archives_are_damaged_not_short() {
     // ARCH-15
     let folder = tempfile::tempdir().unwrap();
@@ -519,6 +605,18 @@ fn cut_archives_are_damaged_not_short() {
         });
         assert!(cut.is_err(), "{length}");
     }
+    let after_first = whole.len() - END.len() - 512;
+    for cut in (0..=after_first).step_by(512) {
+        let mut source = TarSource::new(Cursor::new(whole[..cut].to_vec())).unwrap();
+        assert!(source.each(&mut LeftOut::default(), &mut |_, _| Ok(())).is_err(), "cut after {cut} bytes");
+    }
+    let compressed = folder.path().join("a.tgz");
+    write(Box::new(TarSink::new(File::create(&compressed).unwrap(), true)), &rare());
+    let mut damaged = fs::read(&compressed).unwrap();
+    let checksum = damaged.len() - 8;
+    damaged[checksum] ^= 1;
+    let said = damage_of(damaged);
+    assert!(said.ends_with("the tar archive"), "{said}");
     let mut flipped = whole;
     flipped[10] ^= 1;
     assert!(TarSource::new(Cursor::new(flipped)).unwrap().each(&mut LeftOut::default(), &mut |_, _| Ok(())).is_err());
