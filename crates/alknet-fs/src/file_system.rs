@@ -275,7 +275,14 @@ async fn keep_reaping(tree: Tree, stop: CancellationToken) {
                     Err(error) => tracing::warn!(%error, "rows of what was removed could not go; it is tried again"),
                 }
             }
-            if commits.changed().await.is_err() {
+            let more = async {
+                tokio::select! {
+                    changed = commits.changed() => changed.is_ok(),
+                    // Somebody who looked at it does so no more.
+                    () = tree.handles().unused() => true,
+                }
+            };
+            if !more.await {
                 return;
             }
             tokio::time::sleep(REAP_DELAY).await;

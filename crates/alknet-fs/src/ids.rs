@@ -60,6 +60,10 @@ impl Seq {
     pub(crate) fn before(self) -> Self {
         Self((self.0 - 1).max(0))
     }
+    /// The commit after it.
+    pub(crate) const fn after(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 impl fmt::Display for Seq {

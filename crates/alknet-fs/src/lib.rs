@@ -48,8 +48,7 @@ pub use ids::{BlobId, BranchId, BucketId, Hlc, HookId, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, HookName, SnapshotName};
 pub use path::{BadPath, EntryName, Escaped, FsPath};
 pub use session::{
-    Announced, Closed, Create, Finding, Forgetting, Handle, Handles, Kept, Look, OpenWrite, Pin, ReadHandle,
-    SharedFile, Start, WriteSession,
+    Announced, Closed, Create, Handle, Handles, Kept, Look, OpenWrite, Pin, ReadHandle, SharedFile, Start, WriteSession,
 };
 pub use tree::{
     Attributes, BadPolicy, BadXattrs, Body, Branch, BranchUsage, Bucket, BucketPage, Change, Commit, Committed, Expect,

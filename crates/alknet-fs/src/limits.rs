@@ -141,7 +141,7 @@ pub const FILES_LOOKED_UP_AT_ONCE: usize = 512;
 /// Unknown content that one check names.
 pub const MAX_UNKNOWN_SHOWN: usize = 1000;
 /// Rows of a removed branch or bucket that one transaction takes away.
-pub const REAPED_ROWS_AT_ONCE: usize = 512;
+pub const REAPED_ROWS_AT_ONCE: usize = 256;
 /// Folders on the way down of a walk that keep what they have read ahead.
 pub const WALK_PAGES_KEPT: usize = 16;
 
@@ -160,6 +160,10 @@ pub const FORGET_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 pub const BUCKETS_LOOKED_AT_ONCE: usize = 256;
 /// Rows that one step of retention looks at.
 pub const RETENTION_ROWS_AT_ONCE: usize = 1000;
+/// Rows that one transaction of retention takes away.
+pub const FORGOTTEN_ROWS_AT_ONCE: usize = 256;
+/// Commits that one step of retention looks at.
+pub const RETENTION_COMMITS_AT_ONCE: usize = 4096;
 /// Changes that one event of `node.fs` tells; `fs/watch` and `fs/diff` say more.
 pub const MAX_EVENT_CHANGES: usize = 16;
 /// Bytes of the paths in one event of `node.fs`; with more, it tells of none.

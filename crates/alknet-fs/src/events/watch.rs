@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     chain::Chain,
+    history::retention,
     ids::{BranchId, BucketId, Seq},
     limits::{MAX_TOLD_CHANGES, MAX_TOLD_ROWS, WATCHED_COMMITS_AT_ONCE},
     rows::{
@@ -131,6 +132,11 @@ fn begin(sql: &Connection, branch: BranchId, after: Option<Seq>) -> Result<Seq, 
 fn not_trimmed(sql: &Connection, bucket: BucketId, after: Seq, newest: Seq) -> Result<(), WatchError> {
     if after == newest {
         return Ok(());
+    }
+    // What a commit changed is told by the version before it.
+    let floor = retention::floor(sql, bucket)?;
+    if after < floor {
+        return Err(WatchError::Trimmed { oldest: floor.after() });
     }
     match commit::after(sql, bucket, after, 1)?.first() {
         Some(next) if next.seq.get() == after.get() + 1 => Ok(()),

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{loaded, parsed, stored};
+use super::{loaded, meta, parsed, stored};
 use crate::{
     ids::{BucketId, Ino, Seq},
     name::BucketName,
@@ -132,16 +132,18 @@ pub fn doomed(sql: &Connection) -> rusqlite::Result<Option<BucketId>> {
     sql.prepare_cached(text)?.query_row([], |row| row.get(0)).optional()
 }
 
-/// Takes at most `count` commits of such a bucket away, and with the last one everything else of it. Answers whether that is done.
+/// Takes at most `count` commits of such a bucket away, and with the last one everything else of it but uploads, which have files that
+/// must go first ([`super::upload::forsaken`]). Answers whether that is done.
 pub fn erase(sql: &Connection, id: BucketId, count: usize) -> rusqlite::Result<bool> {
     let text = "DELETE FROM fs_commit WHERE bucket = ?1
                 AND seq IN (SELECT seq FROM fs_commit WHERE bucket = ?1 LIMIT ?2)";
     if sql.prepare_cached(text)?.execute(params![id, stored(count as u64)])? > 0 {
         return Ok(false);
     }
-    for table in ["fs_snapshot", "fs_conflict", "fs_session"] {
+    for table in ["fs_snapshot", "fs_conflict"] {
         sql.execute(&format!("DELETE FROM {table} WHERE bucket = ?1"), [id])?;
     }
+    meta::remove(sql, &meta::kept_from(id))?;
     sql.execute("DELETE FROM fs_bucket WHERE id = ?1", [id])?;
     Ok(true)
 }

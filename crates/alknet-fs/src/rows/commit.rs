@@ -95,3 +95,9 @@ pub fn time(sql: &Connection, bucket: BucketId, seq: Seq) -> rusqlite::Result<Op
     let text = "SELECT time_ns FROM fs_commit WHERE bucket = ?1 AND seq = ?2";
     sql.prepare_cached(text)?.query_row(params![bucket, seq], |row| row.get(0)).optional()
 }
+
+/// Forgets a commit.
+pub fn prune(sql: &Connection, bucket: BucketId, seq: Seq) -> rusqlite::Result<()> {
+    let text = "DELETE FROM fs_commit WHERE bucket = ?1 AND seq = ?2";
+    sql.prepare_cached(text)?.execute(params![bucket, seq]).map(|_| ())
+}

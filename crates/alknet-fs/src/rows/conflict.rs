@@ -71,3 +71,9 @@ pub fn needed(sql: &Connection, branch: BranchId) -> rusqlite::Result<Vec<Seq>> 
 pub fn remove(sql: &Connection, id: u64) -> rusqlite::Result<()> {
     sql.prepare_cached("DELETE FROM fs_conflict WHERE id = ?1")?.execute([stored(id)]).map(|_| ())
 }
+
+/// Whether a commit left conflicts that are still kept.
+pub fn is_of_commit(sql: &Connection, branch: BranchId, seq: Seq) -> rusqlite::Result<bool> {
+    let text = "SELECT EXISTS (SELECT 1 FROM fs_conflict WHERE branch = ?1 AND seq = ?2)";
+    sql.prepare_cached(text)?.query_row(params![branch, seq], |row| row.get(0))
+}

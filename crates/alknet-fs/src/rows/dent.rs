@@ -160,6 +160,12 @@ pub fn from(
     sql.prepare_cached(text)?.query_map(values, |row| Ok(Keyed { dir: row.get(5)?, dent: of(row)? }))?.collect()
 }
 
+/// The commits from the first to the last of these that a row of a branch itself is of.
+pub fn commits(sql: &Connection, branch: BranchId, (first, last): (Seq, Seq)) -> rusqlite::Result<Vec<Seq>> {
+    let text = "SELECT DISTINCT seq FROM fs_dent INDEXED BY fs_dent_by_seq WHERE branch = ?1 AND seq BETWEEN ?2 AND ?3";
+    sql.prepare_cached(text)?.query_map(params![branch, first, last], |row| row.get(0))?.collect()
+}
+
 /// Forgets a version of a name.
 pub fn prune(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq) -> rusqlite::Result<()> {
     let text = "DELETE FROM fs_dent WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND seq = ?4";
@@ -178,6 +184,14 @@ pub fn of_commit(sql: &Connection, branch: BranchId, seq: Seq, count: usize) -> 
 pub fn newest_in(sql: &Connection, branch: BranchId, dir: Ino, bound: Seq) -> rusqlite::Result<Option<Seq>> {
     let text = "SELECT max(seq) FROM fs_dent INDEXED BY fs_dent_by_folder WHERE branch = ?1 AND dir = ?2 AND seq <= ?3";
     sql.prepare_cached(text)?.query_row(params![branch, dir, bound], |row| row.get(0))
+}
+
+/// Whether the commit that took a name away has left another row in the folder, on a branch itself: of a name that still stands, or of a
+/// later one in their order.
+pub fn is_told_by_another(sql: &Connection, branch: BranchId, dir: Ino, dent: &Dent) -> rusqlite::Result<bool> {
+    let text = "SELECT EXISTS (SELECT 1 FROM fs_dent INDEXED BY fs_dent_by_folder
+                WHERE branch = ?1 AND dir = ?2 AND seq = ?3 AND (kind > 0 OR name > ?4))";
+    sql.prepare_cached(text)?.query_row(params![branch, dir, dent.seq, dent.name], |row| row.get(0))
 }
 
 /// The version of a name that one commit wrote on a branch.

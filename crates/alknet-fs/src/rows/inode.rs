@@ -223,6 +223,13 @@ pub fn last_of(sql: &Connection, branch: BranchId, ino: Ino, bound: Seq) -> rusq
     sql.prepare_cached(text)?.query_row(params![branch, ino, bound], |row| row.get(0))
 }
 
+/// The commits from the first to the last of these that a row of a branch itself is of.
+pub fn commits(sql: &Connection, branch: BranchId, (first, last): (Seq, Seq)) -> rusqlite::Result<Vec<Seq>> {
+    let text =
+        "SELECT DISTINCT seq FROM fs_inode INDEXED BY fs_inode_by_seq WHERE branch = ?1 AND seq BETWEEN ?2 AND ?3";
+    sql.prepare_cached(text)?.query_map(params![branch, first, last], |row| row.get(0))?.collect()
+}
+
 /// At most `count` versions on a branch itself, those of the same inode from the newest on.
 pub fn some(sql: &Connection, branch: BranchId, count: usize) -> rusqlite::Result<Vec<(Ino, Seq)>> {
     let text = "SELECT ino, seq FROM fs_inode WHERE branch = ?1 ORDER BY ino DESC, seq DESC LIMIT ?2";

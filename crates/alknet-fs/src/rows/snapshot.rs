@@ -62,3 +62,10 @@ pub fn count(sql: &Connection, bucket: BucketId) -> rusqlite::Result<u64> {
     let mut statement = sql.prepare_cached("SELECT count(*) FROM fs_snapshot WHERE bucket = ?1")?;
     statement.query_row([bucket], |row| row.get(0)).map(super::loaded)
 }
+
+/// The versions that a bucket's snapshots hold.
+pub fn seqs(sql: &Connection, bucket: BucketId) -> rusqlite::Result<Vec<Seq>> {
+    sql.prepare_cached("SELECT seq FROM fs_snapshot WHERE bucket = ?1")?
+        .query_map([bucket], |row| row.get(0))?
+        .collect()
+}

@@ -86,9 +86,11 @@ pub fn promised(sql: &Connection, bucket: BucketId) -> rusqlite::Result<u64> {
     sql.prepare_cached(text)?.query_row([bucket], |row| row.get(0)).map(loaded)
 }
 
-/// Uploads whose sender was not there since before this time; at most `count`.
+/// Uploads whose sender was not there since before this time, or whose bucket is gone; at most `count`.
 pub fn forsaken(sql: &Connection, before_ms: u64, count: usize) -> rusqlite::Result<Vec<UploadRow>> {
-    let text = format!("{COLUMNS} WHERE touched_ms < ?1 LIMIT ?2");
+    let text = format!(
+        "{COLUMNS} WHERE touched_ms < ?1 OR bucket NOT IN (SELECT id FROM fs_bucket WHERE removed = 0) LIMIT ?2"
+    );
     sql.prepare_cached(&text)?.query_map([stored(before_ms), stored(count as u64)], of)?.collect()
 }
 

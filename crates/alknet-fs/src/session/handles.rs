@@ -8,23 +8,26 @@ use std::{
     },
 };
 
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::Notify;
 
 use crate::ids::{BranchId, BucketId, Seq};
 
 /// The open handles of a node and the versions that its views see.
 #[derive(Clone, Default)]
-pub struct Handles(Arc<Mutex<Open>>, Arc<RwLock<()>>);
-
-/// As long as this is held, no version is forgotten.
-pub struct Finding<'a>(#[expect(dead_code, reason = "held")] RwLockReadGuard<'a, ()>);
-
-/// As long as this is held, nobody begins to look at a version.
-pub struct Forgetting<'a>(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'a, ()>);
+///
+/// Whoever finds a version to look at and whoever forgets versions do not wait for each other. The one who forgets first reads in a
+/// commit what must stay, then asks here what is looked at, and then takes away what neither names. The one who looks notes how often
+/// that was asked, finds a version in a commit, says here what it looks at, and is done if nobody has asked meanwhile. Else it finds the
+/// version again: what is still there in a commit that it reads after the question, the one who asked has found worth keeping, too.
+pub struct Handles(Arc<Mutex<Open>>, Arc<Notify>);
 
 #[derive(Default)]
 struct Open {
     next: u64,
+    /// How often somebody who forgets has asked what is looked at.
+    asked: u64,
+    /// Somebody waits until a branch is no longer used.
+    is_awaited: bool,
     looks: BTreeMap<BranchId, usize>,
     handles: HashMap<u64, Entry>,
     pins: BTreeMap<BucketId, BTreeMap<Seq, usize>>,
@@ -57,7 +60,17 @@ pub struct Look {
 }
 
 impl Handles {
-    /// Says that these branches are looked at, which was found out under [`Self::finding`].
+    /// How often [`Self::pinned`] and [`Self::is_used`] were asked so far.
+    pub fn asked(&self) -> u64 {
+        self.open().asked
+    }
+
+    /// Wakes whoever heard that a branch is used once something is used no more.
+    pub async fn unused(&self) {
+        self.1.notified().await;
+    }
+
+    /// Says that these branches are looked at.
     pub fn look(&self, branches: Vec<BranchId>) -> Look {
         let mut open = self.open();
         for branch in &branches {
@@ -67,10 +80,14 @@ impl Handles {
         Look { handles: self.clone(), branches }
     }
 
-    /// Whether a branch is looked at, or something on it is open.
+    /// Whether a branch is looked at, or something on it is open: asked by whoever removes its rows, after a commit in which nobody
+    /// could find it any more.
     pub fn is_used(&self, branch: BranchId) -> bool {
-        let open = self.open();
-        open.looks.contains_key(&branch) || open.handles.values().any(|entry| entry.branch == branch)
+        let mut open = self.open();
+        open.asked += 1;
+        let is_used = open.looks.contains_key(&branch) || open.handles.values().any(|entry| entry.branch == branch);
+        open.is_awaited |= is_used;
+        is_used
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -78,15 +95,10 @@ impl Handles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be held while a version is found, until it is pinned.
-    pub async fn finding(&self) -> Finding<'_> {
-        Finding(self.1.read().await)
-    }
-
-    /// To be held while versions are forgotten, from before [`Self::pinned`] is asked until the transaction has ended; it waits for
-    /// those who are finding one, and keeps others from it, so the transaction should be short.
-    pub async fn forgetting(&self) -> Forgetting<'_> {
-        Forgetting(self.1.write().await)
+    fn tell(&self, mut open: MutexGuard<'_, Open>) {
+        if std::mem::take(&mut open.is_awaited) {
+            self.1.notify_one();
+        }
     }
 
     /// Enters a handle on a branch. Whoever does so looks afterwards whether the branch is still there: what ends later is told.
@@ -121,15 +133,18 @@ impl Handles {
         self.open().handles.len()
     }
 
-    /// Keeps what the bucket shows at `seq`, which was found under [`Self::finding`]. A pin on [`Seq::ZERO`] keeps everything.
+    /// Keeps what the bucket shows at `seq`.
     pub fn pin(&self, bucket: BucketId, seq: Seq) -> Pin {
         self.open().add(bucket, seq);
         Pin { handles: self.clone(), bucket, seq }
     }
 
-    /// The commits of a bucket that somebody looks at, ascending. With [`Seq::ZERO`] among them nothing may be forgotten.
+    /// The commits of a bucket that somebody looks at, ascending: asked by whoever forgets versions, after a commit in which what is to
+    /// be forgotten could not be found any more.
     pub fn pinned(&self, bucket: BucketId) -> Vec<Seq> {
-        self.open().pins.get(&bucket).map(|pins| pins.keys().copied().collect()).unwrap_or_default()
+        let mut open = self.open();
+        open.asked += 1;
+        open.pins.get(&bucket).map(|pins| pins.keys().copied().collect()).unwrap_or_default()
     }
 }
 
@@ -162,6 +177,7 @@ impl Drop for Look {
                 }
             }
         }
+        self.handles.tell(open);
     }
 }
 
@@ -178,22 +194,9 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.handles.open().handles.remove(&self.number);
-    }
-}
-
-impl Pin {
-    /// Keeps another commit instead.
-    pub fn to(&mut self, seq: Seq) {
         let mut open = self.handles.open();
-        open.add(self.bucket, seq);
-        open.remove(self.bucket, self.seq);
-        drop(open);
-        self.seq = seq;
-    }
-    /// The commit that it keeps.
-    pub const fn seq(&self) -> Seq {
-        self.seq
+        open.handles.remove(&self.number);
+        self.handles.tell(open);
     }
 }
 
@@ -236,9 +239,8 @@ mod tests {
     fn versions_are_pinned_as_long_as_somebody_sees_them() {
         // SESS-33
         let handles = Handles::default();
-        let mut first = handles.pin(BucketId(1), Seq::ZERO);
-        assert_eq!(handles.pinned(BucketId(1)), [Seq::ZERO]);
-        first.to(seq(7));
+        let first = handles.pin(BucketId(1), seq(7));
+        assert_eq!((handles.asked(), handles.pinned(BucketId(1)), handles.asked()), (0, vec![seq(7)], 1));
         let second = first.clone();
         let older = handles.pin(BucketId(1), seq(3));
         assert_eq!(handles.pinned(BucketId(1)), [seq(3), seq(7)]);

@@ -18,7 +18,7 @@ mod write;
 
 pub(crate) use begin::{begin, open_to_read};
 pub use close::{Closed, Kept};
-pub use handles::{Finding, Forgetting, Handle, Handles, Look, Pin};
+pub use handles::{Handle, Handles, Look, Pin};
 pub use how::{Create, OpenWrite, Start};
 pub(crate) use quota::Allowances;
 pub use read::ReadHandle;

@@ -221,7 +221,8 @@ impl SharedFile {
 
     fn session<'a>(&self, state: &'a State) -> Result<&'a WriteSession, FsError> {
         self.pass.rights().check()?;
-        state.session.as_ref().ok_or_else(|| no(Errno::Stale, &self.path))
+        let session = state.session.as_ref().filter(|session| !session.handle.is_gone());
+        session.ok_or_else(|| no(Errno::Stale, &self.path))
     }
 
     /// What is written from now on is written in this one's name.

@@ -7,27 +7,36 @@ use rusqlite::Connection;
 use super::Tree;
 use crate::{
     error::FsError,
+    ids::BranchId,
     limits::{MAX_BRANCHES, REAPED_ROWS_AT_ONCE},
     rows::{On, branch, bucket, dent, inode},
-    session::Handles,
 };
 
 impl Tree {
     /// Takes some rows away of branches and buckets that were removed. Answers whether there may be more to take.
     pub async fn reap(&self, task: &Maintenance) -> Result<bool, FsError> {
-        let forgetting = self.handles().forgetting().await;
-        let (handles, now_ms) = (self.handles().clone(), self.tables().clock().now_ms());
-        let body = move |sql: &Connection, _: &mut Noted<'_>| some(sql, &handles, now_ms);
-        let more = self.tables().change(&Rights::maintenance(task), Durability::Group, body).await;
-        drop(forgetting);
-        more
+        let find = |sql: &Connection| -> Result<_, FsError> { Ok((doomed(sql)?, bucket::doomed(sql)?)) };
+        let (branches, bucket) = self.tables().read(find).await?;
+        // Only now: nobody finds them any more.
+        let unused: Vec<_> = branches.into_iter().filter(|id| !self.handles().is_used(*id)).collect();
+        if unused.is_empty() && bucket.is_none() {
+            return Ok(false);
+        }
+        let now_ms = self.tables().clock().now_ms();
+        let some = move |sql: &Connection, _: &mut Noted<'_>| some(sql, &unused, now_ms);
+        // What is lost by a crash is taken away again.
+        self.tables().change(&Rights::maintenance(task), Durability::Lazy, some).await
     }
 }
 
-fn some(sql: &Connection, handles: &Handles, now_ms: u64) -> Result<bool, FsError> {
+fn doomed(sql: &Connection) -> Result<Vec<BranchId>, FsError> {
     let count = usize::try_from(MAX_BRANCHES).unwrap_or(usize::MAX);
-    let doomed = branch::doomed(sql, count)?;
-    if let Some(row) = doomed.iter().find(|row| !handles.is_used(row.id)) {
+    Ok(branch::doomed(sql, count)?.into_iter().map(|row| row.id).collect())
+}
+
+fn some(sql: &Connection, unused: &[BranchId], now_ms: u64) -> Result<bool, FsError> {
+    let doomed = branch::doomed(sql, usize::try_from(MAX_BRANCHES).unwrap_or(usize::MAX))?;
+    if let Some(row) = doomed.iter().find(|row| unused.contains(&row.id)) {
         let on = On { bucket: row.bucket, branch: row.id, now_ms };
         let versions = inode::some(sql, row.id, REAPED_ROWS_AT_ONCE)?;
         for (ino, seq) in &versions {

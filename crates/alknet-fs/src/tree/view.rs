@@ -52,18 +52,41 @@ impl Tree {
         when: &When,
     ) -> Result<View, FsError> {
         let pass = Pass::of(permit, Right::Read, Place { bucket, branch: Some(branch) })?;
-        let finding = self.handles().finding().await;
-        let (names, when) = ((bucket.clone(), branch.clone()), when.clone());
-        let found = self.tables().read(move |sql| find(sql, names, &when)).await?;
-        let pin = self.handles().pin(found.bucket.0, found.bound);
-        let look = self.handles().look(found.chain.levels().iter().map(|level| level.branch).collect());
-        drop(finding);
+        let (found, pin, look) = self.hold((bucket, branch), when.clone()).await?;
         let Found { bucket, branch, chain, bound } = found;
         let (tables, rights) = (self.tables().clone(), pass.rights().clone());
         Ok(View(Arc::new(Seen { tables, rights, bucket, branch, chain, bound, _pin: pin, _look: look })))
     }
+
+    /// Finds a version and keeps it from being forgotten, without waiting for those who forget.
+    async fn hold(
+        &self,
+        (bucket, branch): (&BucketName, &BranchName),
+        mut when: When,
+    ) -> Result<(Found, Pin, Look), FsError> {
+        let handles = self.handles();
+        let mut held: Option<(Found, Pin, Look)> = None;
+        loop {
+            let (asked, names, at) = (handles.asked(), (bucket.clone(), branch.clone()), when.clone());
+            let found = self.tables().read(move |sql| find(sql, names, &at)).await?;
+            // It was held before this commit was read.
+            if let Some(held) = held.take_if(|(before, ..)| *before == found) {
+                return Ok(held);
+            }
+            let pin = handles.pin(found.bucket.0, found.bound);
+            let look = handles.look(found.chain.levels().iter().map(|level| level.branch).collect());
+            if handles.asked() == asked {
+                return Ok((found, pin, look));
+            }
+            if let When::Now | When::Time(_) = when {
+                when = When::Seq(found.bound);
+            }
+            held = Some((found, pin, look));
+        }
+    }
 }
 
+#[derive(PartialEq, Eq)]
 struct Found {
     bucket: (BucketId, BucketName),
     branch: (BranchId, BranchName),

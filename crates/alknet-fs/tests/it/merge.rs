@@ -18,7 +18,7 @@ use crate::{
 
 const ROOT: Ino = Ino::ROOT;
 
-struct Merged {
+pub struct Merged {
     plan: Plan,
     numbers: Vec<u64>,
 }
@@ -36,7 +36,7 @@ fn plan(tree: &Tree, into: BranchId, from: BranchId, strategy: Strategy) -> Plan
     merge::plan(&tree.sql, versions, strategy).unwrap()
 }
 
-fn merge(tree: &Tree, into: BranchId, from: BranchId, strategy: Strategy) -> Merged {
+pub fn merge(tree: &Tree, into: BranchId, from: BranchId, strategy: Strategy) -> Merged {
     let plan = plan(tree, into, from, strategy);
     let seq = tree.begin(into);
     let new_ino = || Ok(bucket::next_ino(&tree.sql, tree.bucket, 0).unwrap());

@@ -178,10 +178,14 @@ async fn handles_of_a_branch_that_is_removed_are_stale() {
         world.fs.open_file(&world.permit(Right::Read, "proj", Some("dev")), &address("proj:dev/a")).await.unwrap();
     let writer = world.begin("proj:dev/a", OpenWrite::default()).await.unwrap();
     let elsewhere = world.begin("proj/a", OpenWrite::default()).await.unwrap();
+    let at = address("proj:dev/a");
+    let shared = world.fs.open_shared(&world.permit_at(Right::Read, &at), &at, None).await.unwrap();
     let permit = world.permit(Right::Branch, "proj", Some("dev"));
     world.fs.tree().remove_branch(&permit, &"proj".parse().unwrap(), &"dev".parse().unwrap()).await.unwrap();
     world.branch("dev").await;
     assert_eq!(errno(reader.read_at(0, 1).await), Errno::Stale);
+    assert_eq!(errno(shared.read_at(0, 1).await), Errno::Stale);
+    assert_eq!(errno(shared.size().await), Errno::Stale);
     assert_eq!(errno(writer.write_at(0, "x".into()).await), Errno::Stale);
     assert_eq!(errno(writer.commit().await), Errno::Stale);
     elsewhere.commit().await.unwrap();
