@@ -52,7 +52,7 @@ pub use session::{
 };
 pub use tree::{
     Attributes, BadPolicy, BadXattrs, Body, Branch, BranchUsage, Bucket, BucketPage, Change, Commit, Committed, Expect,
-    Here, InPlace, Listed, Names, OnConflict, Origin, Page, Policy, Put, RemoveHow, RenameHow, Retention, Snapshot,
-    Terms, Tree, Txn, Usage, View, Walked, Witness, Xattrs,
+    FoundWrong, Here, InPlace, Listed, Names, OnConflict, Origin, Page, Policy, Put, RemoveHow, RenameHow, Retention,
+    Snapshot, Terms, Tree, Txn, Usage, View, Walked, Witness, Wrong, Xattrs,
 };
 pub use visibility::{Visible, visible};

@@ -149,6 +149,8 @@ pub const WALK_PAGES_KEPT: usize = 16;
 pub const MAX_MERGE_CHANGES: usize = 50_000;
 /// Bytes of conflicts that the answer to a merge tells at most; `fs/conflicts` lists all that were kept.
 pub const MAX_TOLD_CONFLICT_BYTES: usize = 1 << 20;
+/// Rows of trees that one step of a check looks at.
+pub const CHECKED_ROWS_AT_ONCE: usize = 1000;
 /// Findings of a check that wait for whoever asked for it.
 pub const FINDINGS_AHEAD: usize = 64;
 

@@ -191,9 +191,10 @@ impl Going {
         let (mut names, mut inodes) = (names.into_iter().peekable(), inodes.into_iter().peekable());
         let mut parts = Vec::new();
         while names.peek().is_some() || inodes.peek().is_some() {
-            let some: BTreeSet<_> = names.by_ref().take(count).collect();
+            // Names come last: by what is left of them the inodes are found again after a crash.
+            let some: BTreeSet<_> = inodes.by_ref().take(count).collect();
             let rest = count - some.len();
-            parts.push(Self { by: by.clone(), names: some, inodes: inodes.by_ref().take(rest).collect() });
+            parts.push(Self { by: by.clone(), inodes: some, names: names.by_ref().take(rest).collect() });
         }
         parts
     }

@@ -17,6 +17,7 @@ use crate::{
     content::{self, Check, Found},
     error::FsError,
     limits::FINDINGS_AHEAD,
+    tree::{FoundWrong, Wrong},
 };
 
 /// A collection of much garbage takes as long as the disk does.
@@ -43,7 +44,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
     let fs = service.clone();
     registry.register(
         declaring(Operation::subscription("fs/fsck"))
-            .title("Check all stored content")
+            .title("Check all stored content and the trees")
             .description(
                 "Gives what is not as it should be, and at last a summary. It goes on while others read and write, and ends when \
                  nobody listens any more.",
@@ -72,15 +73,23 @@ fn administering() -> AccessRule {
 /// A check under way; it ends when the receiver is dropped.
 struct Checking {
     findings: mpsc::Receiver<Found>,
+    /// After those of the content.
+    trees: mpsc::Receiver<FoundWrong>,
     task: Option<JoinHandle<Result<u64, FsError>>>,
     summary: CheckSummary,
 }
 
 fn check(fs: &Service, input: &CheckFiles) -> impl Stream<Item = Result<Item<CheckItem>, CallError>> + Send + use<> {
     let (sender, findings) = mpsc::channel(FINDINGS_AHEAD);
-    let (content, how) = (fs.content().clone(), Check { deep: input.deep, repair: input.repair });
-    let task = Some(tokio::spawn(async move { content.check(how, sender).await }));
-    let checking = Checking { findings, task, summary: CheckSummary { blobs: 0, findings: 0, repaired: 0 } };
+    let (of_trees, trees) = mpsc::channel(FINDINGS_AHEAD);
+    let (content, tree, how) =
+        (fs.content().clone(), fs.tree().clone(), Check { deep: input.deep, repair: input.repair });
+    let task = Some(tokio::spawn(async move {
+        let blobs = content.check(how, sender).await?;
+        tree.check(how, &of_trees).await?;
+        Ok(blobs)
+    }));
+    let checking = Checking { findings, trees, task, summary: CheckSummary { blobs: 0, findings: 0, repaired: 0 } };
     unfold(checking, |mut checking| async move { Some((checking.next().await?.map(Item::new), checking)) })
 }
 
@@ -91,6 +100,11 @@ impl Checking {
             self.summary.repaired += u64::from(repaired);
             return Some(Ok(CheckItem::Finding(finding_view(&finding, repaired))));
         }
+        if let Some(FoundWrong { wrong, repaired }) = self.trees.recv().await {
+            self.summary.findings += 1;
+            self.summary.repaired += u64::from(repaired);
+            return Some(Ok(CheckItem::Finding(wrong_view(&wrong, repaired))));
+        }
         let checked = self.task.take()?.await;
         Some(match checked {
             Ok(Ok(blobs)) => Ok(CheckItem::Summary(CheckSummary { blobs, ..self.summary.clone() })),
@@ -98,6 +112,17 @@ impl Checking {
             Err(error) => Err(CallError::internal(error)),
         })
     }
+}
+
+fn wrong_view(wrong: &Wrong, repaired: bool) -> Finding {
+    let kind = match wrong {
+        Wrong::Usage { .. } => FindingKind::Usage,
+        Wrong::NoInode { .. } => FindingKind::NoInode,
+        Wrong::Places { .. } => FindingKind::Places,
+        Wrong::Loop { .. } => FindingKind::Loop,
+        Wrong::Table { .. } => FindingKind::Table,
+    };
+    Finding { kind, what: wrong.to_string(), hash: None, repaired }
 }
 
 fn finding_view(finding: &content::Finding, repaired: bool) -> Finding {

@@ -6,6 +6,7 @@
 pub mod blob;
 pub mod branch;
 pub mod bucket;
+pub mod check;
 pub mod commit;
 pub mod conflict;
 pub mod dent;

@@ -39,6 +39,7 @@ mod sim_disk;
 mod tables;
 mod tree_basics;
 mod tree_branches;
+mod tree_fsck;
 mod tree_large;
 mod tree_model;
 mod tree_posix;

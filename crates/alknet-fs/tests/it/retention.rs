@@ -89,7 +89,7 @@ fn act(tree: &Tree, branches: &[BranchId], step: Step, more: u8) {
             inode::write(&tree.sql, on(tree.bucket, branch), &inode::Inode { target, ..before }).unwrap();
         }
         2 if branch != other => {
-            let strategy = if step.1 % 2 == 0 { Strategy::Conflict } else { Strategy::Theirs };
+            let strategy = if step.1.is_multiple_of(2) { Strategy::Conflict } else { Strategy::Theirs };
             merge(tree, branch, other, strategy);
         }
         _ => tree.random(branch, step),

@@ -70,7 +70,7 @@ pub struct Collected {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckFiles {
-    /// Also reads all content and holds it against its hash.
+    /// Also reads all content and holds it against its hash, and has SQLite check the tables.
     #[serde(default)]
     pub deep: bool,
     /// Also puts right what can be: counts, missing outboards, files that nothing names.
@@ -104,6 +104,16 @@ pub enum FindingKind {
     Orphan,
     /// A file among the content that is none.
     Strange,
+    /// What a bucket holds is counted wrongly.
+    Usage,
+    /// A name stands for nothing that is known.
+    NoInode,
+    /// A folder has several places.
+    Places,
+    /// A folder lies below itself.
+    Loop,
+    /// SQLite finds a table damaged.
+    Table,
 }
 
 /// Something that is wrong.

@@ -12,7 +12,7 @@ use crate::{
     files::remote::{self, Remote},
 };
 
-/// Check that all content is there and what its hash says
+/// Check that all content is there and what its hash says, and that the trees are in order
 ///
 /// Fails if something is wrong that was not put right. With --json, one object a line.
 ///
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Fsck {
-    /// Read all content and hold it against its hash
+    /// Read all content and hold it against its hash, and have SQLite check its tables
     #[arg(long)]
     deep: bool,
     /// Put right what can be: counts, missing outboards, files that nothing names
