@@ -117,7 +117,7 @@ impl Export {
         let done = progress.done.clone();
         drop(progress);
         remote.finish().await;
-        if format == Format::Git && asked.is_none() {
+        if format == Format::Git && asked.is_none() && place.join(".git").exists() {
             output::note(format!("{} is a Git repository and got a commit; --as dir writes files", shown(&place)));
         }
         if format == Format::Git && !metadata {
