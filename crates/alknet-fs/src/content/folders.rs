@@ -90,10 +90,18 @@ impl Folders {
         self.blobs().join(format!("{first:02x}"))
     }
     pub fn blob(&self, name: BlobName) -> PathBuf {
-        self.shard(name.first()).join(name.text())
+        Self::blob_in(&self.root, name)
     }
     pub fn blob_outboard(&self, name: BlobName) -> PathBuf {
-        self.shard(name.first()).join(name.text() + OUTBOARD)
+        Self::outboard_in(&self.root, name)
+    }
+    /// The place of a blob below the folder of content.
+    pub fn blob_in(root: &Path, name: BlobName) -> PathBuf {
+        root.join(format!("blobs/{:02x}", name.first())).join(name.text())
+    }
+    /// The place of its outboard.
+    pub fn outboard_in(root: &Path, name: BlobName) -> PathBuf {
+        root.join(format!("blobs/{:02x}", name.first())).join(name.text() + OUTBOARD)
     }
     pub fn spool_file(&self, name: SpoolName) -> PathBuf {
         self.spool().join(name.text())

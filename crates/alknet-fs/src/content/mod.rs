@@ -1,6 +1,7 @@
 //! Content: bytes known by their BLAKE3 hash, each range of which can be proven. Small ones are in the database, others in files of
 //! their own, which are complete and synced before a row names them. The rules are in `docs/spec/fs-content.md`.
 
+pub mod copying;
 pub mod disk;
 mod extents;
 mod feeder;

@@ -22,6 +22,7 @@ mod peer;
 mod policy;
 #[cfg(test)]
 mod reference;
+mod restore;
 mod serve;
 mod service_tree;
 mod services;
@@ -133,6 +134,7 @@ enum Verb {
     Gate(gate::Gate),
     Policy(policy::Policy),
     Backup(backup::Backup),
+    Restore(restore::Restore),
     Vault(vault::Vault),
     Completions(completions::Completions),
 }
@@ -170,7 +172,8 @@ impl Cli {
             Verb::Audit(verb) => verb.run(&place).await,
             Verb::Gate(verb) => verb.run(&place).await,
             Verb::Policy(verb) => verb.run(&place).await,
-            Verb::Backup(verb) => verb.run(&place).await,
+            Verb::Backup(verb) => Box::pin(verb.run(&place)).await,
+            Verb::Restore(verb) => verb.run(&place),
             Verb::Vault(verb) => verb.run(&place).await,
             Verb::Completions(verb) => verb.run(),
         }

@@ -1,16 +1,28 @@
-//! `node/backup`: a consistent copy of the database, as bytes.
+//! `node/backup` and `node/backup.content`: a consistent copy of the database, and the content that it names, as bytes.
 
 use std::{fs, io, path::PathBuf};
 
-use alknet_call::{ByteSource, ByteTicket, CallError, Nothing, Operation, RegisterError, RegistryBuilder};
+use alknet_call::{ByteSource, CallError, Nothing, Operation, RegisterError, RegistryBuilder};
 use alknet_core::Maintenance;
+use alknet_fs::ContentHash;
 use data_encoding::HEXLOWER;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 
 use super::{Foundation, scoped};
 
 /// Where copies lie while they are made, in the data folder.
 const FOLDER: &str = "backup";
+
+const TASK: Maintenance = Maintenance::of("backup");
+
+/// Input of `node/backup.content`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BackUpContent {
+    /// Which content.
+    pub hash: ContentHash,
+}
 
 /// Registers `node/backup`.
 pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Result<(), RegisterError> {
@@ -27,9 +39,29 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
                 let (store, tickets, data) = (store.clone(), tickets.clone(), data.clone());
                 async move {
                     let copy = Copy::name(data.root().join(FOLDER)).map_err(CallError::internal)?;
-                    let task = Maintenance::of("backup");
-                    store.backup_to(&task, &copy.0).await.map_err(CallError::internal)?;
+                    store.backup_to(&TASK, &copy.0).await.map_err(CallError::internal)?;
                     let source = copy.open().await.map_err(CallError::internal)?;
+                    tickets.issue_download(&context.caller, source)
+                }
+            }),
+    )?;
+    let (files, tickets) = (foundation.files.files().clone(), foundation.tickets.clone());
+    registry.register(
+        Operation::query("node/backup.content")
+            .title("Copy content of files")
+            .description(
+                "The bytes of content that a copy of the database names, whichever bucket it is in. NOT_FOUND: it is there no longer; \
+                 a copy made now does not name it.",
+            )
+            .access(scoped("node:backup"))
+            .byte_output()
+            .handler(move |context, input: BackUpContent| {
+                let (files, tickets) = (files.clone(), tickets.clone());
+                async move {
+                    let found = files.content().by_hash(&TASK, input.hash).await.map_err(CallError::internal)?;
+                    let found = found.ok_or_else(|| CallError::not_found(format!("there is no content {}", input.hash)))?;
+                    let (size, hash) = (found.size(), *found.hash().as_bytes());
+                    let source = ByteSource { size: Some(size), hash: Some(hash), ..ByteSource::new(found.stream(0..size)) };
                     tickets.issue_download(&context.caller, source)
                 }
             }),
@@ -61,6 +93,3 @@ impl Drop for Copy {
         let _never_made = fs::remove_file(&self.0);
     }
 }
-
-/// What `node/backup` answers.
-pub type Backup = ByteTicket;

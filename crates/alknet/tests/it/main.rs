@@ -3,6 +3,7 @@
 
 mod acknowledged;
 mod agent;
+mod backup;
 mod calls;
 mod configuration;
 mod credentials;

@@ -1,0 +1,91 @@
+//! `alknet restore`.
+
+use std::{fs, io, path::PathBuf};
+
+use alknet_fs::content::copying::{CopiedDatabase, CopiedFile, LayError, Part, sync_names};
+use clap::Args;
+use serde_json::json;
+
+use super::{Place, output};
+use crate::{
+    data_folder::DataFolder,
+    failure::{Failure, Kind},
+};
+
+/// Damaged content that is named.
+const MAX_NAMED: usize = 5;
+
+/// Bring the data of a node back from a folder that `alknet backup` made
+///
+/// It goes into a data folder without a database; each file is held against its hash on the way. The identity is no
+/// part of it: `alknet identity restore` makes that from the mnemonic, before or after.
+///
+/// Examples:
+///   alknet identity restore --data ~/node < words.txt
+///   alknet restore ~/node-backup --data ~/node
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Restore {
+    /// The folder of the backup
+    folder: PathBuf,
+}
+
+impl Restore {
+    /// Runs the command.
+    pub fn run(self, place: &Place) -> Result<(), Failure> {
+        let from = DataFolder::at(std::path::absolute(&self.folder)?);
+        if !from.database().is_file() {
+            let message = format!("{} holds no backup: there is no alknet.db", from.root().display());
+            return Err(Failure::new(Kind::NotFound, message));
+        }
+        place.data.create()?;
+        let _lock = place.data.lock()?;
+        // A log without its database would be read into this one.
+        if place.data.database().exists() || place.data.root().join("alknet.db-wal").exists() {
+            let message = format!("{} has a database already", place.data.root().display());
+            return Err(Failure::usage(message).hint("name an empty data folder with --data"));
+        }
+        let unreadable = |error| Failure::failed(format_args!("the database of the backup cannot be read: {error}"));
+        let copied = CopiedDatabase::open(&from.database()).map_err(unreadable)?;
+        let (mut files, mut bytes, mut damaged) = (0_u64, 0_u64, Vec::new());
+        let mut after: Option<CopiedFile> = None;
+        loop {
+            let page = copied.files(after.as_ref()).map_err(unreadable)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.clone());
+            for file in &page {
+                match file.lay(from.root(), place.data.root()) {
+                    Ok(()) => (files, bytes) = (files + 1, bytes + file.size),
+                    Err(error @ LayError::Io { .. }) => return Err(Failure::caused_by(Kind::Failed, &error)),
+                    Err(error @ (LayError::Missing(_) | LayError::Damaged(_))) => damaged.push(error.to_string()),
+                }
+            }
+        }
+        sync_names(place.data.root())?;
+        copy(&from, &place.data)?;
+        sync_names(place.data.root())?;
+        if place.json {
+            let folder = place.data.root();
+            output::json(&json!({ "folder": folder, "files": files, "bytes": bytes, "damaged": damaged }))?;
+        } else {
+            let shown = place.data.root().display();
+            output::line(format!("{shown}: the database and {files} files of content, {}", output::bytes(bytes)))?;
+        }
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let named = damaged.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join("; ");
+        Err(Failure::failed(format_args!("{} files of content are not as they were: {named}", damaged.len()))
+            .hint("the rest is restored; reading such a file fails with its path, `alknet fs fsck` names them"))
+    }
+}
+
+/// The database comes last: with it the folder is a node's.
+fn copy(from: &DataFolder, to: &DataFolder) -> Result<(), Failure> {
+    let copy = || -> io::Result<()> {
+        let mut part = Part::make(&to.database())?;
+        io::copy(&mut fs::File::open(from.database())?, &mut part.file)?;
+        part.put_as(0o600)
+    };
+    copy().map_err(|error| Failure::from(error).while_doing(format_args!("cannot copy {}", from.database().display())))
+}
