@@ -6,11 +6,13 @@
 The bytes are those that the command gives to its sockets, as strace sees them. Prints PASS and FAIL lines and a total.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -82,6 +84,32 @@ def main():
             return equal(difference.stdout, "")
 
         report.check("what comes back is the same", back)
+
+        def removed():
+            """In steps, between which others write; their waits are printed."""
+            waits, done = [], threading.Event()
+
+            def others():
+                while not done.is_set():
+                    begin = time.monotonic()
+                    node.call("fs", "mkdir", f"b/other{len(waits)}")
+                    waits.append(time.monotonic() - begin)
+
+            writer = threading.Thread(target=others)
+            writer.start()
+            begin = time.monotonic()
+            try:
+                done_removing = node.call("fs", "rm", "-r", "b/copy", "--json", timeout=600)
+            finally:
+                took = time.monotonic() - begin
+                done.set()
+                writer.join()
+            said = json.loads(done_removing.stdout)
+            print(f"     removed in {took:.1f} s, {said['commits']} commits; {len(waits)} commands that wrote meanwhile took {max(waits):.2f} s at the most")
+            steps = (count + 100) // 1000 + 1
+            return equal(said["commits"], steps) and equal("copy" in node.call("fs", "ls", "b").stdout.split(), False)
+
+        report.check("a folder of all of them is removed in steps while others write", removed)
         report.check("the node stays small", lambda: node.resident_kib() < 200 * 1024)
         return report.total()
 

@@ -6,6 +6,7 @@
 //! vanishes; and once a nearer level has changed the names of a file, the parent's later changes of its names do not count.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -13,9 +14,11 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
+    folding::Names,
     hash::ContentHash,
     ids::{BranchId, Ino, Seq},
     limits::{MAX_CHAIN_LEVELS, PAGE_ROWS_AT_ONCE},
+    path::{EntryName, FsPath},
     rows::{
         Kind, blob,
         branch::{self, Mode},
@@ -37,7 +40,10 @@ pub struct Level {
 
 /// A branch at a version, with everything that it reads through; its own level comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chain(Arc<[Level]>);
+pub struct Chain {
+    levels: Arc<[Level]>,
+    names: Names,
+}
 
 impl Chain {
     /// The chain of a branch at a version of its bucket, or `None` where there is no such branch.
@@ -46,6 +52,7 @@ impl Chain {
     /// Fails when there are more than [`MAX_CHAIN_LEVELS`] levels.
     pub fn of(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<Option<Self>> {
         let Some(mut row) = branch::get(sql, branch)? else { return Ok(None) };
+        let names = row.names;
         let mut levels = vec![Level { branch, bound, fork: None }];
         let mut bound = bound;
         while let Some(origin) = row.fork {
@@ -65,12 +72,40 @@ impl Chain {
                 None => break,
             }
         }
-        Ok(Some(Self(levels.into())))
+        Ok(Some(Self { levels: levels.into(), names }))
     }
 
     /// Its levels, the branch itself first.
     pub fn levels(&self) -> &[Level] {
-        &self.0
+        &self.levels
+    }
+
+    /// Which names are one and the same: a name may be given to it in any of its forms, and comes from it in the one that is compared.
+    pub fn names(&self) -> Names {
+        self.names
+    }
+
+    /// A name in a folder as it was written.
+    pub fn written<'a>(&self, sql: &Connection, dir: Ino, name: &'a [u8]) -> rusqlite::Result<Cow<'a, [u8]>> {
+        if self.names != Names::Fold {
+            return Ok(Cow::Borrowed(name));
+        }
+        let shown = self.entry(sql, 0, dir, name)?.and_then(|dent| dent.shown);
+        Ok(shown.map_or(Cow::Borrowed(name), |shown| Cow::Owned(shown.into())))
+    }
+
+    /// A path with each name as it was written, as far as it leads; `None` where it does not lead to what is there or was.
+    pub fn spelled(&self, sql: &Connection, path: &FsPath) -> rusqlite::Result<Option<FsPath>> {
+        if self.names == Names::Bytes {
+            return Ok(Some(path.clone()));
+        }
+        let (mut spelled, mut dir) = (FsPath::ROOT, Ino::ROOT);
+        for name in path.names() {
+            let Some(dent) = self.entry(sql, 0, dir, name.as_bytes())? else { return Ok(None) };
+            spelled = spelled.below(EntryName::parse(dent.written()).unwrap_or_else(|_| name.clone()));
+            dir = dent.ino;
+        }
+        Ok(Some(spelled))
     }
 
     /// What a name in a folder stands for.
@@ -80,12 +115,14 @@ impl Chain {
 
     /// The names of a folder after this one (the empty one: from the first), in the order of their bytes, at most `count`.
     pub fn page(&self, sql: &Connection, dir: Ino, after: &[u8], count: usize) -> rusqlite::Result<Vec<Dent>> {
-        let batch = count.clamp(1, PAGE_ROWS_AT_ONCE);
+        // Few names may be wanted, and many that are gone lie before them.
+        let (after, batch) = (&*self.names.key(after), count.clamp(1, PAGE_ROWS_AT_ONCE));
         if let [level] = self.levels() {
-            return page_of_one(sql, *level, (dir, after), (count, batch));
+            // What is gone hides nothing there.
+            return dent::page_there(sql, (level.branch, dir), after, level.bound, count);
         }
-        let mut cursors: Vec<_> = self.0.iter().map(|level| Cursor::new(*level, dir, after, batch)).collect();
-        let follows = self.0.iter().any(|level| level.fork.is_some());
+        let mut cursors: Vec<_> = self.levels.iter().map(|level| Cursor::new(*level, dir, after, batch)).collect();
+        let follows = self.levels.iter().any(|level| level.fork.is_some());
         let mut page = Vec::new();
         while page.len() < count {
             let Some(nearest) = next_name(sql, &mut cursors)? else { break };
@@ -107,8 +144,8 @@ impl Chain {
         hashed: &mut inode::Hashed<'_>,
         ino: Ino,
     ) -> rusqlite::Result<Option<(Inode, Option<ContentHash>)>> {
-        for (index, level) in self.0.iter().enumerate() {
-            if self.0.get(index + 1).is_some_and(|next| next.fork.is_some()) {
+        for (index, level) in self.levels.iter().enumerate() {
+            if self.levels.get(index + 1).is_some_and(|next| next.fork.is_some()) {
                 let Some(inode) = self.inode_from(sql, index, ino)? else { return Ok(None) };
                 let hash = inode.blob.map(|blob| blob::hash(sql, blob)).transpose()?.flatten();
                 return Ok(Some((inode, hash)));
@@ -132,11 +169,11 @@ impl Chain {
         standing: &mut Standing<'_>,
         ino: Ino,
     ) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
-        if self.0.iter().all(|level| level.fork.is_none()) {
+        if self.levels.iter().all(|level| level.fork.is_none()) {
             return self.pinned_places(sql, standing, ino);
         }
         let mut known = BTreeSet::new();
-        for level in self.0.iter() {
+        for level in self.levels.iter() {
             known.extend(dent::places(sql, level.branch, ino, level.bound)?);
         }
         let mut places = Vec::new();
@@ -156,9 +193,9 @@ impl Chain {
         ino: Ino,
     ) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
         let mut places = Vec::new();
-        for (index, level) in self.0.iter().enumerate() {
+        for (index, level) in self.levels.iter().enumerate() {
             'standing: for (dir, name) in standing.of(level.branch, ino, level.bound)? {
-                for nearer in &self.0[..index] {
+                for nearer in &self.levels[..index] {
                     if dent::newest(sql, nearer.branch, dir, &name, nearer.bound)?.is_some() {
                         continue 'standing;
                     }
@@ -172,7 +209,8 @@ impl Chain {
 
     /// The row that counts for a name, from a level on; a whiteout is one.
     pub(crate) fn entry(&self, sql: &Connection, from: usize, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<Dent>> {
-        for (index, level) in self.0.iter().enumerate().skip(from) {
+        let name = &*self.names.key(name);
+        for (index, level) in self.levels.iter().enumerate().skip(from) {
             if let Some(fork) = level.fork {
                 return self.followed(sql, (index, fork), dir, name);
             }
@@ -191,7 +229,7 @@ impl Chain {
         dir: Ino,
         name: &[u8],
     ) -> rusqlite::Result<Option<Dent>> {
-        let Level { branch, bound, .. } = self.0[index];
+        let Level { branch, bound, .. } = self.levels[index];
         let base = match dent::newest(sql, branch, dir, name, bound.min(fork))? {
             Some(dent) => Some(dent),
             None => self.entry(sql, index + 1, dir, name)?,
@@ -216,7 +254,7 @@ impl Chain {
 
     /// Whether a nearer level had changed the names of an inode before this row did.
     fn is_placed_before(&self, sql: &Connection, index: usize, later: &Dent) -> rusqlite::Result<bool> {
-        for level in &self.0[..index] {
+        for level in &self.levels[..index] {
             if dent::places_it(sql, level.branch, later.ino, level.bound.min(later.seq))? {
                 return Ok(true);
             }
@@ -225,9 +263,9 @@ impl Chain {
     }
 
     fn inode_from(&self, sql: &Connection, from: usize, ino: Ino) -> rusqlite::Result<Option<Inode>> {
-        for (index, level) in self.0.iter().enumerate().skip(from) {
+        for (index, level) in self.levels.iter().enumerate().skip(from) {
             let Some(own) = inode::newest(sql, level.branch, ino, level.bound)? else { continue };
-            if self.0.get(index + 1).is_none_or(|next| next.fork.is_none()) {
+            if self.levels.get(index + 1).is_none_or(|next| next.fork.is_none()) {
                 return Ok(Some(own));
             }
             let changed = inode::changed(sql, level.branch, ino, level.bound)?;
@@ -272,35 +310,13 @@ impl Cursor {
             let at = (self.level.branch, self.dir);
             self.rows = dent::page(sql, at, &self.after, self.level.bound, self.batch)?.into();
             self.is_done = self.rows.len() < self.batch;
+            self.batch = (4 * self.batch).min(PAGE_ROWS_AT_ONCE);
             if let Some(last) = self.rows.back() {
                 self.after = last.name.clone();
             }
         }
         Ok(self.rows.front())
     }
-}
-
-/// As [`Chain::page`], where there is one level: its rows are the page.
-fn page_of_one(
-    sql: &Connection,
-    level: Level,
-    (dir, after): (Ino, &[u8]),
-    (count, batch): (usize, usize),
-) -> rusqlite::Result<Vec<Dent>> {
-    let (mut page, mut after) = (Vec::with_capacity(batch), Box::from(after));
-    while page.len() < count {
-        let rows = dent::page(sql, (level.branch, dir), &after, level.bound, batch)?;
-        let is_last = rows.len() < batch;
-        if let Some(last) = rows.last() {
-            after = last.name.clone();
-        }
-        let room = count - page.len();
-        page.extend(rows.into_iter().filter(|dent| !dent.gone).take(room));
-        if is_last {
-            break;
-        }
-    }
-    Ok(page)
 }
 
 /// Takes the first name off all levels that have it. Answers the nearest level's row.

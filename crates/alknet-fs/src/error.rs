@@ -64,6 +64,15 @@ pub enum Errno {
     /// EFBIG.
     #[error("it is too big")]
     TooBig,
+    /// E2BIG: more than is done at once; less of it can be done.
+    #[error("it is more than is done at once")]
+    TooMuch,
+    /// ENFILE: there is no room for one more of its kind, until another goes.
+    #[error("there are as many as there can be")]
+    TooMany,
+    /// ENOTSUP: another version of this program knows how.
+    #[error("a newer version of this program has set it, and this one does not know how to go by it")]
+    Newer,
 }
 
 /// What is wrong with stored content.

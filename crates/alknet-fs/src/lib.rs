@@ -23,6 +23,7 @@ mod error;
 pub mod events;
 pub mod failpoints;
 mod file_system;
+mod folding;
 mod hash;
 pub mod history;
 pub mod hooks;
@@ -43,6 +44,7 @@ pub use chain::{Chain, Level};
 pub use content::{BlobReader, Content, ContentError, Placed, Sealed, Spool};
 pub use error::{Damage, Errno, FsError};
 pub use file_system::{FileSystem, FileSystemConfig, FsOpenError};
+pub use folding::Names;
 pub use hash::{BadHash, ContentHash};
 pub use ids::{BlobId, BranchId, BucketId, Hlc, HookId, Ino, Seq};
 pub use name::{BadName, BranchName, BucketName, HookName, SnapshotName};
@@ -52,7 +54,7 @@ pub use session::{
 };
 pub use tree::{
     Attributes, BadPolicy, BadXattrs, Body, Branch, BranchUsage, Bucket, BucketPage, Change, Commit, Committed, Expect,
-    FoundWrong, Here, InPlace, Listed, Names, OnConflict, Origin, Page, Policy, Put, RemoveHow, RenameHow, Retention,
-    Snapshot, Terms, Tree, Txn, Usage, View, Walked, Witness, Wrong, Xattrs,
+    FoundWrong, Here, InPlace, Listed, OnConflict, Origin, Page, Policy, Put, RemoveHow, RenameHow, Retention,
+    Snapshot, Steps, Terms, Tree, Txn, Usage, View, Walked, Witness, Wrong, Xattrs,
 };
 pub use visibility::{Visible, visible};

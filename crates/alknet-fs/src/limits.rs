@@ -28,8 +28,16 @@ pub const PAGE_ROWS_AT_ONCE: usize = 256;
 /// Branches and versions that one search looks at to find whether a hash exists for somebody; beyond it does not.
 pub const MAX_VISIBILITY_STEPS: usize = 10_000;
 
+/// How long an operation may take that goes through much.
+pub const LONG_TIMEOUT: Duration = Duration::from_secs(3600);
+/// As [`MAX_VISIBILITY_STEPS`], for all hashes that are asked for, or named by one commit, together.
+pub const MAX_ASKED_STEPS: usize = 100_000;
+
 /// Entries, branches, commits or differences in one answer.
 pub const MAX_LISTED: u32 = 1000;
+/// Bytes of the entries, commits, differences or conflicts in one answer, and of the changes in one item of `fs/watch`: with the
+/// longest path and its escapes beyond it is still less than a frame of the call protocol.
+pub const MAX_LISTED_BYTES: usize = 2 << 20;
 /// Most bytes that `fs/read.inline` gives.
 pub const MAX_INLINE_READ_BYTES: u64 = 256 * 1024;
 /// Shortest content whose length can be asked about, in bytes: shorter content is hashed sooner than asked about.
@@ -89,6 +97,10 @@ pub const MAX_TARGET_BYTES: usize = 4095;
 pub const MAX_LINKS: usize = 4096;
 /// Rows of names and of inodes that one commit may write, together.
 pub const MAX_COMMIT_ROWS: usize = 100_000;
+/// Names that one commit may follow on the ways to what it changes.
+pub const MAX_COMMIT_STEPS: usize = 100_000;
+/// Entries that are removed or copied with their folder in one commit; with more, it takes several.
+pub const ENTRIES_PER_STEP: usize = 1000;
 /// Entries that one page of a folder holds at most.
 pub const MAX_PAGE_ENTRIES: usize = 1000;
 /// Longest key of an extended attribute, in bytes, as on Linux.

@@ -14,7 +14,7 @@ use crate::{
     file_system::FileSystem,
     hash::ContentHash,
     ids::{BlobId, BranchId, BucketId, Seq},
-    limits::MAX_VISIBILITY_STEPS,
+    limits::{MAX_ASKED_STEPS, MAX_VISIBILITY_STEPS},
     name::{BranchName, BucketName},
     rows::{
         blob::{self, BlobRow},
@@ -41,16 +41,22 @@ pub fn visible(
     within: Option<BucketId>,
     may_read: impl Fn(Place<'_>) -> bool,
 ) -> rusqlite::Result<Option<Visible>> {
-    let blob = blob::live(sql, hash)?;
-    // What nobody stored is searched for like what others did: time does not tell them apart.
-    let id = blob.as_ref().map_or(BlobId(0), |blob| blob.id);
-    let mut search = Search { sql, may_read, blob: id, steps: 0 };
-    for (_, bucket, holder) in blob::holders(sql, id, within)? {
-        if let Some(branch) = search.reading(&bucket, holder)? {
-            return Ok(blob.map(|blob| Visible { blob, bucket, branch }));
-        }
-    }
-    Ok(None)
+    Search { sql, may_read, blob: BlobId(0), steps: 0, most: MAX_VISIBILITY_STEPS }.find(hash, within)
+}
+
+/// As [`visible`] in one bucket, for one of many hashes that are asked for together: `steps` counts those of all of them, and beyond
+/// [`MAX_ASKED_STEPS`] none exists.
+pub(crate) fn visible_among(
+    sql: &Connection,
+    hash: &ContentHash,
+    within: BucketId,
+    may_read: impl Fn(Place<'_>) -> bool,
+    steps: &mut usize,
+) -> rusqlite::Result<Option<Visible>> {
+    let mut search = Search { sql, may_read, blob: BlobId(0), steps: *steps, most: MAX_ASKED_STEPS };
+    let found = search.find(hash, Some(within));
+    *steps = search.steps;
+    found
 }
 
 struct Search<'a, F> {
@@ -58,16 +64,29 @@ struct Search<'a, F> {
     may_read: F,
     blob: BlobId,
     steps: usize,
+    most: usize,
 }
 
 impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
+    fn find(&mut self, hash: &ContentHash, within: Option<BucketId>) -> rusqlite::Result<Option<Visible>> {
+        let blob = blob::live(self.sql, hash)?;
+        // What nobody stored is searched for like what others did: time does not tell them apart.
+        self.blob = blob.as_ref().map_or(BlobId(0), |blob| blob.id);
+        for (_, bucket, holder) in blob::holders(self.sql, self.blob, within)? {
+            if let Some(branch) = self.reading(&bucket, holder)? {
+                return Ok(blob.map(|blob| Visible { blob, bucket, branch }));
+            }
+        }
+        Ok(None)
+    }
+
     /// A branch that may be read: the one whose rows refer to the content, or one made from it that shows such a row.
     fn reading(&mut self, bucket: &BucketName, holder: BranchId) -> rusqlite::Result<Option<BranchName>> {
         // Each branch with the newest of the holder's commits that it may show.
         let mut open: Vec<_> = branch::get(self.sql, holder)?.map(|row| (row, Seq::MAX)).into_iter().collect();
         while let Some((row, bound)) = open.pop() {
             self.steps += 1;
-            if self.steps > MAX_VISIBILITY_STEPS {
+            if self.steps > self.most {
                 return Ok(None);
             }
             let is_readable = !row.hidden && (self.may_read)(Place { bucket, branch: Some(&row.name) });
@@ -92,7 +111,7 @@ impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
             if shown.is_some_and(|shown| shown.blob == Some(self.blob)) {
                 return Ok(true);
             }
-            if self.steps > MAX_VISIBILITY_STEPS {
+            if self.steps > self.most {
                 break;
             }
         }

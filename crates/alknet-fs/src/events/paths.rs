@@ -20,8 +20,9 @@ impl<'a> Paths<'a> {
 
     /// The path of a name in a folder, if the folder is seen.
     pub fn of(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<Vec<u8>>> {
-        let folder = self.folder(dir)?;
-        Ok(folder.map(|folder| [&folder, b"/".as_slice(), name].concat()))
+        let Some(folder) = self.folder(dir)? else { return Ok(None) };
+        let name = self.chain.written(self.sql, dir, name)?;
+        Ok(Some([&folder, b"/".as_slice(), &name].concat()))
     }
 
     /// The path of a folder, without a `/` at its end.
@@ -35,7 +36,7 @@ impl<'a> Paths<'a> {
             let place = self.chain.places(self.sql, at)?.pop();
             match place {
                 Some((above, name)) if way.len() < MAX_PATH_NAMES => {
-                    way.push((at, name));
+                    way.push((at, self.chain.written(self.sql, above, &name)?.into()));
                     at = above;
                 }
                 _ => break None,

@@ -8,6 +8,7 @@ use super::{filter::PathFilter, paths::Paths};
 use crate::{
     chain::Chain,
     ids::{BranchId, Ino, Seq},
+    limits::MAX_LISTED_BYTES,
     rows::{Kind, commit::CommitRow, dent, dent::Dent, inode, inode::Inode},
 };
 
@@ -91,6 +92,15 @@ pub fn tell(
     let mut changes: Vec<_> = telling.told.into_values().filter(|change| wanted(change, filter)).collect();
     let more = more || changes.len() > reach.changes;
     changes.truncate(reach.changes);
+    let mut bytes = 0;
+    let fitting = changes.iter().take_while(|change| {
+        // A byte of a path becomes six in JSON at the most.
+        bytes += 6 * (change.path.len() + change.from.as_ref().map_or(0, Vec::len)) + 256;
+        bytes <= MAX_LISTED_BYTES
+    });
+    let fitting = fitting.count().max(1);
+    let more = more || changes.len() > fitting;
+    changes.truncate(fitting);
     Ok(Told { changes, more })
 }
 

@@ -126,6 +126,7 @@ impl History {
             if then.bucket_id() != txn.bucket().id || then.branch_id() != txn.branch().id {
                 return Err(FsError::At { errno: Errno::XDev, what: "cannot restore", path: path.to_string() });
             }
+            let path = then.chain().spelled(txn.sql(), &path)?.unwrap_or(path);
             let plan = merge::plan_restore(txn.sql(), txn.chain(), then.chain(), &path)?;
             if !plan.is_empty() {
                 write(txn, &plan)?;

@@ -89,7 +89,7 @@ impl<'a> Side<'a> {
             let place = self.chain.places(self.sql, at)?.into_iter().next();
             match place {
                 Some((parent, name)) if walked.len() < MAX_FOLDER_STEPS => {
-                    walked.push((at, entry_name(&name)?));
+                    walked.push((at, entry_name(&self.chain.written(self.sql, parent, &name)?)?));
                     at = parent;
                 }
                 _ => {
@@ -107,8 +107,9 @@ impl<'a> Side<'a> {
 
     /// The path of a name in a folder, whether or not it stands for anything.
     pub fn path(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<FsPath>> {
+        let (sql, chain) = (self.sql, self.chain);
         match self.folder(dir)? {
-            Some(folder) => Ok(Some(folder.below(entry_name(name)?))),
+            Some(folder) => Ok(Some(folder.below(entry_name(&chain.written(sql, dir, name)?)?))),
             None => Ok(None),
         }
     }

@@ -93,7 +93,7 @@ impl Hooks {
                 return Err(no(Errno::Exist));
             }
             if hook::count(sql, Some(row.id))? >= MAX_BUCKET_HOOKS || hook::count(sql, None)? >= MAX_HOOKS {
-                return Err(no(Errno::TooBig));
+                return Err(no(Errno::TooMany));
             }
             let after = wanted.after.unwrap_or(row.head);
             if after > row.head || !is_kept_after(sql, &row, after)? {

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     access::{Access, Right},
+    limits::LONG_TIMEOUT,
     name::BranchName,
     rows::branch::Mode,
     tree::{Branch, Snapshot, Usage},
@@ -73,6 +74,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
             .title("Say what a bucket holds")
             .description("It goes through every version that is kept.")
             .access(Access::rule(Right::Read))
+            .timeout(LONG_TIMEOUT)
             .handler(move |context, input: UsageInput| {
                 let fs = fs.clone();
                 async move { fs.tree().usage(&context.permit, &input.bucket).await.map(usage_view).map_err(refusal) }

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     access::{Access, Right},
-    tree::{Bucket, Names, OnConflict, Policy, Retention, Terms},
+    folding::Names,
+    limits::LONG_TIMEOUT,
+    tree::{Bucket, OnConflict, Policy, Retention, Terms},
 };
 
 /// The word for versions that are kept for ever.
@@ -79,6 +81,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
             .title("Remove a bucket")
             .description("With `force` also one that holds something; its branches, snapshots and history go with it.")
             .access(Access::rule(Right::Admin))
+            .timeout(LONG_TIMEOUT)
             .handler(move |context, input: RemoveBucket| {
                 let fs = fs.clone();
                 async move {
@@ -107,8 +110,12 @@ fn new_terms(policy: &Policy, input: &CreateBucket) -> Result<Terms, CallError> 
     if let Some(text) = &input.retention {
         policy.retention = retention(text)?;
     }
-    if let Some(NamePolicy::Bytes) = input.names {
-        policy.names = Names::Bytes;
+    if let Some(names) = input.names {
+        policy.names = match names {
+            NamePolicy::Bytes => Names::Bytes,
+            NamePolicy::Nfc => Names::Nfc,
+            NamePolicy::Fold => Names::Fold,
+        };
     }
     policy.events = input.events.unwrap_or(policy.events);
     Ok(Terms { quota_bytes: bound(input.quota_bytes), quota_files: bound(input.quota_files), policy })
@@ -179,6 +186,8 @@ fn policy_view(policy: &Policy) -> PolicyView {
         retention: policy.retention.map_or_else(|| FOREVER.to_owned(), |span| span.to_string()),
         names: match policy.names {
             Names::Bytes => NamePolicy::Bytes,
+            Names::Nfc => NamePolicy::Nfc,
+            Names::Fold => NamePolicy::Fold,
         },
         events: policy.events,
     }

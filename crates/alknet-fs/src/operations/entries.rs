@@ -4,16 +4,19 @@ use alknet_call::{CallError, Operation, OperationContext, RegisterError, Registr
 use serde_json::json;
 
 use super::{
+    fitting::fit,
     refusal::{declaring, refusal},
-    service::{FOLDER_MODE, Service, attributes_view, committed_view, kind_view, path_at, xattr_views},
+    service::{FOLDER_MODE, Service, attributes_view, committed_view, kind_view, path_at, steps_view, xattr_views},
     text::{BranchRef, Octets},
     views::{Committed, Entries, EntryView, ListFolder, MakeFolder, RemoveEntry, StatEntry, StatView},
     walk::{Walked, walk},
 };
 use crate::{
     access::{Access, Right},
+    error::FsError,
+    limits::LONG_TIMEOUT,
     path::{EntryName, FsPath},
-    tree::{Change, Here, Listed, RemoveHow, View},
+    tree::{Change, Here, Listed, RemoveHow, Steps, View},
 };
 
 pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
@@ -41,14 +44,17 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
     registry.register(
         declaring(Operation::mutation("fs/remove"))
             .title("Remove an entry")
-            .description("A folder only if nothing is in it, unless `recursive` is said. Older versions still have it.")
+            .description(
+                "A folder only if nothing is in it, unless `recursive` is said. Older versions still have it. More than 1,000 entries \
+                 go in several commits; one that is cut in the middle goes on when it is asked for again.",
+            )
             .access(Access::rule(Right::Write))
+            .timeout(LONG_TIMEOUT)
             .handler(move |context, input: RemoveEntry| {
                 let fs = fs.clone();
                 async move {
                     let at = path_at("/path", &input.path)?;
-                    let how = if input.recursive { RemoveHow::Recursive } else { RemoveHow::Bare };
-                    commit(&fs, &context, &input.bucket, vec![Change::Remove { at, how }]).await
+                    remove(&fs, &context, &input.bucket, (at, input.recursive)).await.map(steps_view).map_err(refusal)
                 }
             }),
     )?;
@@ -104,6 +110,21 @@ pub(super) async fn view(
     fs.tree().view_of(&context.permit, &at.bucket, &at.branch, &when).await.map_err(refusal)
 }
 
+async fn remove(
+    fs: &Service,
+    context: &OperationContext,
+    at: &BranchRef,
+    (path, recursive): (FsPath, bool),
+) -> Result<Steps, FsError> {
+    let place = (&at.bucket, &at.branch);
+    if recursive {
+        return fs.tree().remove_all(&context.permit, place, path).await;
+    }
+    let change = Change::Remove { at: path, how: RemoveHow::Bare };
+    let last = fs.tree().change(&context.permit, place, vec![change], None).await?;
+    Ok(Steps { last, commits: 1 })
+}
+
 /// Makes changes as one commit.
 pub(super) async fn commit(
     fs: &Service,
@@ -120,15 +141,19 @@ async fn list(fs: &Service, context: &OperationContext, input: ListFolder) -> Re
     let (path, count) = (path_at("/path", &input.path)?, input.limit as usize);
     let after = input.after.as_ref().map(|after| path_at("/after", after)).transpose()?;
     let attributes = input.attributes;
-    let (entries, next) = if input.recursive {
+    let (mut entries, mut next) = if input.recursive {
         let after = after.unwrap_or_default();
         view.look(move |here| recursive(here, &path, &after, count, attributes)).await.map_err(refusal)?
     } else {
         let after = after.map(|after| single("/after", &after)).transpose()?;
         let page = view.list(&path, after.as_ref(), count, attributes).await.map_err(refusal)?;
-        let entries = page.entries.iter().map(|entry| entry_view(entry.name.as_bytes().into(), entry)).collect();
+        let entries: Vec<_> =
+            page.entries.iter().map(|entry| entry_view(entry.name.as_bytes().into(), entry)).collect();
         (entries, page.next.map(|name| name.as_bytes().into()))
     };
+    if fit(&mut entries) {
+        next = entries.last().map(|entry| entry.name.clone());
+    }
     Ok(Entries { entries, seq: view.bound(), next })
 }
 
@@ -138,7 +163,7 @@ fn recursive(
     after: &FsPath,
     count: usize,
     attributes: bool,
-) -> Result<(Vec<EntryView>, Option<Octets>), crate::error::FsError> {
+) -> Result<(Vec<EntryView>, Option<Octets>), FsError> {
     // One more than asked for tells whether there is more.
     let mut found = walk(here, path, after.names(), count + 1, attributes)?;
     let more = found.len() > count;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     entries::view,
+    fitting::fit,
     names::source,
     refusal::{declaring, refusal},
     service::{Service, kind_view, path_at},
@@ -20,6 +21,7 @@ use crate::{
         log,
     },
     ids::Seq,
+    limits::LONG_TIMEOUT,
     rows::commit::CommitRow,
     tree::{Here, View},
 };
@@ -34,6 +36,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
                  own.",
             )
             .access(Access::rule(Right::Read))
+            .timeout(LONG_TIMEOUT)
             .example(
                 json!({ "bucket": "photos/main", "from": { "when": "2" } }),
                 json!({ "changes": [], "old_seq": 2, "new_seq": 2 }),
@@ -49,6 +52,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
             .title("Say what led to a version")
             .description("The commits that a branch shows, or the versions of one entry whatever it was called; the newest first.")
             .access(Access::rule(Right::Read))
+            .timeout(LONG_TIMEOUT)
             .handler(move |context, input: LogInput| {
                 let fs = fs.clone();
                 async move { log_of(&fs, &context, input).await }
@@ -70,16 +74,21 @@ async fn difference(fs: &Service, context: &OperationContext, input: DiffInput) 
     let after = input.after.as_ref().map(|after| path_at("/after", after)).transpose()?;
     let (old_seq, new_seq, limit) = (old.bound(), new.bound(), input.limit as usize);
     let find = move |here: &Here<'_>| {
-        let wanted = Wanted { within: &within, after: after.as_ref(), limit };
+        let spelled = match here.chain.spelled(here.sql, &within)? {
+            Some(spelled) => Some(spelled),
+            None => old.chain().spelled(here.sql, &within)?,
+        };
+        let wanted = Wanted { within: spelled.as_ref().unwrap_or(&within), after: after.as_ref(), limit };
         Ok(diff::between(here.sql, old.chain(), here.chain, wanted)?)
     };
     let found = new.look(find).await.map_err(refusal)?;
-    Ok(DiffOutput {
-        changes: found.all.into_iter().map(entry_view).collect(),
-        old_seq,
-        new_seq,
-        next: found.next.as_ref().map(Octets::from),
-    })
+    let mut changes: Vec<_> = found.all.into_iter().map(entry_view).collect();
+    let next = if fit(&mut changes) {
+        changes.last().map(|change| change.path.clone())
+    } else {
+        found.next.as_ref().map(Octets::from)
+    };
+    Ok(DiffOutput { changes, old_seq, new_seq, next })
 }
 
 async fn log_of(fs: &Service, context: &OperationContext, input: LogInput) -> Result<LogOutput, CallError> {
@@ -119,7 +128,9 @@ async fn versions(view: &View, path: crate::path::FsPath, before: Seq, limit: us
             None => LogEntry { seq, time: None, actor: None, op: None, version: Some(told) },
         }
     };
-    Ok(LogOutput { commits: found.all.into_iter().map(entry).collect(), next: found.next })
+    let mut commits: Vec<_> = found.all.into_iter().map(entry).collect();
+    let next = if fit(&mut commits) { commits.last().map(|commit| commit.seq) } else { found.next };
+    Ok(LogOutput { commits, next })
 }
 
 fn commit_view(row: CommitRow, version: Option<VersionView>) -> LogEntry {

@@ -1,5 +1,7 @@
 //! `fs/write.many` and `fs/have`: many small files in one call, and which content is there already.
 
+use std::collections::BTreeSet;
+
 use alknet_call::{CallError, Operation, OperationContext, RegisterError, RegistryBuilder};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
@@ -15,11 +17,11 @@ use crate::{
     access::{Access, Pass, Place, Right},
     error::FsError,
     hash::ContentHash,
-    limits::{LEAST_ASKED_BYTES, MAX_OF_ONE_SIZE, MAX_WRITTEN_INPUT_BYTES},
+    limits::{LEAST_ASKED_BYTES, LONG_TIMEOUT, MAX_OF_ONE_SIZE, MAX_WRITTEN_INPUT_BYTES},
     path::FsPath,
     rows::{blob, bucket},
     tree::{Body, Change, InPlace, Put, RemoveHow, Xattrs},
-    visibility::visible,
+    visibility::visible_among,
 };
 
 pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
@@ -30,6 +32,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
             .description("One commit, all of it or nothing, in the order that is given. Of an error, `details.index` says where.")
             .access(Access::rule(Right::Write))
             .max_input_bytes(MAX_WRITTEN_INPUT_BYTES)
+            .timeout(LONG_TIMEOUT)
             .example(
                 json!({ "bucket": "photos/main", "entries": [{ "path": "/note.txt", "entry": { "content": "aGkK" } }] }),
                 json!({ "seq": 3, "durability": "strict" }),
@@ -163,12 +166,13 @@ async fn have(fs: &Service, context: &OperationContext, input: Have) -> Result<H
     let sizes = input.sizes;
     let look = move |sql: &Connection| -> Result<_, FsError> {
         let Some(bucket) = bucket::find(sql, &name)? else { return Ok((Vec::new(), Vec::new())) };
-        let is_there = |hash: &ContentHash| {
+        let mut steps = 0;
+        let mut is_there = |hash: &ContentHash| {
             let sees = |place: Place<'_>| Access::sees(identity.as_deref(), place);
-            visible(sql, hash, Some(bucket.id), sees).map(|found| found.is_some())
+            visible_among(sql, hash, bucket.id, sees, &mut steps).map(|found| found.is_some())
         };
         let mut have = Vec::new();
-        for hash in hashes {
+        for hash in hashes.into_iter().collect::<BTreeSet<_>>() {
             if is_there(&hash)? {
                 have.push(hash);
             }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     entries::view,
+    fitting::fit,
     history::side_view,
     names::source,
     refusal::{declaring, refusal},
@@ -23,7 +24,7 @@ use crate::{
         merge::Strategy,
     },
     ids::Seq,
-    limits::{MAX_LISTED, MAX_TOLD_CONFLICT_BYTES},
+    limits::{LONG_TIMEOUT, MAX_LISTED, MAX_TOLD_CONFLICT_BYTES},
     name::BranchName,
     tree::View,
 };
@@ -37,6 +38,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
                 "All of them as one commit, with the right to read both. Where both changed the same thing, `strategy` says what stays.",
             )
             .access(Access::rule(Right::Write))
+            .timeout(LONG_TIMEOUT)
             .example(
                 json!({ "bucket": "photos/main", "from": "try", "dry_run": true }),
                 json!({ "merged": 3, "conflicts": [], "conflict_count": 0 }),
@@ -62,6 +64,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
         declaring(Operation::mutation("fs/conflict.settle"))
             .title("Say what stays")
             .access(Access::rule(Right::Write))
+            .timeout(LONG_TIMEOUT)
             .handler(move |context, input: SettleConflict| {
                 let fs = fs.clone();
                 async move {
@@ -80,6 +83,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
                  stays in the history.",
             )
             .access(Access::rule(Right::Write))
+            .timeout(LONG_TIMEOUT)
             .example(
                 json!({ "bucket": "photos/main", "path": "/2026", "when": "now-1d" }),
                 json!({ "seq": 9, "durability": "strict" }),
@@ -145,7 +149,10 @@ async fn conflicts(fs: &Service, context: &OperationContext, input: ListConflict
         let sides = Sides { ours: (view.branch(), seq.before()), theirs: (&theirs, at) };
         conflict_view(Some(*id), Some(*seq), draft, &sides)
     };
-    Ok(Conflicts { conflicts: found.iter().map(kept).collect() })
+    let mut conflicts: Vec<_> = found.iter().map(kept).collect();
+    let is_more = fit(&mut conflicts) || conflicts.len() == count;
+    let next = conflicts.last().filter(|_| is_more).and_then(|conflict| conflict.number);
+    Ok(Conflicts { conflicts, next })
 }
 
 async fn restore(fs: &Service, context: &OperationContext, input: RestoreInput) -> Result<Committed, CallError> {

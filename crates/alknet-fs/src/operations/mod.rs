@@ -6,6 +6,7 @@ mod branch;
 mod bucket;
 mod bytes;
 mod entries;
+mod fitting;
 mod history;
 mod hooks;
 mod many;

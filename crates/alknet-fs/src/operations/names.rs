@@ -7,12 +7,13 @@ use serde_json::json;
 use super::{
     entries::commit,
     refusal::{declaring, refusal},
-    service::{Service, path_at, xattrs},
+    service::{Service, path_at, steps_view, xattrs},
     text::BranchRef,
     views::{CopyEntry, LinkEntry, LinkTo, MoveEntry, MoveHow, SetAttributes, Source},
 };
 use crate::{
     access::{Access, Place, Right},
+    limits::LONG_TIMEOUT,
     tree::{Change, RenameHow, View},
 };
 
@@ -44,14 +45,20 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
     registry.register(
         declaring(Operation::mutation("fs/copy"))
             .title("Copy an entry")
-            .description("With all that is below it, from any branch and version that the caller may read. Content is shared, not read.")
+            .description(
+                "With all that is below it, from any branch and version that the caller may read. Content is shared, not read. More \
+                 than 1,000 entries come in several commits, so that the copy grows; what an error leaves of it stays.",
+            )
             .access(Access::rule(Right::Write))
+            .timeout(LONG_TIMEOUT)
             .handler(move |context, input: CopyEntry| {
                 let fs = fs.clone();
                 async move {
                     let from = source(&fs, &context, &input.bucket, &input.from).await?;
                     let (path, to) = (path_at("/from/path", &input.from.path)?, path_at("/to", &input.to)?);
-                    commit(&fs, &context, &input.bucket, vec![Change::Clone { from, path, to }]).await
+                    let at = (&input.bucket.bucket, &input.bucket.branch);
+                    let copied = fs.tree().copy_all(&context.permit, at, (from, path), to).await;
+                    copied.map(steps_view).map_err(refusal)
                 }
             }),
     )?;
@@ -79,7 +86,7 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
     registry.register(
         declaring(Operation::mutation("fs/set"))
             .title("Set the attributes of an entry")
-            .description("What is absent stays as it is.")
+            .description("What is absent stays as it is. Attributes are removed before others are set.")
             .access(Access::rule(Right::Write))
             .idempotent()
             .handler(move |context, input: SetAttributes| {
@@ -87,8 +94,11 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
                 async move {
                     let (at, xattrs) = (path_at("/path", &input.path)?, xattrs(input.xattrs)?);
                     let (mode, mtime_ns) = (input.mode, input.mtime.map(|time| time.0));
+                    let set = input.set_xattrs.into_iter().map(|xattr| (xattr.name.0, xattr.value.0)).collect();
+                    let remove = input.remove_xattrs.into_iter().map(|name| name.0).collect();
+                    let some = Change::SetXattrs { at: at.clone(), set, remove };
                     let change = Change::SetAttributes { at, mode, mtime_ns, xattrs, follow: false };
-                    commit(&fs, &context, &input.bucket, vec![change]).await
+                    commit(&fs, &context, &input.bucket, vec![change, some]).await
                 }
             }),
     )?;

@@ -10,12 +10,14 @@ use crate::{
 };
 
 /// The errors that operations on files declare, with when they happen.
-const DECLARED: [(&str, &str); 10] = [
+const DECLARED: [(&str, &str); 12] = [
     ("EXISTS", "something has that name already"),
     ("NOT_EMPTY", "there is something in it"),
     ("NOT_A_FOLDER", "what stands where a folder is needed is none"),
     ("IS_A_FOLDER", "what stands where a file is needed is a folder"),
     ("QUOTA", "the bucket's quota is used up"),
+    ("TOO_MUCH", "it is more than is done at once; less of it can be done"),
+    ("TOO_MANY", "there are as many of its kind as there can be, until one is removed"),
     ("CONFLICT", "somebody else changed it meanwhile, or it is not what was expected"),
     ("DAMAGED", "stored content is damaged; `details` has its path and hash"),
     ("LOOP", "too many symbolic links on the way"),
@@ -51,13 +53,15 @@ fn of_errno(errno: Errno, words: String) -> CallError {
         Errno::NotDir => CallError::declared("NOT_A_FOLDER", words),
         Errno::IsDir => CallError::declared("IS_A_FOLDER", words),
         Errno::Quota => CallError::declared("QUOTA", words),
+        Errno::TooBig | Errno::TooMuch => CallError::declared("TOO_MUCH", words),
+        Errno::TooMany => CallError::declared("TOO_MANY", words),
         Errno::Loop => CallError::declared("LOOP", words),
         Errno::Stale => CallError::declared("STALE", words),
         Errno::Perm => CallError::new(ErrorCode::Forbidden, words),
-        Errno::NoSpace => CallError::unavailable(words),
+        Errno::NoSpace | Errno::Newer => CallError::unavailable(words),
         Errno::Again => CallError::unavailable(words).retryable(),
         Errno::Io => said(words),
-        Errno::NameTooLong | Errno::Inval | Errno::XDev | Errno::ReadOnly | Errno::MLink | Errno::TooBig => {
+        Errno::NameTooLong | Errno::Inval | Errno::XDev | Errno::ReadOnly | Errno::MLink => {
             CallError::invalid_input("", words)
         }
     }
@@ -81,4 +85,17 @@ fn said(words: String) -> CallError {
 /// A path that is none, in the member at `pointer`.
 pub(super) fn bad_path(pointer: &'static str) -> impl Fn(BadPath) -> CallError {
     move |error| CallError::invalid_input(pointer, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_too_much_or_too_many_of_is_no_bad_input() {
+        // FS-34
+        let code = |errno| of_errno(errno, String::new()).code.as_str().to_owned();
+        assert_eq!([Errno::TooMuch, Errno::TooBig, Errno::TooMany].map(code), ["TOO_MUCH", "TOO_MUCH", "TOO_MANY"]);
+        assert!(["TOO_MUCH", "TOO_MANY"].iter().all(|code| DECLARED.iter().any(|(declared, _)| declared == code)));
+    }
 }

@@ -8,7 +8,7 @@ use alknet_store::{Durability, Tables};
 use super::{
     refusal::bad_path,
     text::{BranchRef, InodeNumber, Octets, Timestamp},
-    views::{AttributesView, Committed, DurabilityName, EntryKind, Expect, Xattr},
+    views::{AttributesView, Committed, CommittedSteps, DurabilityName, EntryKind, Expect, Xattr},
 };
 use crate::{
     address::{Address, When},
@@ -133,6 +133,11 @@ pub(super) const fn durability_view(durability: Durability) -> DurabilityName {
 
 pub(super) const fn committed_view(committed: tree::Committed) -> Committed {
     Committed { seq: committed.seq, durability: durability_view(committed.durability) }
+}
+
+pub(super) const fn steps_view(steps: tree::Steps) -> CommittedSteps {
+    let tree::Steps { last, commits } = steps;
+    CommittedSteps { seq: last.seq, durability: durability_view(last.durability), commits }
 }
 
 pub(super) fn expected(expect: Option<Expect>) -> tree::Expect {

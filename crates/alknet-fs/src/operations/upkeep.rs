@@ -1,9 +1,7 @@
 //! `fs/gc` and `fs/fsck`: content of the whole node that nobody needs any more, and content that is not as it should be.
 
-use std::time::Duration;
-
-use alknet_call::{CallError, Item, Operation, RegisterError, RegistryBuilder};
-use alknet_core::{AccessRule, Effect};
+use alknet_call::{CallError, Item, Operation, OperationContext, RegisterError, RegistryBuilder};
+use alknet_core::{AccessRule, Effect, ResourceId};
 use futures_util::stream::{Stream, unfold};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -13,15 +11,12 @@ use super::{
     views::{CheckFiles, CheckItem, CheckSummary, CollectGarbage, Collected, Finding, FindingKind},
 };
 use crate::{
-    access::Right,
+    access::{Access, Right},
     content::{self, Check, Found},
     error::FsError,
-    limits::FINDINGS_AHEAD,
+    limits::{FINDINGS_AHEAD, LONG_TIMEOUT},
     tree::{FoundWrong, Wrong},
 };
-
-/// A collection of much garbage takes as long as the disk does.
-const GC_TIMEOUT: Duration = Duration::from_secs(3600);
 
 pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Result<(), RegisterError> {
     let fs = service.clone();
@@ -31,10 +26,11 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
             .description("Of all buckets, after its time of grace. The node does it by itself; this does it now.")
             .access(administering())
             .idempotent()
-            .timeout(GC_TIMEOUT)
-            .handler(move |_, input: CollectGarbage| {
+            .timeout(LONG_TIMEOUT)
+            .handler(move |context, input: CollectGarbage| {
                 let fs = fs.clone();
                 async move {
+                    everywhere(&context, Effect::Mutation)?;
                     let collected = fs.content().collect(fs.gc_grace(), input.dry_run).await.map_err(refusal)?;
                     let content::Collected { blobs, bytes, left } = collected;
                     Ok(Collected { blobs, bytes, left })
@@ -53,10 +49,8 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
             .items(move |context, input: CheckFiles| {
                 let fs = fs.clone();
                 async move {
-                    if input.repair {
-                        // A subscription only looks, as far as the gate knows: a repair is written down as the change that it is.
-                        context.authorize("fs/fsck", &administering(), None, Effect::Mutation)?;
-                    }
+                    // A subscription only looks, as far as the gate knows: a repair is written down as the change that it is.
+                    everywhere(&context, if input.repair { Effect::Mutation } else { Effect::Query })?;
                     Ok(check(&fs, &input))
                 }
             }),
@@ -68,6 +62,13 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
 fn administering() -> AccessRule {
     let scope = Right::Admin.as_str().parse().expect("because the names of rights are scopes");
     AccessRule::scoped([scope])
+}
+
+/// Content has no bucket: who looks after one of them does not look after all.
+fn everywhere(context: &OperationContext, effect: Effect) -> Result<(), CallError> {
+    let all = ResourceId::new("bucket", "*").expect("because it is short and printable");
+    context.authorize(context.permit.action(), &Access::rule(Right::Admin), Some(&all), effect)?;
+    Ok(())
 }
 
 /// A check under way; it ends when the receiver is dropped.

@@ -42,7 +42,7 @@ pub(super) fn walk(
     count: usize,
     attributes: bool,
 ) -> Result<Vec<Walked>, FsError> {
-    let (mut open, mut found) = (resumed(root, after)?, Vec::new());
+    let (mut open, mut found) = (resumed(here, root, after)?, Vec::new());
     while found.len() < count
         && let Some(at) = open.last_mut()
     {
@@ -63,12 +63,18 @@ pub(super) fn walk(
     Ok(found)
 }
 
-/// The folders on the way to an entry, each after the name that leads on, and the entry itself in case that it is a folder.
-fn resumed(root: &FsPath, after: &[EntryName]) -> Result<Vec<Open>, FsError> {
+/// The folders on the way to an entry, each after the name that leads on, and the entry itself if it is a folder; links are none.
+fn resumed(here: &Here<'_>, root: &FsPath, after: &[EntryName]) -> Result<Vec<Open>, FsError> {
     let (mut open, mut at) = (Vec::new(), root.clone());
     for name in after {
         open.push(Open::new(at.clone(), Some(name.clone())));
         at = joined(&at, name)?;
+        match here.stat(&at, false) {
+            Ok(found) if found.kind == Kind::Folder => {}
+            // What is no folder, or not there any more, has nothing below it.
+            Ok(_) | Err(FsError::At { errno: Errno::NoEnt | Errno::NotDir, .. }) => return Ok(open),
+            Err(error) => return Err(error),
+        }
     }
     open.push(Open::new(at, None));
     Ok(open)

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{foreign, merge, parsed};
 use crate::{
+    folding::Names,
     ids::{BranchId, BucketId, Seq},
     name::BranchName,
 };
@@ -52,9 +53,12 @@ pub struct BranchRow {
     pub made: Seq,
     /// Whether it was removed and only its children still need it.
     pub hidden: bool,
+    /// Which names its bucket takes for one and the same.
+    pub names: Names,
 }
 
-const COLUMNS: &str = "SELECT id, bucket, name, parent, parent_seq, mode, made_seq, hidden FROM fs_branch";
+const COLUMNS: &str = "SELECT id, bucket, name, parent, parent_seq, mode, made_seq, hidden,
+    (SELECT policy ->> 'names' FROM fs_bucket WHERE fs_bucket.id = bucket) FROM fs_branch";
 
 fn of(row: &Row<'_>) -> rusqlite::Result<BranchRow> {
     let mode: String = row.get(5)?;
@@ -70,7 +74,14 @@ fn of(row: &Row<'_>) -> rusqlite::Result<BranchRow> {
         fork,
         made: row.get(6)?,
         hidden: row.get(7)?,
+        names: names_of(row.get(8)?)?,
     })
+}
+
+/// By what a bucket compares names. One that does not say compares their octets; what a newer version has written is not guessed at.
+fn names_of(word: Option<String>) -> rusqlite::Result<Names> {
+    let Some(word) = word else { return Ok(Names::default()) };
+    Names::of_word(&word).ok_or_else(|| foreign(8, 0))
 }
 
 /// Makes a branch. Fails when the name is taken.

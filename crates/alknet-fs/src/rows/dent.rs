@@ -20,13 +20,22 @@ pub struct Dent {
     pub gone: bool,
     /// Whether this is the first name that the inode ever had.
     pub made: bool,
+    /// The name as it was written, where its bucket compares names by something else: then that is `name`.
+    pub shown: Option<Box<[u8]>>,
+}
+
+impl Dent {
+    /// The name as people know it.
+    pub fn written(&self) -> &[u8] {
+        self.shown.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// The versions of a name that match the rest of the statement. Put together by the compiler: this is asked for every name of a path.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT name, seq, ino, kind, made FROM fs_dent WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND ",
+            "SELECT name, seq, ino, kind, made, shown FROM fs_dent WHERE branch = ?1 AND dir = ?2 AND name = ?3 AND ",
             $rest
         )
     };
@@ -36,16 +45,17 @@ fn of(row: &Row<'_>) -> rusqlite::Result<Dent> {
     let number: i64 = row.get(3)?;
     let kind = number.checked_abs().and_then(Kind::of).ok_or_else(|| foreign(3, number))?;
     let name = row.get_ref(0)?.as_blob()?.into();
-    Ok(Dent { name, seq: row.get(1)?, ino: row.get(2)?, kind, gone: number < 0, made: row.get(4)? })
+    let shown = row.get_ref(5)?.as_blob_or_null()?.map(Into::into);
+    Ok(Dent { name, seq: row.get(1)?, ino: row.get(2)?, kind, gone: number < 0, made: row.get(4)?, shown })
 }
 
 /// Writes a version of a name; one that the same commit wrote before is replaced.
 pub fn write(sql: &Connection, branch: BranchId, dir: Ino, dent: &Dent) -> rusqlite::Result<()> {
-    let text =
-        "INSERT OR REPLACE INTO fs_dent (branch, dir, name, seq, ino, kind, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let text = "INSERT OR REPLACE INTO fs_dent (branch, dir, name, seq, ino, kind, made, shown)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let kind = if dent.gone { -(dent.kind as i64) } else { dent.kind as i64 };
-    let Dent { name, seq, ino, made, .. } = dent;
-    sql.prepare_cached(text)?.execute(params![branch, dir, name, seq, ino, kind, made]).map(|_| ())
+    let Dent { name, seq, ino, made, shown, .. } = dent;
+    sql.prepare_cached(text)?.execute(params![branch, dir, name, seq, ino, kind, made, shown]).map(|_| ())
 }
 
 /// The newest version of a name on a branch itself, at or before `bound`.
@@ -75,8 +85,23 @@ pub fn page(
     count: usize,
 ) -> rusqlite::Result<Vec<Dent>> {
     // The other columns are those of the row with the highest seq (SQLite's documentation, "Bare columns in an aggregate query").
-    let text = "SELECT name, max(seq), ino, kind, made FROM fs_dent
+    let text = "SELECT name, max(seq), ino, kind, made, shown FROM fs_dent
                 WHERE branch = ?1 AND dir = ?2 AND name > ?3 AND seq <= ?4 GROUP BY name ORDER BY name LIMIT ?5";
+    let values = params![branch, dir, after, bound, super::stored(count as u64)];
+    sql.prepare_cached(text)?.query_map(values, of)?.collect()
+}
+
+/// As [`page`], without the names that were taken away: however many these are, they are gone through at once.
+pub fn page_there(
+    sql: &Connection,
+    (branch, dir): (BranchId, Ino),
+    after: &[u8],
+    bound: Seq,
+    count: usize,
+) -> rusqlite::Result<Vec<Dent>> {
+    let text = "SELECT * FROM (SELECT name, max(seq), ino, kind, made, shown FROM fs_dent
+                WHERE branch = ?1 AND dir = ?2 AND name > ?3 AND seq <= ?4 GROUP BY name ORDER BY name)
+                WHERE kind > 0 LIMIT ?5";
     let values = params![branch, dir, after, bound, super::stored(count as u64)];
     sql.prepare_cached(text)?.query_map(values, of)?.collect()
 }
@@ -154,10 +179,10 @@ pub fn from(
     (dir, name, seq): (Ino, &[u8], Seq),
     count: usize,
 ) -> rusqlite::Result<Vec<Keyed>> {
-    let text = "SELECT name, seq, ino, kind, made, dir FROM fs_dent
+    let text = "SELECT name, seq, ino, kind, made, shown, dir FROM fs_dent
                 WHERE branch = ?1 AND (dir, name, seq) >= (?2, ?3, ?4) ORDER BY dir, name, seq LIMIT ?5";
     let values = params![branch, dir, name, seq, super::stored(count as u64)];
-    sql.prepare_cached(text)?.query_map(values, |row| Ok(Keyed { dir: row.get(5)?, dent: of(row)? }))?.collect()
+    sql.prepare_cached(text)?.query_map(values, |row| Ok(Keyed { dir: row.get(6)?, dent: of(row)? }))?.collect()
 }
 
 /// The commits from the first to the last of these that a row of a branch itself is of.
@@ -174,10 +199,24 @@ pub fn prune(sql: &Connection, branch: BranchId, dir: Ino, name: &[u8], seq: Seq
 
 /// The names that one commit gave and took on a branch, each with its folder, in the order of both; at most `count`.
 pub fn of_commit(sql: &Connection, branch: BranchId, seq: Seq, count: usize) -> rusqlite::Result<Vec<(Ino, Dent)>> {
-    let text = "SELECT name, seq, ino, kind, made, dir FROM fs_dent INDEXED BY fs_dent_by_seq
+    let text = "SELECT name, seq, ino, kind, made, shown, dir FROM fs_dent INDEXED BY fs_dent_by_seq
                 WHERE branch = ?1 AND seq = ?2 ORDER BY dir, name LIMIT ?3";
     let values = params![branch, seq, super::stored(count as u64)];
-    sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(5)?, of(row)?)))?.collect()
+    sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(6)?, of(row)?)))?.collect()
+}
+
+/// The names of a folder that commits after this one gave on a branch itself, at most `count`; as often as they did.
+pub fn given_since(
+    sql: &Connection,
+    (branch, dir): (BranchId, Ino),
+    after: Seq,
+    count: usize,
+) -> rusqlite::Result<Vec<Box<[u8]>>> {
+    let text = "SELECT name FROM fs_dent INDEXED BY fs_dent_by_folder
+                WHERE branch = ?1 AND dir = ?2 AND seq > ?3 AND kind > 0 LIMIT ?4";
+    let values = params![branch, dir, after, super::stored(count as u64)];
+    let name = |row: &Row<'_>| Ok(row.get_ref(0)?.as_blob()?.into());
+    sql.prepare_cached(text)?.query_map(values, name)?.collect()
 }
 
 /// The newest commit that gave or took a name in a folder, on a branch itself, at or before `bound`.
@@ -205,4 +244,13 @@ pub fn prune_some(sql: &Connection, branch: BranchId, count: usize) -> rusqlite:
     let text = "DELETE FROM fs_dent WHERE branch = ?1 AND (dir, name, seq) IN
                 (SELECT dir, name, seq FROM fs_dent WHERE branch = ?1 LIMIT ?2)";
     sql.prepare_cached(text)?.execute(params![branch, super::stored(count as u64)])
+}
+
+/// How the newest row that gave an inode this name, on whatever branch of its bucket, has it written, if not as it is compared.
+pub fn shown(sql: &Connection, ino: Ino, name: &[u8]) -> rusqlite::Result<Option<Box<[u8]>>> {
+    // Left alone, SQLite goes through whole branches.
+    let text =
+        "SELECT shown FROM fs_dent INDEXED BY fs_dent_by_ino WHERE ino = ?1 AND name = ?2 ORDER BY seq DESC LIMIT 1";
+    let shown = |row: &Row<'_>| Ok(row.get_ref(0)?.as_blob_or_null()?.map(Into::into));
+    Ok(sql.prepare_cached(text)?.query_row(params![ino, name], shown).optional()?.flatten())
 }

@@ -223,7 +223,8 @@ impl Closing {
 
 /// A name beside another that is free.
 fn beside(txn: &mut Txn<'_>, dir: Ino, name: &[u8]) -> Result<EntryName, FsError> {
-    let name = EntryName::parse(name).map_err(|_| FsError::At { errno: Errno::Io, what: CLOSE, path: "/".into() })?;
+    let name = txn.chain().written(txn.sql(), dir, name)?;
+    let name = EntryName::parse(&name).map_err(|_| FsError::At { errno: Errno::Io, what: CLOSE, path: "/".into() })?;
     let seq = txn.seq()?;
     for attempt in 1..=MAX_NAMES_BESIDE {
         let name = conflict::beside(&name, seq, attempt);

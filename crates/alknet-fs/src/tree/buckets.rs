@@ -59,7 +59,7 @@ impl Terms {
         let Self { quota_bytes, quota_files, policy } = self;
         bucket::Terms { policy: policy.to_json(), quota_bytes: *quota_bytes, quota_files: *quota_files }
     }
-    /// A policy that cannot be read leaves the bucket readable, and can be set anew.
+    /// A policy that cannot be read leaves the bucket readable.
     fn of(row: &bucket::Terms) -> Self {
         let policy = Policy::parse(&row.policy).unwrap_or_default();
         Self { quota_bytes: row.quota_bytes, quota_files: row.quota_files, policy }
@@ -85,7 +85,7 @@ impl Tree {
                 return Err(no(Errno::Exist));
             }
             if bucket::count(sql)? >= MAX_BUCKETS {
-                return Err(no(Errno::TooBig));
+                return Err(no(Errno::TooMany));
             }
             let id = bucket::insert(sql, &name, &terms.row())?;
             let main = branch::insert(sql, id, &BranchName::main(), None, Seq::ZERO)?;
@@ -134,7 +134,7 @@ impl Tree {
         self.tables().read(search).await
     }
 
-    /// Sets what a bucket may hold and how it behaves. What it holds already stays.
+    /// Sets what a bucket may hold and how it behaves. What it holds already stays, and by what it compares names.
     pub async fn set_bucket(
         &self,
         permit: &Permit,
@@ -145,8 +145,10 @@ impl Tree {
         let (wanted, known) = (name.clone(), self.known.clone());
         let change = move |sql: &Connection, _: &mut Noted<'_>| {
             let row = found(sql, &wanted, "cannot set the bucket")?;
+            let names = policy_of(&row, "cannot set the bucket")?.names;
             let mut terms = Terms::of(&row.terms);
             set(&mut terms);
+            terms.policy.names = names;
             bucket::set(sql, row.id, &terms.row())?;
             known.forget(&wanted);
             Ok(Bucket { terms, ..Bucket::of(row) })
@@ -179,6 +181,12 @@ impl Tree {
 pub(super) fn found(sql: &Connection, name: &BucketName, what: &'static str) -> Result<BucketRow, FsError> {
     let missing = || FsError::At { errno: Errno::NoEnt, what, path: name.to_string() };
     bucket::find(sql, name)?.ok_or_else(missing)
+}
+
+/// How a bucket behaves, if it can be told: what a newer version wrote is neither guessed at nor written over.
+pub(super) fn policy_of(row: &BucketRow, what: &'static str) -> Result<Policy, FsError> {
+    let unknown = |_| FsError::At { errno: Errno::Newer, what, path: row.name.to_string() };
+    Policy::parse(&row.terms.policy).map_err(unknown)
 }
 
 /// Whether nothing is in a bucket: one branch, no entries, no snapshots.

@@ -85,6 +85,15 @@ pub enum Change {
         /// Of what a symbolic link leads to, rather than of the link.
         follow: bool,
     },
+    /// Sets some of the extended attributes of an entry, of a symbolic link those of the link; the others stay.
+    SetXattrs {
+        /// Of what.
+        at: FsPath,
+        /// Keys with their values.
+        set: Vec<(Vec<u8>, Vec<u8>)>,
+        /// Keys that go before.
+        remove: Vec<Vec<u8>>,
+    },
     /// Makes a copy of what a view shows, with all that is below it: content is shared, not read.
     Clone {
         /// The view, of any branch of any bucket.
@@ -269,6 +278,9 @@ impl Txn<'_> {
             Change::SetAttributes { at, mode, mtime_ns, xattrs, follow } => {
                 let set = Set { mode, mtime_ns, xattrs };
                 self.set_attributes(&at, set, follow.into()).map_err(|stop| stop.at("cannot set attributes of", &at))
+            }
+            Change::SetXattrs { at, set, remove } => {
+                self.set_xattrs(&at, set, &remove).map_err(|stop| stop.at("cannot set attributes of", &at))
             }
             Change::Clone { from, path, to } => {
                 self.copy(&from, &path, &to).map_err(|stop| stop.at_both("cannot copy", &path, &to))

@@ -51,7 +51,7 @@ impl Here<'_> {
 impl Txn<'_> {
     /// Sees to it that what is written to a path next is written there, and not where a link below `beneath` leads.
     pub(crate) fn confine(&mut self, beneath: &FsPath, at: &FsPath, link: InPlace) -> Result<(), Stop> {
-        let found = self.here().confined(beneath, at)?;
+        let found = self.confined(beneath, at)?;
         if found.is_none_or(|found| found.kind != Kind::Symlink) {
             return Ok(());
         }

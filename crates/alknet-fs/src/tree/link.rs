@@ -19,7 +19,7 @@ impl Txn<'_> {
         if target.is_empty() || target.contains(&0) {
             return Err(Errno::Inval.into());
         }
-        let spot = self.here().resolve(at, Last::Keep)?;
+        let spot = self.resolve(at, Last::Keep)?;
         if spot.found.is_some() {
             return Err(Errno::Exist.into());
         }
@@ -30,11 +30,11 @@ impl Txn<'_> {
     }
 
     pub(super) fn hard_link(&mut self, from: &FsPath, to: &FsPath) -> Result<(), Stop> {
-        let found = self.here().entry(from, Last::Keep)?;
+        let found = self.entry(from, Last::Keep)?;
         if found.kind == Kind::Folder {
             return Err(Errno::Perm.into());
         }
-        let spot = self.here().resolve(to, Last::Keep)?;
+        let spot = self.resolve(to, Last::Keep)?;
         if spot.found.is_some() {
             return Err(Errno::Exist.into());
         }

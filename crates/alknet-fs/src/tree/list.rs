@@ -56,7 +56,7 @@ pub(crate) fn page(
 }
 
 fn listed(here: &Here<'_>, dent: &Dent, hashed: Option<&mut Hashed<'_>>) -> Result<Listed, Stop> {
-    let name = EntryName::parse(&dent.name).map_err(|_| Errno::Io)?;
+    let name = EntryName::parse(dent.written()).map_err(|_| Errno::Io)?;
     let attributes = hashed.map(|hashed| stat::brief(here, hashed, dent)).transpose()?;
     Ok(Listed { name, ino: dent.ino, kind: dent.kind, attributes })
 }

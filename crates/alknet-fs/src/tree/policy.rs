@@ -6,6 +6,7 @@ use alknet_store::Durability;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::{
+    folding::Names,
     limits::{MAX_POLICY_BYTES, MAX_SHOWN_REASON_BYTES},
     path::Escaped,
 };
@@ -51,15 +52,6 @@ pub enum OnConflict {
     Fail,
     /// Its content becomes a file of its own beside the other's.
     KeepBoth,
-}
-
-/// Which names are one and the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Names {
-    /// Those of the same bytes.
-    #[default]
-    Bytes,
 }
 
 /// How long versions are kept: a number and one of `s m h d w`.
@@ -204,7 +196,7 @@ mod tests {
             "null",
             r#"{"durabilty":"lazy"}"#,
             r#"{"durability":"Lazy"}"#,
-            r#"{"names":"nfc"}"#,
+            r#"{"names":"nfd"}"#,
             r#"{"events":1}"#,
             r#"{"retention":30}"#,
             r#"{"events":true,"events":false}"#,

@@ -1,11 +1,10 @@
 //! New folders and files, and new content of files.
 
-use std::borrow::Cow;
-
 use super::{
     Txn,
     change::{Expect, Put, checked_mode},
-    resolve::{Last, Spot, resolve},
+    finding::Folder,
+    resolve::Last,
     stop::Stop,
     xattrs::Xattrs,
 };
@@ -19,9 +18,9 @@ use crate::{
     rows::{
         Kind, blob,
         dent::Dent,
-        inode::{Changed, Inode},
+        inode::{self, Changed, Inode},
     },
-    visibility::visible,
+    visibility::visible_among,
 };
 
 /// The permission bits of a file that its maker says nothing of.
@@ -45,7 +44,7 @@ impl Txn<'_> {
         if parents {
             return self.make_folders(at, mode).map(|_| ());
         }
-        let spot = self.here().resolve(at, Last::Keep)?;
+        let spot = self.resolve(at, Last::Keep)?;
         if spot.found.is_some() {
             return Err(Errno::Exist.into());
         }
@@ -54,33 +53,17 @@ impl Txn<'_> {
 
     /// The folder at a path, with those above it, made where they are missing.
     pub(crate) fn make_folders(&mut self, at: &FsPath, mode: u16) -> Result<Ino, Stop> {
-        let names: Vec<&[u8]> = at.names().iter().map(|name| name.as_bytes()).collect();
-        // Down from the root while the folders are there; from the first that is not, none is.
-        for count in 1..=names.len() {
-            let spot = self.spot(&names[..count], Last::Follow)?;
-            match spot.found {
-                Some(found) if found.kind == Kind::Folder => {}
-                Some(_) if count == names.len() => return Err(Errno::Exist.into()),
-                Some(_) => return Err(Errno::NotDir.into()),
-                None => {
-                    // A link that leads nowhere is something, and no folder.
-                    if self.spot(&names[..count], Last::Keep)?.found.is_some() {
-                        return Err(Errno::Exist.into());
-                    }
-                    let mut dir = spot.dir()?;
-                    for (index, name) in names.iter().enumerate().skip(count - 1) {
-                        let mode = if index + 1 == names.len() { mode } else { FOLDER_MODE };
-                        dir = self.new_folder(dir, name, mode)?;
-                    }
-                    return Ok(dir);
-                }
-            }
+        let (mut dir, left) = match self.folder(at.names())? {
+            Folder::There(ino) => return Ok(ino),
+            Folder::Missing(dir, left) => (dir, left),
+        };
+        // From the first that is not there on, none is.
+        let missing = &at.names()[at.names().len() - left..];
+        for (index, name) in missing.iter().enumerate() {
+            let mode = if index + 1 == left { mode } else { FOLDER_MODE };
+            dir = self.new_folder(dir, name.as_bytes(), mode)?;
         }
-        Ok(self.here().entry(at, Last::Follow)?.ino)
-    }
-
-    fn spot(&self, names: &[&[u8]], last: Last) -> Result<Spot, Stop> {
-        resolve(self.sql(), self.chain(), names.iter().map(|name| Cow::Borrowed(*name)).collect(), last)
+        Ok(dir)
     }
 
     fn new_folder(&mut self, dir: Ino, name: &[u8], mode: u16) -> Result<Ino, Stop> {
@@ -108,7 +91,7 @@ impl Txn<'_> {
     pub(crate) fn new_entry(&mut self, dir: Ino, name: &[u8], inode: Inode) -> Result<Ino, Stop> {
         let (ino, kind) = (inode.ino, inode.kind);
         self.write(inode)?;
-        self.give(dir, name, (ino, kind), true)?;
+        self.give_new(dir, name, (ino, kind), true)?;
         Ok(ino)
     }
 
@@ -120,7 +103,7 @@ impl Txn<'_> {
             self.make_folders(&folder, FOLDER_MODE).map_err(said)?;
         }
         let last = if expect == Expect::Absent { Last::Keep } else { Last::Follow };
-        let spot = self.here().resolve(&at, last).map_err(said)?;
+        let spot = self.resolve(&at, last).map_err(said)?;
         if !self.is_expected(spot.found.as_ref(), expect).map_err(said)? {
             return Err(FsError::Conflict { path: at.to_string() });
         }
@@ -145,9 +128,14 @@ impl Txn<'_> {
         let inode = self.inode(found.ino)?;
         Ok(match expect {
             Expect::Version(seq) => inode.seq.max(found.seq) == seq,
-            Expect::Hash(hash) => self.hash(&inode)? == hash,
+            // To whoever may not read it, it is some other content.
+            Expect::Hash(hash) => Access::sees(Some(self.identity()), self.place()) && self.hash(&inode)? == hash,
             Expect::Anything | Expect::Absent => true,
         })
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { bucket: &self.bucket().name, branch: Some(&self.branch().name) }
     }
 
     fn hash(&self, inode: &Inode) -> Result<ContentHash, Stop> {
@@ -174,9 +162,7 @@ impl Txn<'_> {
         }
         let old = self.inode(found.ino)?;
         let (blob, size) = self.store(body)?;
-        // The same content again is no other content, if the branch has it of its own.
-        let own = crate::rows::inode::newest(self.sql(), self.branch().id, old.ino, Seq::MAX)?;
-        let content = own.is_none_or(|own| own.blob != blob || own.size != size);
+        let content = self.is_other_content(old.ino, (blob, size))?;
         let mtime_ns = self.now_ns();
         let attributes = set.mode.is_some() || set.xattrs.is_some();
         let mut inode =
@@ -185,14 +171,23 @@ impl Txn<'_> {
         self.write(inode)
     }
 
+    /// Whether a file gets other content with this. The same again is none, if the branch has it of its own.
+    pub(super) fn is_other_content(&self, ino: Ino, (blob, size): (Option<BlobId>, u64)) -> Result<bool, Stop> {
+        let own = inode::newest(self.sql(), self.branch().id, ino, Seq::MAX)?;
+        Ok(own.is_none_or(|own| own.blob != blob || own.size != size))
+    }
+
     /// The row of content that may be referred to.
-    fn store(&self, body: Body) -> Result<(Option<BlobId>, u64), Stop> {
+    fn store(&mut self, body: Body) -> Result<(Option<BlobId>, u64), Stop> {
         match body {
             Body::Placed(placed) => Ok((placed.link(self.sql(), self.on().now_ms)?, placed.size())),
             Body::Known(hash) if hash == ContentHash::of(b"") => Ok((None, 0)),
             Body::Known(hash) => {
+                let mut steps = self.asked;
                 let sees = |place: Place<'_>| Access::sees(Some(self.identity()), place);
-                let known = visible(self.sql(), &hash, Some(self.bucket().id), sees)?.ok_or(Errno::NoEnt)?;
+                let known = visible_among(self.sql(), &hash, self.bucket().id, sees, &mut steps)?;
+                self.asked = steps;
+                let known = known.ok_or(Errno::NoEnt)?;
                 Ok((Some(known.blob.id), known.blob.size))
             }
         }

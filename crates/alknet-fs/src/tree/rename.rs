@@ -15,7 +15,7 @@ use crate::{
 
 impl Txn<'_> {
     pub(super) fn rename(&mut self, from: &FsPath, to: &FsPath, how: RenameHow) -> Result<(), Stop> {
-        let (old, new) = (self.here().resolve(from, Last::Keep)?, self.here().resolve(to, Last::Keep)?);
+        let (old, new) = (self.resolve(from, Last::Keep)?, self.resolve(to, Last::Keep)?);
         let moved = old.found.clone().ok_or(Errno::NoEnt)?;
         let (from_dir, to_dir) = (old.dir()?, new.dir()?);
         if moved.kind == Kind::Folder && new.is_under(moved.ino) {
@@ -24,6 +24,16 @@ impl Txn<'_> {
         match (&new.found, how) {
             (None, RenameHow::Exchange) => Err(Errno::NoEnt.into()),
             (None, _) => self.shift(from_dir, &moved, (to_dir, &new.name)),
+            // One and the same name, written in another way.
+            (Some(there), _)
+                if from_dir == to_dir
+                    && there.name == moved.name
+                    && old.name != new.name
+                    && self.chain().names().split(&new.name).1 != there.shown =>
+            {
+                let made = self.is_made_here(from_dir, &moved)?;
+                self.give(to_dir, &new.name, (moved.ino, moved.kind), made)
+            }
             (Some(_), RenameHow::NoReplace) => Err(Errno::Exist.into()),
             // Two names of one file, or one and the same name: POSIX leaves both.
             (Some(there), _) if there.ino == moved.ino => Ok(()),
@@ -58,8 +68,8 @@ impl Txn<'_> {
 
     fn exchange(&mut self, (dir, one): (Ino, &Dent), (to, other): (Ino, &Dent)) -> Result<(), Stop> {
         let (one_made, other_made) = (self.is_made_here(dir, one)?, self.is_made_here(to, other)?);
-        self.give(dir, &one.name, (other.ino, other.kind), other_made)?;
-        self.give(to, &other.name, (one.ino, one.kind), one_made)
+        self.give(dir, one.written(), (other.ino, other.kind), other_made)?;
+        self.give(to, other.written(), (one.ino, one.kind), one_made)
     }
 
     /// Whether this very change has made what a name stands for: then the name that it ends under is its first.

@@ -51,7 +51,7 @@ impl Tree {
                 return Err(no(Errno::Exist));
             }
             if snapshot::count(sql, row.id)? >= MAX_SNAPSHOTS {
-                return Err(no(Errno::TooBig));
+                return Err(no(Errno::TooMany));
             }
             let seq = when::bound(sql, &row, &of, &when)
                 .map_err(|stop| stop.at_place(what, || format!("{bucket}:{branch}@{when}")))?;

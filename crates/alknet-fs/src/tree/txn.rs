@@ -6,12 +6,12 @@ use alknet_core::Identity;
 use alknet_store::{Durability, Noted};
 use rusqlite::Connection;
 
-use super::{Witness, here::Here, policy::Policy, stat, stop::Stop};
+use super::{Witness, buckets::policy_of, finding::Ways, here::Here, policy::Policy, stat, stop::Stop};
 use crate::{
     chain::Chain,
     error::{Errno, FsError},
     ids::{Ino, Seq},
-    limits::MAX_COMMIT_ROWS,
+    limits::{MAX_COMMIT_ROWS, MAX_ENTRY_NAME_BYTES},
     name::{BranchName, BucketName},
     rows::{
         Kind, On,
@@ -20,6 +20,7 @@ use crate::{
         commit::{self, CommitRow},
         dent::{self, Dent},
         inode::{self, Changed, Inode},
+        upload,
     },
 };
 
@@ -73,6 +74,9 @@ pub struct Txn<'a> {
     rows: usize,
     /// Folders that have a row of this change, after which none of their names has changed.
     timed: BTreeSet<Ino>,
+    pub(super) ways: Ways,
+    /// Steps of the searches for content that it names by its hash.
+    pub(super) asked: usize,
 }
 
 impl<'a> Txn<'a> {
@@ -88,12 +92,9 @@ impl<'a> Txn<'a> {
         let place = || format!("{bucket}:{branch}");
         let of = of.ok_or_else(|| no("cannot find the branch", place()))?;
         let chain = Chain::of(sql, of.id, Seq::MAX)?.ok_or_else(|| no("cannot find the branch", place()))?;
-        let policy = Policy::parse(&row.terms.policy).map_err(|_| FsError::At {
-            errno: Errno::Io,
-            what: "cannot read the policy of",
-            path: bucket.to_string(),
-        })?;
-        Ok(Self { sql, bucket: row, policy, branch: of, chain, author, commit: None, rows: 0, timed: BTreeSet::new() })
+        let policy = policy_of(&row, "cannot write to the bucket")?;
+        let (timed, ways) = (BTreeSet::new(), Ways::default());
+        Ok(Self { sql, bucket: row, policy, branch: of, chain, author, commit: None, rows: 0, timed, ways, asked: 0 })
     }
 
     /// Ends it: the quota is asked, and those who tell of changes hear of it. What an error leaves behind is for the savepoint.
@@ -115,10 +116,14 @@ impl<'a> Txn<'a> {
     /// A bucket may hold more than its quota, which can be lowered: then it may shrink, but not grow.
     fn ask_quota(&self) -> Result<(), FsError> {
         let now = bucket::get(self.sql, self.bucket.id)?.unwrap_or_else(|| self.bucket.clone());
+        // What uploads were promised is theirs; one that ends here was promised nothing any more.
+        let promised = upload::promised(self.sql, self.bucket.id)?;
         let is_beyond =
             |used: u64, before: u64, quota: Option<u64>| used > before && quota.is_some_and(|quota| used > quota);
         let terms = &self.bucket.terms;
-        if is_beyond(now.used_bytes, self.bucket.used_bytes, terms.quota_bytes)
+        let grows = now.used_bytes > self.bucket.used_bytes;
+        let beside = if grows { promised } else { 0 };
+        if is_beyond(now.used_bytes.saturating_add(beside), self.bucket.used_bytes, terms.quota_bytes)
             || is_beyond(now.used_files, self.bucket.used_files, terms.quota_files)
         {
             let path = format!("{}:{}", self.bucket.name, self.branch.name);
@@ -183,13 +188,24 @@ impl<'a> Txn<'a> {
     }
 
     /// Lets a name stand for an inode; `made`: for the first time.
-    pub fn give(&mut self, dir: Ino, name: &[u8], (ino, kind): (Ino, Kind), made: bool) -> Result<(), Stop> {
+    pub fn give(&mut self, dir: Ino, name: &[u8], of: (Ino, Kind), made: bool) -> Result<(), Stop> {
+        self.ways.forget();
+        self.give_new(dir, name, of, made)
+    }
+
+    /// As [`Self::give`], where it is known that the name stands for nothing.
+    pub(super) fn give_new(&mut self, dir: Ino, name: &[u8], (ino, kind): (Ino, Kind), made: bool) -> Result<(), Stop> {
         let seq = self.seq()?;
-        self.write_name(dir, Dent { name: name.into(), seq, ino, kind, gone: false, made })
+        let (name, shown) = self.chain.names().split(name);
+        if name.len() > MAX_ENTRY_NAME_BYTES {
+            return Err(Errno::NameTooLong.into());
+        }
+        self.write_name(dir, Dent { name, seq, ino, kind, gone: false, made, shown })
     }
 
     /// Takes a name away from what it stands for.
     pub fn take(&mut self, dir: Ino, found: &Dent) -> Result<(), Stop> {
+        self.ways.forget();
         let seq = self.seq()?;
         self.write_name(dir, Dent { seq, gone: true, made: false, ..found.clone() })
     }
@@ -244,6 +260,6 @@ impl<'a> Txn<'a> {
 
     fn count(&mut self) -> Result<(), Errno> {
         self.rows += 1;
-        if self.rows > MAX_COMMIT_ROWS { Err(Errno::TooBig) } else { Ok(()) }
+        if self.rows > MAX_COMMIT_ROWS { Err(Errno::TooMuch) } else { Ok(()) }
     }
 }

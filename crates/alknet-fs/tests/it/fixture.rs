@@ -72,7 +72,7 @@ pub fn ino(count: u64) -> Ino {
 }
 
 pub fn dent(name: &str, at: u64, count: u64, kind: Kind) -> Dent {
-    Dent { name: name.as_bytes().into(), seq: seq(at), ino: ino(count), kind, gone: false, made: false }
+    Dent { name: name.as_bytes().into(), seq: seq(at), ino: ino(count), kind, gone: false, made: false, shown: None }
 }
 
 pub fn file(count: u64, at: u64, blob: Option<BlobId>, size: u64) -> Inode {

@@ -152,7 +152,7 @@ async fn what_can_be_no_hook_is_refused() {
     for number in 1..32 {
         world.owner("fs/hook.create", hook(&format!("h{number}"), queue("q"))).await;
     }
-    assert_eq!(world.refused(hook("h32", queue("q"))).await.code, ErrorCode::InvalidInput);
+    assert_eq!(world.refused(hook("h32", queue("q"))).await.code.as_str(), "TOO_MANY");
     let sql = rusqlite::Connection::open(&world.path).unwrap();
     sql.execute("UPDATE fs_hook SET bucket = 77", []).unwrap();
     world.owner("fs/hook.create", hook("h", queue("q"))).await;

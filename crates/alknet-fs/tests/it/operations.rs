@@ -1,6 +1,9 @@
 //! Every operation on files through the registry: for whom the gate opens, what is written down, and what is published.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use alknet_call::{ByteTickets, CallError, CallRequest, Registry};
 use alknet_core::{
@@ -8,8 +11,9 @@ use alknet_core::{
     Sessions,
 };
 use alknet_fs::{
-    FileSystem, FileSystemConfig, Policy,
+    ContentHash, FileSystem, FileSystemConfig, Policy,
     events::Publishing,
+    limits::LONG_TIMEOUT,
     operations::{Service, register},
 };
 use serde_json::{Value, json};
@@ -39,7 +43,7 @@ impl World {
         let publishing = Arc::new(Publishing::declare(&store).await.unwrap());
         let config = FileSystemConfig::new(folder.path().to_owned());
         let files = FileSystem::open(&store, authorizer.clone(), Some(publishing), config).await.unwrap();
-        let service = Service::new(files, ByteTickets::default(), Policy::default(), std::time::Duration::ZERO);
+        let service = Service::new(files, ByteTickets::default(), Policy::default(), Duration::ZERO);
         let mut builder = Registry::builder(authorizer, Sessions::default());
         register(&mut builder, &service).unwrap();
         Self { _folder: folder, path, registry: builder.build().unwrap(), kept }
@@ -312,7 +316,7 @@ async fn of_a_length_it_is_said_whether_the_caller_sees_content_of_it() {
     world.put("try", "/g", "y").await;
     let sql = rusqlite::Connection::open(&world.path).unwrap();
     for (text, size) in [("x", 20_000_000), ("y", 30_000_000)] {
-        let hash = alknet_fs::ContentHash::of(text.as_bytes());
+        let hash = ContentHash::of(text.as_bytes());
         sql.execute("UPDATE fs_blob SET size = ?1 WHERE hash = ?2", (size, hash.as_bytes())).unwrap();
     }
     let plan: String = sql
@@ -373,4 +377,106 @@ async fn what_is_written_beneath_a_folder_stays_below_it() {
     many("/", json!([link("/named", "victim")])).await.unwrap();
     many("/named", json!([file("/named")])).await.unwrap();
     assert_eq!(world.main("/victim").await, "x");
+}
+
+#[tokio::test]
+async fn long_names_come_in_more_pages_and_not_in_an_error() {
+    // FS-35, FS-62
+    let world = World::new().await;
+    world.owner("fs/bucket.create", json!({ "bucket": "proj", "durability": "lazy" })).await;
+    world.owner("fs/branch.create", json!({ "bucket": "proj/old" })).await;
+    let target = "\u{1}".repeat(4095);
+    let count = 300;
+    for begin in (0..count).step_by(100) {
+        let link = |number: usize| json!({ "path": format!("/{number:03}"), "entry": { "symlink": target } });
+        let entries: Vec<_> = (begin..begin + 100).map(link).collect();
+        world.owner("fs/write.many", json!({ "bucket": "proj/main", "entries": entries })).await;
+    }
+    let pages = async |operation: &str, input: Value, member: &str, key: &str| {
+        let (mut input, mut all, mut pages) = (input, Vec::new(), 0);
+        loop {
+            let page = world.owner(operation, input.clone()).await;
+            assert!(serde_json::to_vec(&page).unwrap().len() < 3 << 20);
+            all.extend(page[member].as_array().unwrap().iter().map(|item| item[key].clone()));
+            pages += 1;
+            let Some(next) = page.get("next") else { return (all, pages) };
+            input["after"] = next.clone();
+        }
+    };
+    for recursive in [false, true] {
+        let input = json!({ "bucket": "proj/main", "recursive": recursive });
+        let (all, pages) = pages("fs/list", input, "entries", "name").await;
+        let wanted: Vec<_> = (0..count).map(|number| json!(format!("{number:03}"))).collect();
+        assert_eq!((all, pages > 2), (wanted, true));
+    }
+    let small = json!({ "bucket": "proj/old", "entries": [
+        { "path": "/a/f", "entry": { "content": "" } }, { "path": "/b", "entry": { "symlink": "a" } }, { "path": "/c", "entry": { "folder": {} } }
+    ], "parents": true });
+    world.owner("fs/write.many", small).await;
+    let input = json!({ "bucket": "proj/old", "recursive": true, "limit": 1 });
+    let (all, _) = pages("fs/list", input, "entries", "name").await;
+    assert_eq!(all, ["a", "a/f", "b", "c"], "a page that begins after a link does not go on behind it");
+    world.owner("fs/remove", json!({ "bucket": "proj/old", "path": "/a", "recursive": true })).await;
+    for path in ["/b", "/c"] {
+        world.owner("fs/remove", json!({ "bucket": "proj/old", "path": path })).await;
+    }
+    let input = json!({ "bucket": "proj/main", "from": { "bucket": "proj/old" } });
+    let (all, pages) = pages("fs/diff", input, "changes", "path").await;
+    assert_eq!((all.len(), pages > 2), (count, true));
+    assert_eq!(all.last(), Some(&json!("/299")));
+}
+
+#[tokio::test]
+async fn what_is_too_much_has_a_code_of_its_own_and_what_is_large_has_time() {
+    // FS-33, FS-34
+    let world = World::new().await;
+    world.owner("fs/bucket.create", json!({ "bucket": "proj" })).await;
+    let deep = "/d".repeat(1000);
+    world.owner("fs/mkdir", json!({ "bucket": "proj/main", "path": deep, "parents": true })).await;
+    world.owner("fs/link", json!({ "bucket": "proj/main", "path": "/l", "to": { "symbolic": &deep[1..] } })).await;
+    let entry = |path: String| json!({ "path": path, "entry": { "folder": {} } });
+    let entries = (0..120).flat_map(|number| [entry(format!("/l/{number}")), entry(format!("/{number}"))]);
+    let input = json!({ "bucket": "proj/main", "entries": entries.collect::<Vec<_>>() });
+    let error = world.call(Some(&Identity::owner("me")), "fs/write.many", input).await.unwrap_err();
+    assert_eq!(error.code.as_str(), "TOO_MUCH", "{error:?}");
+    let long = "bucket.remove conflict.settle copy diff gc log merge remove restore usage write.many";
+    for (name, limit) in long.split(' ').map(|name| (name, LONG_TIMEOUT)).chain([("stat", Duration::from_secs(60))]) {
+        let spec = world.registry.specs().find(|spec| spec.name == format!("fs/{name}")).unwrap();
+        assert_eq!(spec.timeout, Some(limit), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_writer_expects_tells_nothing_to_whoever_may_not_read() {
+    // TREE-05, FS-05
+    let world = World::new().await;
+    world.owner("fs/bucket.create", json!({ "bucket": "proj" })).await;
+    let put = |path: &str, expect: Value| json!({ "bucket": "proj/main", "entries": [{ "path": path, "entry": { "content": "aGk=" }, "expect": expect }] });
+    world
+        .owner(
+            "fs/write.many",
+            json!({ "bucket": "proj/main", "entries": [{ "path": "/f", "entry": { "content": "aGk=" } }] }),
+        )
+        .await;
+    let (right, wrong) = (ContentHash::of(b"hi").to_string(), ContentHash::of(b"ho").to_string());
+    let blind = identity("blind", &["fs:write"], &[("bucket:proj", "fs:write")]);
+    let both = identity("both", &["fs:read", "fs:write"], &[("bucket:proj", "fs:write"), ("bucket:proj", "fs:read")]);
+    for (who, hash, is_met) in
+        [(&blind, &wrong, false), (&blind, &right, false), (&both, &wrong, false), (&both, &right, true)]
+    {
+        let outcome = world.call(Some(who), "fs/write.many", put("/f", json!({ "hash": hash }))).await;
+        assert_eq!(outcome.err().map(|error| error.code.as_str().to_owned()), (!is_met).then(|| "CONFLICT".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn whoever_looks_after_one_bucket_does_not_look_after_all_content() {
+    // FS-31
+    let world = World::new().await;
+    let one = identity("one", &["fs:admin"], &[("bucket:photos", "fs:admin")]);
+    let all = identity("all", &["fs:admin"], &[("bucket:*", "fs:admin")]);
+    for (operation, input) in [("fs/gc", json!({})), ("fs/fsck", json!({})), ("fs/fsck", json!({ "repair": true }))] {
+        assert!(is_refusal(&world.call(Some(&one), operation, input.clone()).await.unwrap_err()), "{operation}");
+        world.call(Some(&all), operation, input).await.unwrap();
+    }
 }

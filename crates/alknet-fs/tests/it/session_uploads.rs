@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use alknet_fs::{
-    Announced, Change, ContentHash, Errno, FileSystemConfig, FsError, OpenWrite, RemoveHow, Right, Terms, WriteSession,
+    Announced, Body, Change, ContentHash, Errno, FileSystemConfig, FsError, OpenWrite, Placed, Put, RemoveHow, Right,
+    Terms, WriteSession,
 };
 
 use crate::world::{World, address, errno, noise, path};
@@ -107,6 +108,17 @@ async fn what_is_promised_to_uploads_is_nobody_elses() {
     assert_eq!(errno(resume(&world, "proj/b", &noise(2, 40_001)).await.map(drop)), Errno::Quota);
     let other = world.begin("proj/c", OpenWrite::default()).await.unwrap();
     assert_eq!(errno(other.write_at(0, noise(2, 40_001).into()).await), Errno::Quota);
+    let puts = |count: u64| {
+        let put = |number| {
+            let placed = Placed::inline(noise(number, 14_000)).unwrap();
+            Change::Put(Put::new(path(&format!("/put{number}")), Body::Placed(placed)))
+        };
+        (0..count).map(put).collect::<Vec<_>>()
+    };
+    let permit = world.permit(Right::Write, "proj", Some("main"));
+    let names = ("proj".parse().unwrap(), "main".parse().unwrap());
+    let written = world.fs.tree().change(&permit, (&names.0, &names.1), puts(3), None).await;
+    assert_eq!(errno(written), Errno::Quota, "nor theirs who write without a session");
     let world = {
         drop(other);
         world.restart().await

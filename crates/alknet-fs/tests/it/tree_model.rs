@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use alknet_core::Maintenance;
 use alknet_fs::{
-    Change, FsError, FsPath, Here, Ino, Policy, Put, RemoveHow, RenameHow, Right, Seq, Terms, When,
+    Change, FsError, FsPath, Here, Ino, Names, Policy, Put, RemoveHow, RenameHow, Right, Seq, Terms, When,
     rows::{Kind, branch::Mode},
 };
 use alknet_store::Durability;
@@ -14,6 +14,7 @@ use alknet_store::Durability;
 use crate::{
     model::{Model, Op, Seen},
     node::{BEGIN_NS, Node, bytes, errno, path, proj},
+    spelling::Spelling,
     world::{Chance, seeds},
 };
 
@@ -39,17 +40,27 @@ struct World {
     names: BTreeMap<String, usize>,
     snapshots: BTreeMap<String, (String, u64)>,
     head: u64,
+    spelling: Spelling,
 }
 
 impl World {
     async fn new(seed: u64) -> Self {
         let node = Node::new();
-        let policy = Policy { durability: Durability::Lazy, ..Policy::default() };
+        let names = [Names::Bytes, Names::Nfc, Names::Fold][usize::try_from(seed % 3).unwrap()];
+        let policy = Policy { durability: Durability::Lazy, names, ..Policy::default() };
         node.create_bucket(Terms { policy, ..Terms::default() }).await.unwrap();
         let first = Rc::new(Model::new(i64::try_from(BEGIN_NS).unwrap()));
         let main = Line { states: vec![(0, Some(first))], fork: None };
-        let names = BTreeMap::from([("main".to_owned(), 0)]);
-        Self { node, chance: Chance::new(seed), lines: vec![main], names, snapshots: BTreeMap::new(), head: 1 }
+        let (spelling, names) = (Spelling(names), BTreeMap::from([("main".to_owned(), 0)]));
+        Self {
+            node,
+            chance: Chance::new(seed),
+            lines: vec![main],
+            names,
+            snapshots: BTreeMap::new(),
+            head: 1,
+            spelling,
+        }
     }
 
     /// What a branch shows at a commit, if that is known.
@@ -127,13 +138,19 @@ impl World {
     }
 
     async fn change(&self, op: &Op) -> Change {
+        // One spelling in a change: in a rename another is asked for.
+        let salt = self.chance.below(12);
+        let spelled = |text: &str| self.spelling.write(text, salt);
+        let path = |text: &str| path(&spelled(text));
         match op.clone() {
             Op::Folder { at, mode, parents } => Change::MakeFolder { at: path(&at), mode, parents },
             Op::Put { at, content, mode, mtime, exclusive } => {
                 let expect = if exclusive { alknet_fs::Expect::Absent } else { alknet_fs::Expect::Anything };
                 Change::Put(Put { mode, mtime_ns: mtime, expect, ..Put::new(path(&at), bytes(&content)) })
             }
-            Op::Symlink { at, target } => Change::Symlink { at: path(&at), target: target.into(), mtime_ns: None },
+            Op::Symlink { at, target } => {
+                Change::Symlink { at: path(&at), target: spelled(&target).into(), mtime_ns: None }
+            }
             Op::HardLink { from, to } => Change::HardLink { from: path(&from), to: path(&to) },
             Op::Rename { from, to, how } => Change::Rename { from: path(&from), to: path(&to), how },
             Op::Remove { at, how } => Change::Remove { at: path(&at), how },
@@ -260,7 +277,7 @@ impl World {
 
     async fn compare(&self, address: &str, wanted: Option<Rc<Model>>) {
         let view = self.node.view(address).await.unwrap();
-        let seen = view.here(seen).unwrap();
+        let seen = view.here(|here| seen(here, self.spelling)).unwrap();
         let Some(wanted) = wanted else { return };
         let wanted = wanted.seen();
         for path in seen.keys().chain(wanted.keys()) {
@@ -270,12 +287,12 @@ impl World {
 }
 
 /// Everything that a view shows, by its path; and each folder of it in exactly one place.
-fn seen(here: &Here<'_>) -> Result<BTreeMap<String, Seen>, FsError> {
+fn seen(here: &Here<'_>, spelling: Spelling) -> Result<BTreeMap<String, Seen>, FsError> {
     let (mut open, mut all, mut folders) = (vec![FsPath::ROOT], BTreeMap::new(), BTreeMap::new());
     let mut first: BTreeMap<Ino, String> = BTreeMap::new();
     while let Some(path) = open.pop() {
         let stat = here.stat(&path, false)?;
-        let shown = path.to_string();
+        let shown = spelling.read(&String::from_utf8_lossy(&path.to_bytes()));
         let name = first.entry(stat.ino).or_insert_with(|| shown.clone());
         if shown < *name {
             name.clone_from(&shown);
@@ -296,12 +313,12 @@ fn seen(here: &Here<'_>) -> Result<BTreeMap<String, Seen>, FsError> {
                 after = Some(next);
             }
         }
-        let target = stat.target.as_ref().map(|target| String::from_utf8_lossy(target).into_owned());
+        let target = stat.target.as_ref().map(|target| spelling.read(&String::from_utf8_lossy(target)));
         let seen = Seen {
             kind: stat.kind,
             mode: stat.mode,
             mtime: stat.mtime_ns,
-            size: stat.size,
+            size: target.as_ref().map_or(stat.size, |target| target.len() as u64),
             hash: stat.hash,
             target,
             nlink: stat.nlink.unwrap(),
@@ -357,7 +374,7 @@ impl Drop for Playing {
 
 #[test]
 fn a_tree_is_what_posix_says_on_every_branch_at_every_version() {
-    // TREE-30, TREE-31, FS-91
+    // TREE-30, TREE-31, FS-91, TREE-70, TREE-71
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for seed in seeds(1, WORLDS) {
         let playing = Playing(seed);

@@ -379,12 +379,37 @@ async fn a_walk_comes_to_everything_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn some_attributes_are_set_and_the_others_stay() {
+    // TREE-11, TREE-13
+    let node = node(vec![put("/f", "1"), symlink("/l", "f")]).await;
+    let edit = |at: &str, set: &[(&str, &str)], remove: &[&str]| Change::SetXattrs {
+        at: path(at),
+        set: set.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
+        remove: remove.iter().map(|key| key.as_bytes().to_vec()).collect(),
+    };
+    let all = async |at: &str| node.stat(at).await.unwrap().xattrs;
+    node.main(edit("/f", &[("user.a", "1"), ("user.b", "2")], &[])).await.unwrap();
+    node.main(edit("/f", &[("user.b", "3"), ("user.c", "")], &["user.a", "user.none"])).await.unwrap();
+    assert_eq!(all("proj/f").await, Xattrs::new([("user.b", "3"), ("user.c", "")]).unwrap());
+    node.main(edit("/f", &[("user.c", "new")], &["user.c"])).await.unwrap();
+    assert_eq!(all("proj/f").await.get(b"user.c"), Some(b"new".as_slice()));
+    let seq = node.main(put("/g", "")).await.unwrap().seq;
+    assert_eq!(node.main(edit("/f", &[("user.b", "3")], &["user.none"])).await.unwrap().seq, seq, "nothing is new");
+    node.main(edit("/l", &[("user.l", "1")], &[])).await.unwrap();
+    assert!(all("proj/f").await.get(b"user.l").is_none() && all("proj/l").await.get(b"user.l").is_some());
+    let long = "x".repeat(alknet_fs::limits::MAX_XATTRS_BYTES - 20);
+    assert_eq!(errno(node.main(edit("/f", &[("user.d", &long)], &[])).await), Errno::TooBig);
+    assert_eq!(errno(node.main(edit("/f", &[("", "1")], &[])).await), Errno::Inval);
+    assert_eq!(errno(node.main(edit("/none", &[("user.a", "1")], &[])).await), Errno::NoEnt);
+}
+
+#[tokio::test]
 async fn one_commit_has_a_bound() {
     // TREE-16
     let node = Node::new();
     node.create_bucket(Terms::default()).await.unwrap();
     let many = |count: usize, at: &str| (0..count).map(|number| put(&format!("{at}{number}"), "x")).collect::<Vec<_>>();
-    assert_eq!(errno(node.change("main", many(MAX_COMMIT_ROWS / 2 + 1, "/")).await), Errno::TooBig);
+    assert_eq!(errno(node.change("main", many(MAX_COMMIT_ROWS / 2 + 1, "/")).await), Errno::TooMuch);
     assert_eq!(node.names("proj/").await.unwrap(), Vec::<String>::new());
     node.main(put("/a", "1")).await.unwrap();
     let body = bytes("hello");

@@ -51,7 +51,11 @@ impl Tree {
     }
     pub fn make(&self, branch: BranchId, dir: Ino, name: &str, kind: Kind) -> Ino {
         let (seq, ino) = (self.begin(branch), bucket::next_ino(&self.sql, self.bucket, 0).unwrap());
-        self.write(branch, dir, Dent { name: name.as_bytes().into(), seq, ino, kind, gone: false, made: true });
+        self.write(
+            branch,
+            dir,
+            Dent { name: name.as_bytes().into(), seq, ino, kind, gone: false, made: true, shown: None },
+        );
         let row = inode::Inode { kind, ..fixture::file(ino.get(), seq.get(), None, 0) };
         inode::write(&self.sql, fixture::on(self.bucket, branch), &row).unwrap();
         ino

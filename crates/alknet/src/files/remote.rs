@@ -24,7 +24,7 @@ use crate::{
 /// How long an operation may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one may take that goes through much: merges, copies, checks.
-pub const LONG_TIMEOUT: Duration = Duration::from_secs(3600);
+pub const LONG_TIMEOUT: Duration = alknet_fs::limits::LONG_TIMEOUT;
 /// Entries of one page.
 const PAGE: u32 = 1000;
 
@@ -217,6 +217,8 @@ pub fn explain(operation: &str, error: &CallError) -> Failure {
         }
         "NOT_EMPTY" => failure.hint("with -r it goes with all that is in it"),
         "QUOTA" => failure.hint("`alknet fs usage BUCKET` shows what is used; `alknet fs bucket set` allows more"),
+        "TOO_MUCH" => failure.hint("do less of it at once: folder by folder, or file by file"),
+        "TOO_MANY" => failure.hint("remove one that is not needed any more"),
         "CONFLICT" => failure.hint("somebody else changed it meanwhile: read it again, and then try again"),
         "DAMAGED" => failure.hint("`alknet fs fsck --deep` lists what is damaged; nothing else is affected"),
         "TRIMMED" => failure.hint("so old changes are not kept; begin without --after"),

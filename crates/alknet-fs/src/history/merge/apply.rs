@@ -6,6 +6,7 @@ use super::{Plan, overlay::Renaming};
 use crate::{
     chain::Chain,
     error::FsError,
+    folding::Names,
     ids::{Ino, Seq},
     rows::{
         On, conflict,
@@ -30,12 +31,9 @@ pub fn apply(
             (None, None) => continue,
         };
         let made = !gone && !was_named(sql, chain, entry.ino)?;
-        dent::write(
-            sql,
-            on.branch,
-            *dir,
-            &Dent { name: name.clone(), seq, ino: entry.ino, kind: entry.kind, gone, made },
-        )?;
+        let shown = shown(sql, chain, entry.ino, name)?;
+        let dent = Dent { name: name.clone(), seq, ino: entry.ino, kind: entry.kind, gone, made, shown };
+        dent::write(sql, on.branch, *dir, &dent)?;
     }
     for inode in plan.inodes.values() {
         inode::write(sql, on, &Inode { seq, ..inode.clone() })?;
@@ -43,7 +41,8 @@ pub fn apply(
     for ((dir, name), inode) in &plan.copies {
         let ino = new_ino()?;
         let kind = inode.kind;
-        dent::write(sql, on.branch, *dir, &Dent { name: name.clone(), seq, ino, kind, gone: false, made: true })?;
+        let dent = Dent { name: name.clone(), seq, ino, kind, gone: false, made: true, shown: None };
+        dent::write(sql, on.branch, *dir, &dent)?;
         inode::write(sql, on, &Inode { ino, seq, ..inode.clone() })?;
     }
     let mut numbers = Vec::with_capacity(plan.conflicts.len());
@@ -57,6 +56,11 @@ pub fn apply(
         numbers.push(conflict::insert(sql, on, seq, draft.row(theirs))?);
     }
     Ok(numbers)
+}
+
+/// How a name is written that a merge moves from row to row.
+fn shown(sql: &Connection, chain: &Chain, ino: Ino, name: &[u8]) -> rusqlite::Result<Option<Box<[u8]>>> {
+    if chain.names() == Names::Fold { dent::shown(sql, ino, name) } else { Ok(None) }
 }
 
 /// Whether the branch ever knew a name of an inode.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     beside::beside,
+    folding,
     history::side::{Place, Side, entry_name},
     ids::Ino,
     limits::{MAX_FOLDER_STEPS, MAX_MERGE_CHANGES, PAGE_ROWS_AT_ONCE},
-    path::FsPath,
-    rows::Kind,
+    path::{EntryName, FsPath},
+    rows::{Kind, dent},
 };
 
 /// What a name stands for.
@@ -152,12 +153,19 @@ impl<'a> Overlay<'a> {
         Ok(all)
     }
 
+    /// A name as whoever gave it has written it.
+    fn written(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<EntryName> {
+        let entry = if self.side.chain.names() == folding::Names::Fold { self.entry(dir, name)? } else { None };
+        let shown = entry.map(|entry| dent::shown(self.side.sql, entry.ino, name)).transpose()?.flatten();
+        entry_name(shown.as_deref().unwrap_or(name))
+    }
+
     /// The path of a name in a folder as it is now.
     pub fn path(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<FsPath> {
-        let (mut at, mut names) = (dir, vec![entry_name(name)?]);
+        let (mut at, mut names) = (dir, vec![self.written(dir, name)?]);
         while at != Ino::ROOT && names.len() <= MAX_FOLDER_STEPS {
             let Some((parent, name)) = self.parent(at)? else { break };
-            names.push(entry_name(&name)?);
+            names.push(self.written(parent, &name)?);
             at = parent;
         }
         Ok(names.into_iter().rev().fold(FsPath::ROOT, |path, name| path.below(name)))

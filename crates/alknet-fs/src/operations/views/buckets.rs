@@ -38,6 +38,10 @@ pub enum NamePolicy {
     /// Those with the same bytes.
     #[default]
     Bytes,
+    /// Those with the same characters, however these are put together (Unicode's NFC).
+    Nfc,
+    /// Those with the same letters too, whatever their case; they are shown as they were written first.
+    Fold,
 }
 
 /// How a bucket behaves.
@@ -78,7 +82,7 @@ pub struct CreateBucket {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^([0-9]{1,12}[smhdw]|forever)$"))]
     pub retention: Option<String>,
-    /// Absent: those with the same bytes are the same.
+    /// Absent: those with the same bytes are the same. It cannot be changed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<NamePolicy>,
     /// Absent: yes.

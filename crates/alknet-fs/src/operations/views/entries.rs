@@ -152,6 +152,17 @@ pub struct Committed {
     pub durability: DurabilityName,
 }
 
+/// What a change came to that is made in steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CommittedSteps {
+    /// The commit that holds the change, or the last part of it.
+    pub seq: Seq,
+    /// What this answer means.
+    pub durability: DurabilityName,
+    /// How many commits it took.
+    pub commits: u32,
+}
+
 /// Input of `fs/mkdir`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -278,6 +289,14 @@ pub struct SetAttributes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_XATTRS))]
     pub xattrs: Option<Vec<Xattr>>,
+    /// Some of its extended attributes; the others stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_XATTRS))]
+    pub set_xattrs: Vec<Xattr>,
+    /// The names of extended attributes that go, if they are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_XATTRS))]
+    pub remove_xattrs: Vec<Octets>,
 }
 
 impl Source {

@@ -220,6 +220,9 @@ pub struct ListConflicts {
 pub struct Conflicts {
     /// Those that were not settled, by number.
     pub conflicts: Vec<ConflictView>,
+    /// What to give as `after` for the next page; absent: that was all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 /// Which side of a conflict stays.

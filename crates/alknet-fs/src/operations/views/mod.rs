@@ -22,8 +22,8 @@ pub use bytes::{
     WriteOne, Written,
 };
 pub use entries::{
-    AttributesView, Committed, CopyEntry, Entries, EntryKind, EntryView, LinkEntry, LinkTo, ListFolder, MakeFolder,
-    MoveEntry, MoveHow, RemoveEntry, SetAttributes, Source, StatEntry, StatView, Xattr,
+    AttributesView, Committed, CommittedSteps, CopyEntry, Entries, EntryKind, EntryView, LinkEntry, LinkTo, ListFolder,
+    MakeFolder, MoveEntry, MoveHow, RemoveEntry, SetAttributes, Source, StatEntry, StatView, Xattr,
 };
 pub use history::{
     ConflictAbout, ConflictSide, ConflictView, Conflicts, DiffEntry, DiffInput, DiffKind, DiffOutput, DiffSide,

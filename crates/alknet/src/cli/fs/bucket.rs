@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use alknet_fs::operations::{
-    BucketView, Committed, ConflictPolicy, CreateBucket, DurabilityName, RemoveBucket, SetBucket,
+    BucketView, Committed, ConflictPolicy, CreateBucket, DurabilityName, NamePolicy, RemoveBucket, SetBucket,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
@@ -24,6 +24,7 @@ use crate::{
 /// Examples:
 ///   alknet fs bucket create photos
 ///   alknet fs bucket create scratch --quota 10G --durability lazy --retention 7d
+///   alknet fs bucket create office --names fold
 ///   alknet fs bucket set photos --quota 50G --events false
 ///   alknet fs bucket list
 ///   alknet fs bucket remove --force scratch
@@ -43,6 +44,9 @@ enum Action {
         bucket: OsString,
         #[command(flatten)]
         terms: Terms,
+        /// Which names of entries are one and the same; this stays as it is
+        #[arg(long, value_name = "HOW")]
+        names: Option<Names>,
     },
     /// List the buckets
     List {
@@ -102,6 +106,16 @@ enum Durability {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Names {
+    /// Those of the same bytes
+    Bytes,
+    /// Those of the same characters, however these are put together: é as one, or as e and an accent
+    Nfc,
+    /// Those of the same letters, whatever their case; they are shown as they were written first
+    Fold,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Conflict {
     /// The later writer wins; the other version stays in the history
     Lww,
@@ -131,7 +145,7 @@ impl Terms {
 impl Bucket {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
         match self.action {
-            Action::Create { bucket, terms } => {
+            Action::Create { bucket, terms, names } => {
                 let spot = named(&bucket)?;
                 let input = CreateBucket {
                     bucket: spot.branch.bucket.clone(),
@@ -140,7 +154,11 @@ impl Bucket {
                     durability: terms.durability(),
                     conflict: terms.conflict(),
                     retention: terms.retention.clone(),
-                    names: None,
+                    names: names.map(|names| match names {
+                        Names::Bytes => NamePolicy::Bytes,
+                        Names::Nfc => NamePolicy::Nfc,
+                        Names::Fold => NamePolicy::Fold,
+                    }),
                     events: terms.events,
                 };
                 let made: Committed = ask(files, &spot, "fs/bucket.create", &input).await?;

@@ -69,11 +69,10 @@ async fn list(files: &Files<'_>, spot: &Spot) -> Result<(), Failure> {
     let mut input = ListConflicts { bucket: spot.branch.clone(), after: None, limit };
     let mut all = Vec::new();
     loop {
-        let Listed { conflicts } = remote.call("fs/conflicts", &input).await?;
-        let is_last = conflicts.len() < limit as usize;
-        input.after = conflicts.last().and_then(|conflict| conflict.number);
+        let Listed { conflicts, next } = remote.call("fs/conflicts", &input).await?;
+        input.after = next;
         all.extend(conflicts);
-        if is_last || input.after.is_none() {
+        if next.is_none() {
             break;
         }
     }

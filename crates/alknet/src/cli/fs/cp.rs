@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{Committed, CopyEntry, EntryKind, Source};
+use alknet_fs::operations::{CommittedSteps, CopyEntry, EntryKind, Source};
 use clap::Args;
 
 use super::{Files, listing, same_node, transfer};
@@ -10,7 +10,7 @@ use crate::{failure::Failure, files::remote::LONG_TIMEOUT};
 
 /// Copy within a node, also from another branch or from the past; no bytes are moved
 ///
-/// Into a folder that is there, under its own name.
+/// Into a folder that is there, under its own name. More than 1,000 entries come in several commits, one after the other.
 ///
 /// Examples:
 ///   alknet fs cp notes/a.txt notes/b.txt
@@ -42,7 +42,7 @@ impl Cp {
         let to = transfer::into_or_as(&to, &transfer::name_of_spot(&from), is_folder)?;
         let source = Source { bucket: Some(from.branch.clone()), path: from.octets(), when: from.when.clone() };
         let input = CopyEntry { bucket: to.branch.clone(), from: source, to: to.octets() };
-        let committed: Committed = remote.call_within("fs/copy", &input, LONG_TIMEOUT).await?;
+        let committed: CommittedSteps = remote.call_within("fs/copy", &input, LONG_TIMEOUT).await?;
         remote.finish().await;
         if files.json() { listing::json_line(&committed) } else { Ok(()) }
     }

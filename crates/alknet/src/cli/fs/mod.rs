@@ -25,6 +25,7 @@ mod mv;
 mod put;
 mod restore;
 mod rm;
+mod set;
 mod snapshot;
 mod stat;
 mod switch;
@@ -80,6 +81,7 @@ enum Verb {
     Mkdir(mkdir::Mkdir),
     Ln(ln::Ln),
     Stat(stat::Stat),
+    Set(set::Set),
     Du(du::Du),
     Find(find::Find),
     Branch(branch::Branch),
@@ -117,6 +119,7 @@ impl Fs {
             Verb::Mkdir(verb) => verb.run(&files).await,
             Verb::Ln(verb) => verb.run(&files).await,
             Verb::Stat(verb) => verb.run(&files).await,
+            Verb::Set(verb) => verb.run(&files).await,
             Verb::Du(verb) => verb.run(&files).await,
             Verb::Find(verb) => verb.run(&files).await,
             Verb::Branch(verb) => verb.run(&files).await,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{Committed, RemoveEntry};
+use alknet_fs::operations::{CommittedSteps, RemoveEntry};
 use clap::Args;
 
 use super::{Files, listing};
@@ -12,6 +12,8 @@ use crate::{
 };
 
 /// Remove files, links and folders; older versions stay in the history
+///
+/// A folder with more than 1,000 entries goes in several commits; one that is cut in the middle goes on when it is said again.
 ///
 /// Examples:
 ///   alknet fs rm notes/old.txt
@@ -37,7 +39,7 @@ impl Rm {
             let spot = files.spot_now(address)?;
             let remote = files.reach(&spot).await?;
             let input = RemoveEntry { bucket: spot.branch.clone(), path: spot.octets(), recursive: self.recursive };
-            let removed: Result<Committed, _> = remote.call_within("fs/remove", &input, LONG_TIMEOUT).await;
+            let removed: Result<CommittedSteps, _> = remote.call_within("fs/remove", &input, LONG_TIMEOUT).await;
             remote.finish().await;
             match removed {
                 Ok(committed) if files.json() => listing::json_line(&committed)?,
