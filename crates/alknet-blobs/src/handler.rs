@@ -18,7 +18,7 @@ use irpc::LocalSender;
 use tokio::{io::AsyncWriteExt, sync::mpsc, time::timeout};
 
 use crate::{
-    limits::{DELIVERY_TIMEOUT, MAX_HASHES, STALL_TIMEOUT},
+    limits::{DELIVERY_TIMEOUT, MAX_CHILDREN, MAX_HASHES, STALL_TIMEOUT},
     places::Places,
     provider::Holdings,
     streams::{Incoming, Outgoing},
@@ -97,7 +97,9 @@ impl Asked {
     /// Takes requests to get, and has a code for the others.
     fn of(request: Request) -> Result<Self, VarInt> {
         match request {
-            Request::Get(request) => Ok(Self::One(request)),
+            // The provider goes through all that is left out, one by one and without a pause: nobody skips to the end of numbers.
+            Request::Get(request) if request.ranges.iter().nth(MAX_CHILDREN).is_none() => Ok(Self::One(request)),
+            Request::Get(_) => Err(ERR_LIMIT),
             Request::GetMany(request) if request.hashes.len() <= MAX_HASHES => Ok(Self::Many(request)),
             Request::GetMany(_) => Err(ERR_LIMIT),
             _ => Err(ERR_PERMISSION),

@@ -12,5 +12,7 @@ pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_TRANSFERS: usize = 16;
 /// Hashes in one request for many.
 pub const MAX_HASHES: usize = 1024;
+/// Contents of a sequence of hashes that one request goes through, asked for or left out.
+pub const MAX_CHILDREN: usize = 1 << 20;
 /// Bytes of a range that are read at a time.
 pub const READ_BYTES: usize = 64 * 1024;

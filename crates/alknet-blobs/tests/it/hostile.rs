@@ -83,6 +83,22 @@ async fn nothing_but_getting_is_possible() {
 }
 
 #[tokio::test]
+async fn nobody_skips_to_the_end_of_all_numbers() {
+    // IROH-08
+    let door = Door::new().await;
+    let hash = door.put("a", b"the plan").await;
+    let peer = door.dial(owner());
+    // Nothing of so many contents of the sequence, all of the next, and nothing more.
+    let skipping = |varint: &[u8]| [&get(hash)[..33], &[2], varint, &[1, 0], &[1, 0]].concat();
+    for far in [&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f][..], &[0x80, 0x80, 0x40]] {
+        assert_eq!(peer.ask(&skipping(far)).await, Answer::Reset(Vec::new(), TOO_MUCH), "{far:?}");
+    }
+    // The first of its children, were it a sequence.
+    assert_ne!(peer.ask(&skipping(&[1])).await, Answer::Reset(Vec::new(), TOO_MUCH));
+    assert_eq!(peer.ask(&get(hash)).await, one_group(b"the plan"));
+}
+
+#[tokio::test]
 async fn what_is_no_request_counts_against_the_peer() {
     // IROH-03, IROH-06
     let door = Door::new().await;
