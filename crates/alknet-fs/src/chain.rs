@@ -21,7 +21,7 @@ use crate::{
     path::{EntryName, FsPath},
     rows::{
         Kind, blob,
-        branch::{self, Mode},
+        branch::{self, Below, BranchRow, Fork, Mode},
         dent::{self, Dent, Standing},
         inode::{self, Inode},
     },
@@ -46,33 +46,32 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The chain of a branch at a version of its bucket, or `None` where there is no such branch.
+    /// The chain of a branch at a version of its bucket, or `None` where there is no such branch or nothing is left of it.
     ///
     /// # Errors
-    /// Fails when there are more than [`MAX_CHAIN_LEVELS`] levels.
+    /// Fails when there are more than [`MAX_CHAIN_LEVELS`] levels, and when one of them is missing.
     pub fn of(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<Option<Self>> {
-        let Some(mut row) = branch::get(sql, branch)? else { return Ok(None) };
+        let Some(row) = branch::get(sql, branch)?.filter(|row| !row.gone) else { return Ok(None) };
         let names = row.names;
-        let mut levels = vec![Level { branch, bound, fork: None }];
-        let mut bound = bound;
-        while let Some(origin) = row.fork {
-            if levels.len() == MAX_CHAIN_LEVELS {
-                return Err(rusqlite::Error::IntegralValueOutOfRange(0, origin.parent.0));
+        let levels = levels(sql, row, bound, MAX_CHAIN_LEVELS, BranchRow::base)?.into();
+        Ok(Some(Self { levels, names }))
+    }
+
+    /// As [`Self::of`], or where nothing is left of the branch that of one made from it which shows the same version.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn standing_for(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<Option<Self>> {
+        let mut open = vec![branch];
+        while let Some(branch) = open.pop() {
+            if let Some(chain) = Self::of(sql, branch, bound)? {
+                return Ok(Some(chain));
             }
-            let fork = match origin.mode {
-                Mode::Pinned => {
-                    bound = bound.min(origin.at);
-                    None
-                }
-                Mode::Follow => Some(origin.at),
-            };
-            levels.push(Level { branch: origin.parent, bound, fork });
-            match branch::get(sql, origin.parent)? {
-                Some(parent) => row = parent,
-                None => break,
-            }
+            let shows = |fork: Fork| fork.mode == Mode::Pinned && fork.at >= bound;
+            let children = branch::children(sql, branch)?;
+            open.extend(children.iter().filter(|child| child.fork.is_some_and(shows)).map(|child| child.id));
         }
-        Ok(Some(Self { levels: levels.into(), names }))
+        Ok(None)
     }
 
     /// Its levels, the branch itself first.
@@ -277,6 +276,84 @@ impl Chain {
         }
         Ok(None)
     }
+}
+
+/// A branch with those that it came from, whether it reads through them or was flattened: whose commits led to what it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    levels: Vec<Level>,
+    /// For each level, the nearest one that has its rows.
+    holders: Vec<BranchId>,
+}
+
+impl Lineage {
+    /// The lineage of a branch at a version of its bucket, or `None` where there is no such branch.
+    ///
+    /// # Errors
+    /// Fails when one of its branches is missing.
+    pub fn of(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<Option<Self>> {
+        let Some(row) = branch::get(sql, branch)? else { return Ok(None) };
+        let levels = levels(sql, row, bound, usize::MAX, |row| row.fork)?;
+        let (mut holders, mut flat) = (Vec::with_capacity(levels.len()), None);
+        for level in &levels {
+            let row = branch::get(sql, level.branch)?;
+            if flat.is_some_and(|(_, below)| below == Some(level.branch)) {
+                flat = None;
+            }
+            if flat.is_none()
+                && let Some(Below(below)) = row.as_ref().and_then(|row| row.flat)
+            {
+                flat = Some((level.branch, below.map(|(branch, _)| branch)));
+            }
+            let is_gone = row.is_some_and(|row| row.gone);
+            holders.push(flat.filter(|_| is_gone).map_or(level.branch, |(branch, _)| branch));
+        }
+        Ok(Some(Self { levels, holders }))
+    }
+
+    /// Its levels, the branch itself first.
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// Up to which of its commits a branch is shown; `None`: it is not in the lineage.
+    pub fn bound(&self, branch: BranchId) -> Option<Seq> {
+        self.levels.iter().find(|level| level.branch == branch).map(|level| level.bound)
+    }
+
+    /// The branch that has the rows which another one of the lineage wrote: that one itself, unless nothing is left of it.
+    pub fn holder(&self, branch: BranchId) -> BranchId {
+        let at = self.levels.iter().position(|level| level.branch == branch);
+        at.map_or(branch, |at| self.holders[at])
+    }
+}
+
+/// A branch and what `next` leads to from there, each with how much of it is seen.
+fn levels(
+    sql: &Connection,
+    mut row: BranchRow,
+    mut bound: Seq,
+    most: usize,
+    next: impl Fn(&BranchRow) -> Option<Fork>,
+) -> rusqlite::Result<Vec<Level>> {
+    let mut levels = vec![Level { branch: row.id, bound, fork: None }];
+    while let Some(origin) = next(&row) {
+        // A level that is left out would show less than there is.
+        let broken = || rusqlite::Error::IntegralValueOutOfRange(0, origin.parent.0);
+        if levels.len() == most {
+            return Err(broken());
+        }
+        let fork = match origin.mode {
+            Mode::Pinned => {
+                bound = bound.min(origin.at);
+                None
+            }
+            Mode::Follow => Some(origin.at),
+        };
+        levels.push(Level { branch: origin.parent, bound, fork });
+        row = branch::get(sql, origin.parent)?.ok_or_else(broken)?;
+    }
+    Ok(levels)
 }
 
 /// What is inherited, with what the branch has changed itself in its place.

@@ -139,6 +139,7 @@ impl FileSystem {
         let (content, tree) = (opened.0.content.clone(), opened.0.tree.clone());
         opened.spawn(keep_content(content, config.gc_grace, stop.clone()));
         opened.spawn(History::new(tree.clone()).keep_forgetting(stop.clone()));
+        opened.spawn(History::new(tree.clone()).keep_flattening(stop.clone()));
         opened.spawn(keep_reaping(tree, stop));
         Ok(opened)
     }

@@ -40,7 +40,7 @@ mod visibility;
 
 pub use access::{Access, Pass, Place, Right};
 pub use address::{Address, BadAddress, When};
-pub use chain::{Chain, Level};
+pub use chain::{Chain, Level, Lineage};
 pub use content::{BlobReader, Content, ContentError, Placed, Sealed, Spool};
 pub use error::{Damage, Errno, FsError};
 pub use file_system::{FileSystem, FileSystemConfig, FsOpenError};

@@ -23,6 +23,14 @@ pub const MAX_SHOWN_REASON_BYTES: usize = 200;
 
 /// Branches that a branch reads through, itself included.
 pub const MAX_CHAIN_LEVELS: usize = 64;
+/// Branches that a branch reads through, itself included, before it is flattened in the background.
+pub const MAX_UNFLATTENED_LEVELS: usize = 16;
+/// Rows that one step of flattening looks at.
+pub const FLATTENED_ROWS_AT_ONCE: usize = 512;
+/// How long one call may take to flatten a branch; given again, it goes on where it was.
+pub const FLATTEN_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How long what could not be flattened waits until it is tried again.
+pub const FLATTEN_RETRY_INTERVAL: Duration = Duration::from_secs(600);
 /// Rows that one look at a folder takes from a level at a time.
 pub const PAGE_ROWS_AT_ONCE: usize = 256;
 /// Branches and versions that one search looks at to find whether a hash exists for somebody; beyond it does not.
@@ -157,7 +165,7 @@ pub const REAPED_ROWS_AT_ONCE: usize = 256;
 /// Folders on the way down of a walk that keep what they have read ahead.
 pub const WALK_PAGES_KEPT: usize = 16;
 
-/// Entries that one merge, one restore or one flattening without steps changes.
+/// Entries that one merge or one restore changes.
 pub const MAX_MERGE_CHANGES: usize = 50_000;
 /// Bytes of conflicts that the answer to a merge tells at most; `fs/conflicts` lists all that were kept.
 pub const MAX_TOLD_CONFLICT_BYTES: usize = 1 << 20;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{filter::PathFilter, paths::Paths};
 use crate::{
-    chain::Chain,
+    chain::{Chain, Lineage},
     ids::{BranchId, Ino, Seq},
     limits::MAX_LISTED_BYTES,
     rows::{Kind, commit::CommitRow, dent, dent::Dent, inode, inode::Inode},
@@ -74,8 +74,13 @@ pub fn tell(
     let before = Seq::new(commit.seq.get().saturating_sub(1)).unwrap_or(Seq::ZERO);
     let chains = (Chain::of(sql, branch, before)?, Chain::of(sql, branch, commit.seq)?);
     let (Some(before), Some(after)) = chains else { return Ok(Told::default()) };
-    let mut names = dent::of_commit(sql, commit.branch, commit.seq, reach.rows + 1)?;
-    let mut inodes = inode::of_commit(sql, commit.branch, commit.seq, reach.rows + 1)?;
+    let holder = if commit.branch == branch {
+        branch
+    } else {
+        Lineage::of(sql, branch, commit.seq)?.map_or(commit.branch, |lineage| lineage.holder(commit.branch))
+    };
+    let mut names = dent::of_commit(sql, holder, commit.seq, reach.rows + 1)?;
+    let mut inodes = inode::of_commit(sql, holder, commit.seq, reach.rows + 1)?;
     let more = names.len() > reach.rows || inodes.len() > reach.rows;
     names.truncate(reach.rows);
     inodes.truncate(reach.rows);

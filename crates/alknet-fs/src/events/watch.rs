@@ -11,7 +11,7 @@ use super::{
     projection::{Reach, Told, tell},
 };
 use crate::{
-    chain::Chain,
+    chain::Lineage,
     history::retention,
     ids::{BranchId, BucketId, Seq},
     limits::{MAX_TOLD_CHANGES, MAX_TOLD_ROWS, WATCHED_COMMITS_AT_ONCE},
@@ -149,10 +149,8 @@ fn not_trimmed(sql: &Connection, bucket: BucketId, after: Seq, newest: Seq) -> R
 pub(crate) fn page(sql: &Connection, branch: BranchId, at: Seq, filter: &PathFilter) -> Result<Page, WatchError> {
     let (bucket, newest) = bucket_of(sql, branch)?;
     not_trimmed(sql, bucket, at, newest)?;
-    let chain = Chain::of(sql, branch, Seq::MAX)?.ok_or(WatchError::Removed)?;
-    let shows = |commit: &CommitRow| {
-        chain.levels().iter().any(|level| level.branch == commit.branch && commit.seq <= level.bound)
-    };
+    let lineage = Lineage::of(sql, branch, Seq::MAX)?.ok_or(WatchError::Removed)?;
+    let shows = |commit: &CommitRow| lineage.bound(commit.branch).is_some_and(|bound| commit.seq <= bound);
     let (mut page, mut changes) = (Page { at, heard: Vec::new() }, 0);
     for commit in commit::after(sql, bucket, at, WATCHED_COMMITS_AT_ONCE)? {
         page.at = commit.seq;

@@ -148,7 +148,7 @@ fn planned(
     strategy: Strategy,
 ) -> Result<Plan, FsError> {
     let common = base::common(sql, (into, head), (from.branch_id(), from.bound()))?;
-    let chain = common.map(|(branch, seq)| Chain::of(sql, branch, seq)).transpose()?.flatten();
+    let chain = common.map(|(branch, seq)| Chain::standing_for(sql, branch, seq)).transpose()?.flatten();
     let path = || from.branch().to_string();
     let chain =
         chain.ok_or_else(|| FsError::At { errno: Errno::Inval, what: "no version in common with", path: path() })?;

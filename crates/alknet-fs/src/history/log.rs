@@ -9,7 +9,7 @@ use super::{
     side::{Place, Side, State},
 };
 use crate::{
-    chain::Chain,
+    chain::{Chain, Lineage},
     error::{Errno, FsError},
     ids::{BranchId, BucketId, Ino, Seq},
     limits::{MAX_LOG_COMMITS, MAX_LOG_STEPS},
@@ -64,8 +64,11 @@ pub fn commits(
     before: Seq,
     limit: usize,
 ) -> rusqlite::Result<Commits> {
-    let is_shown =
-        |row: &CommitRow| chain.levels().iter().any(|level| level.branch == row.branch && row.seq <= level.bound);
+    let own = chain.levels().first().map(|level| Lineage::of(sql, level.branch, level.bound));
+    let lineage = own.transpose()?.flatten();
+    let bounds: BTreeMap<_, _> =
+        lineage.iter().flat_map(Lineage::levels).map(|level| (level.branch, level.bound)).collect();
+    let is_shown = |row: &CommitRow| bounds.get(&row.branch).is_some_and(|bound| row.seq <= *bound);
     let rows = commit::page(sql, bucket, before, MAX_LOG_COMMITS)?;
     let last = rows.last().map(|row| row.seq).filter(|_| rows.len() == MAX_LOG_COMMITS);
     let mut all: Vec<_> = rows.into_iter().filter(is_shown).collect();

@@ -7,6 +7,7 @@
 mod changing;
 pub mod conflicts;
 pub mod diff;
+pub mod flatten;
 mod forgetting;
 pub mod log;
 pub mod merge;
@@ -16,6 +17,7 @@ mod settle;
 mod side;
 
 pub use changing::{How, Merged};
+pub use flatten::Flattened;
 pub use settle::Keep;
 pub use side::State;
 

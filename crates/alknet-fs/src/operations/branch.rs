@@ -10,13 +10,13 @@ use super::{
     service::Service,
     text::{BranchRef, Timestamp},
     views::{
-        BranchMode, BranchUsage, BranchView, Branches, CreateBranch, CreateSnapshot, ListBranches, ListSnapshots,
-        OneBranch, RemoveSnapshot, SnapshotView, Snapshots, Source, UsageInput, UsageView,
+        BranchMode, BranchUsage, BranchView, Branches, CreateBranch, CreateSnapshot, FlattenedBranch, ListBranches,
+        ListSnapshots, OneBranch, RemoveSnapshot, SnapshotView, Snapshots, Source, UsageInput, UsageView,
     },
 };
 use crate::{
     access::{Access, Right},
-    limits::LONG_TIMEOUT,
+    limits::{FLATTEN_TIMEOUT, LONG_TIMEOUT},
     name::BranchName,
     rows::branch::Mode,
     tree::{Branch, Snapshot, Usage},
@@ -64,6 +64,27 @@ pub(super) fn register(registry: &mut RegistryBuilder, service: &Service) -> Res
                     let BranchRef { bucket, branch } = input.bucket;
                     let removed = fs.tree().remove_branch(&context.permit, &bucket, &branch).await;
                     removed.map(|()| Nothing {}).map_err(refusal)
+                }
+            }),
+    )?;
+    let fs = service.clone();
+    registry.register(
+        declaring(Operation::mutation("fs/branch.flatten"))
+            .title("Let a branch read its own rows alone")
+            .description(
+                "What it shows through those that it was made from is copied into it, rows only and charged like a copy: a long chain of \
+                 branches costs nothing any more, and removed ones below it give their room back. No version of it changes. It happens by \
+                 itself to branches that read through many others.",
+            )
+            .access(Access::rule(Right::Branch))
+            .timeout(FLATTEN_TIMEOUT)
+            .example(json!({ "bucket": "photos/try" }), json!({ "levels": 1, "rows": 1200 }))
+            .handler(move |context, input: OneBranch| {
+                let fs = fs.clone();
+                async move {
+                    let at = (&input.bucket.bucket, &input.bucket.branch);
+                    let flattened = fs.history().flatten(&context.permit, at).await.map_err(refusal)?;
+                    Ok(FlattenedBranch { levels: flattened.levels, rows: flattened.rows })
                 }
             }),
     )?;

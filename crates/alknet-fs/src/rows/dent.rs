@@ -254,3 +254,34 @@ pub fn shown(sql: &Connection, ino: Ino, name: &[u8]) -> rusqlite::Result<Option
     let shown = |row: &Row<'_>| Ok(row.get_ref(0)?.as_blob_or_null()?.map(Into::into));
     Ok(sql.prepare_cached(text)?.query_row(params![ino, name], shown).optional()?.flatten())
 }
+
+/// The newest commit at or before `bound` that gave or took a name on a branch itself.
+pub fn last_commit(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<Option<Seq>> {
+    let text = "SELECT max(seq) FROM fs_dent INDEXED BY fs_dent_by_seq WHERE branch = ?1 AND seq <= ?2";
+    sql.prepare_cached(text)?.query_row(params![branch, bound], |row| row.get(0))
+}
+
+/// The folders and names that one commit wrote on a branch, after this one, in the order of both; at most `count`.
+pub fn keys_of_commit(
+    sql: &Connection,
+    (branch, seq): (BranchId, Seq),
+    (dir, name): (Ino, &[u8]),
+    count: usize,
+) -> rusqlite::Result<Vec<(Ino, Box<[u8]>)>> {
+    let text = "SELECT dir, name FROM fs_dent INDEXED BY fs_dent_by_seq
+                WHERE branch = ?1 AND seq = ?2 AND (dir, name) > (?3, ?4) ORDER BY dir, name LIMIT ?5";
+    let values = params![branch, seq, dir, name, super::stored(count as u64)];
+    sql.prepare_cached(text)?.query_map(values, |row| Ok((row.get(0)?, row.get_ref(1)?.as_blob()?.into())))?.collect()
+}
+
+/// Writes a version of a name on another branch as well, as it is. Answers whether it was not there.
+pub fn copy(
+    sql: &Connection,
+    (from, to): (BranchId, BranchId),
+    (dir, name, seq): (Ino, &[u8], Seq),
+) -> rusqlite::Result<bool> {
+    let text = "INSERT OR IGNORE INTO fs_dent (branch, dir, name, seq, ino, kind, made, shown)
+                SELECT ?2, dir, name, seq, ino, kind, made, shown FROM fs_dent
+                WHERE branch = ?1 AND dir = ?3 AND name = ?4 AND seq = ?5";
+    Ok(sql.prepare_cached(text)?.execute(params![from, to, dir, name, seq])? > 0)
+}

@@ -243,6 +243,40 @@ pub fn kept(sql: &Connection, branch: BranchId) -> rusqlite::Result<(u64, u64)> 
     sql.prepare_cached(text)?.query_row([branch], |row| Ok((loaded(row.get(0)?), loaded(row.get(1)?))))
 }
 
+/// The newest commit at or before `bound` that wrote a version on a branch itself.
+pub fn last_commit(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<Option<Seq>> {
+    let text = "SELECT max(seq) FROM fs_inode INDEXED BY fs_inode_by_seq WHERE branch = ?1 AND seq <= ?2";
+    sql.prepare_cached(text)?.query_row(params![branch, bound], |row| row.get(0))
+}
+
+/// The inodes that one commit wrote on a branch, after this one; at most `count`.
+pub fn keys_of_commit(
+    sql: &Connection,
+    (branch, seq): (BranchId, Seq),
+    after: Ino,
+    count: usize,
+) -> rusqlite::Result<Vec<Ino>> {
+    let text = "SELECT ino FROM fs_inode INDEXED BY fs_inode_by_seq
+                WHERE branch = ?1 AND seq = ?2 AND ino > ?3 ORDER BY ino LIMIT ?4";
+    sql.prepare_cached(text)?.query_map(params![branch, seq, after, stored(count as u64)], |row| row.get(0))?.collect()
+}
+
+/// Writes a version on another branch as well, as it is, and counts it there. Answers whether it was not there.
+pub fn copy(sql: &Connection, from: BranchId, on: On, (ino, seq): (Ino, Seq)) -> rusqlite::Result<bool> {
+    let Some(row) = at(sql, from, ino, seq)? else { return Ok(false) };
+    if at(sql, on.branch, ino, seq)?.is_some() {
+        return Ok(false);
+    }
+    write(sql, on, &row).map(|()| true)
+}
+
+/// What the versions on a branch itself, up to `bound`, are charged: bytes and files.
+pub fn charged(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<(u64, u64)> {
+    let text = "SELECT coalesce(sum(iif(changed & 1, size, 0)), 0), count(DISTINCT ino) FROM fs_inode
+                WHERE branch = ?1 AND seq <= ?2";
+    sql.prepare_cached(text)?.query_row(params![branch, bound], |row| Ok((loaded(row.get(0)?), loaded(row.get(1)?))))
+}
+
 fn at(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {
     sql.prepare_cached(select!("seq = ?3"))?.query_row(params![branch, ino, seq], of).optional()
 }

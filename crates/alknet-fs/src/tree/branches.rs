@@ -10,7 +10,7 @@ use crate::{
     chain::Chain,
     error::{Errno, FsError},
     ids::{BranchId, Seq},
-    limits::{MAX_BRANCHES, MAX_CHAIN_LEVELS},
+    limits::{MAX_BRANCHES, MAX_CHAIN_LEVELS, MAX_UNFLATTENED_LEVELS},
     name::{BranchName, BucketName},
     rows::{
         branch::{self, BranchRow, Fork, Mode},
@@ -62,15 +62,20 @@ impl Tree {
             }
             let parent = branch::get(sql, from.branch_id())?.filter(|parent| !parent.hidden);
             let parent = parent.ok_or_else(|| no(Errno::Stale))?;
-            if branch::count(sql, row.id)? >= MAX_BRANCHES || depth(sql, parent.id)? >= MAX_CHAIN_LEVELS {
+            let levels = depth(sql, parent.id)?;
+            if branch::count(sql, row.id)? >= MAX_BRANCHES || levels >= MAX_CHAIN_LEVELS {
                 return Err(no(Errno::TooBig));
             }
             let fork = Fork { parent: parent.id, at: from.bound(), mode };
             branch::insert(sql, row.id, &name, Some(fork), row.head)?;
             let origin = Origin { parent: Some(parent.name), at: fork.at, mode };
-            Ok(Branch { name, origin: Some(origin), made: row.head })
+            Ok((Branch { name, origin: Some(origin), made: row.head }, levels + 1))
         };
-        self.tables().change(pass.rights(), Durability::Strict, make).await
+        let (made, levels) = self.tables().change(pass.rights(), Durability::Strict, make).await?;
+        if levels > MAX_UNFLATTENED_LEVELS {
+            self.deepened().notify_one();
+        }
+        Ok(made)
     }
 
     /// The branches of a bucket that the permit's holder may read, by name.

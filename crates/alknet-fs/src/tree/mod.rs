@@ -40,6 +40,7 @@ use std::{
 };
 
 use alknet_store::{Durability, Noted, Tables};
+use tokio::sync::Notify;
 
 pub use branches::{Branch, Origin};
 pub use buckets::{Bucket, BucketPage, Terms};
@@ -82,12 +83,13 @@ pub struct Tree {
     handles: Handles,
     witness: Option<Arc<dyn Witness>>,
     known: Known,
+    deepened: Arc<Notify>,
 }
 
 impl Tree {
     /// Those of a database. New inodes get their numbers from `replica`; `handles` knows what is open.
     pub fn new(tables: Tables, replica: u16, handles: Handles) -> Self {
-        Self { tables, replica, handles, witness: None, known: Known::default() }
+        Self { tables, replica, handles, witness: None, known: Known::default(), deepened: Arc::default() }
     }
     /// Lets somebody hear of each commit.
     #[must_use]
@@ -101,6 +103,10 @@ impl Tree {
     /// What is open.
     pub const fn handles(&self) -> &Handles {
         &self.handles
+    }
+    /// Notified when a branch was made that reads through many others.
+    pub(crate) fn deepened(&self) -> &Notify {
+        &self.deepened
     }
 }
 

@@ -123,7 +123,7 @@ fn next(chance: &Chance, known: &Known) -> (&'static str, Content) {
     (name, if exists && chance.below(4) == 0 { None } else { Some(content(chance)) })
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());

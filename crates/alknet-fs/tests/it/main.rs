@@ -17,6 +17,7 @@ mod corpus;
 mod crash;
 mod diff;
 mod fixture;
+mod flatten;
 mod follow;
 mod history_changes;
 mod hook_operations;

@@ -103,6 +103,7 @@ fn table() -> Vec<(&'static str, Value, &'static str, bool)> {
         ("fs/remove", json!({ "bucket": main, "path": "/h" }), "fs:write", false),
         ("fs/usage", json!({ "bucket": "proj" }), "bucket", false),
         ("fs/branch.create", json!({ "bucket": "proj/main" }), "fs:branch", false),
+        ("fs/branch.flatten", json!({ "bucket": "proj/main" }), "fs:branch", false),
         ("fs/branch.remove", json!({ "bucket": "proj/main" }), "fs:branch", false),
         ("fs/snapshot.create", json!({ "bucket": main, "name": "v1" }), "fs:branch", false),
         ("fs/snapshot.remove", json!({ "bucket": main, "name": "v1" }), "fs:branch", false),

@@ -83,13 +83,11 @@ fn branches_keep_where_they_come_from() {
     assert!(branch::get(&sql, main).unwrap().unwrap().hidden);
     let again = branch(&sql, bucket, "main", None);
     assert!(again > dev, "the name of a hidden branch is free, its number is not");
-    branch::set_fork(&sql, dev, None).unwrap();
-    assert_eq!(branch::get(&sql, dev).unwrap().unwrap().fork, None);
     branch::remove(&sql, main).unwrap();
-    assert_eq!(branch::get(&sql, main).unwrap(), None);
-    let loops = Fork { parent: again, at: seq(1), mode: Mode::Pinned };
-    assert!(branch::set_fork(&sql, dev, Some(loops)).is_err(), "a parent is older than its child");
-    assert!(branch::set_fork(&sql, main, None).is_err());
+    let kept = branch::get(&sql, main).unwrap().unwrap();
+    assert!(kept.gone && kept.hidden, "where its child came from stays known");
+    branch::remove(&sql, dev).unwrap();
+    assert_eq!([main, dev].map(|id| branch::get(&sql, id).unwrap()), [None, None], "until nobody asks any more");
 }
 
 #[test]

@@ -1,5 +1,11 @@
--- Branches that were flattened: their own rows are all that they show.
+-- Branches that were flattened: what they showed through others is among their own rows. Where they came from is kept, and so is the row
+-- of a removed branch that others came from or merged (hidden is 2 then: it has no other rows).
 ALTER TABLE fs_branch ADD COLUMN flat INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE fs_branch ADD COLUMN below INTEGER;      -- of a flat one: the branch that it still reads through, if there is one
+ALTER TABLE fs_branch ADD COLUMN below_seq INTEGER;  -- and as of when
+ALTER TABLE fs_branch ADD COLUMN copied_seq INTEGER; -- while it is being flattened: it has the rows of all commits after this one
+CREATE INDEX fs_branch_below ON fs_branch (below) WHERE below IS NOT NULL;
+CREATE INDEX fs_merge_from ON fs_merge (from_branch);
 
 -- In buckets whose names are compared by more than their octets `name` is what is compared.
 ALTER TABLE fs_dent ADD COLUMN shown BLOB; -- the name as it was written, where it differs

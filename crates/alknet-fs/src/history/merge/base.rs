@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use crate::{
+    chain::Chain,
     ids::{BranchId, Seq},
     rows::{branch, merge},
 };
@@ -23,8 +24,8 @@ pub fn common(
         mine.iter().filter_map(|(branch, seq)| Some((*branch, *theirs.get(branch)?.min(seq)))).collect();
     let mut best: Option<(BranchId, Seq, Known)> = None;
     for (branch, seq) in shared {
-        // It was taken in by one other branch only, whose version both have too.
-        if branch::get(sql, branch)?.is_none() {
+        // Nothing may be left of it: then it was taken in by one other branch only, whose version both have too.
+        if Chain::standing_for(sql, branch, seq)?.is_none() {
             continue;
         }
         let holds = known(sql, (branch, seq))?;

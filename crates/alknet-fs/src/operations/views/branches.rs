@@ -78,6 +78,15 @@ pub struct BranchView {
     pub made: Seq,
 }
 
+/// Output of `fs/branch.flatten`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FlattenedBranch {
+    /// Branches that it reads through now, itself included: 1, unless one that it came from follows another.
+    pub levels: usize,
+    /// Rows that were copied into it.
+    pub rows: u64,
+}
+
 /// Input of `fs/snapshot.create`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

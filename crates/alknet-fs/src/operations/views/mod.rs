@@ -10,8 +10,8 @@ mod upkeep;
 mod watching;
 
 pub use branches::{
-    BranchMode, BranchView, Branches, CreateBranch, CreateSnapshot, ListBranches, ListSnapshots, OneBranch,
-    RemoveSnapshot, SnapshotView, Snapshots,
+    BranchMode, BranchView, Branches, CreateBranch, CreateSnapshot, FlattenedBranch, ListBranches, ListSnapshots,
+    OneBranch, RemoveSnapshot, SnapshotView, Snapshots,
 };
 pub use buckets::{
     BucketView, Buckets, ConflictPolicy, CreateBucket, DurabilityName, ListBuckets, NamePolicy, OneBucket, PolicyView,

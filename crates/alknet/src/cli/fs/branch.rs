@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{BranchMode, BranchView, Branches, CreateBranch, ListBranches, OneBranch};
+use alknet_fs::operations::{
+    BranchMode, BranchRef, BranchView, Branches, CreateBranch, FlattenedBranch, ListBranches, OneBranch,
+};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -23,6 +25,7 @@ use crate::{
 ///   alknet fs branch create web:trial
 ///   alknet fs branch create web:fix --from web@v1
 ///   alknet fs branch create web:preview --from web --follow
+///   alknet fs branch flatten web:trial
 ///   alknet fs branch remove web:trial
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -51,6 +54,12 @@ enum Action {
         #[arg(long)]
         follow: bool,
     },
+    /// Let a branch read its own rows alone, where it was made from a long chain of others; nothing that it shows changes
+    Flatten {
+        /// The branch
+        #[arg(value_name = "BUCKET:BRANCH")]
+        branch: OsString,
+    },
     /// Remove a branch; what was merged from it stays
     Remove {
         /// The branch
@@ -69,6 +78,7 @@ impl Branch {
                 let mode = if follow { BranchMode::Follow } else { BranchMode::Pinned };
                 create(files, &branch, from.as_ref(), mode).await
             }
+            Action::Flatten { branch } => flatten(files, &written(files, &branch)?).await,
             Action::Remove { branch } => change(files, &written(files, &branch)?, "fs/branch.remove", "removed").await,
         }
     }
@@ -136,6 +146,25 @@ async fn create(files: &Files<'_>, branch: &Spot, from: Option<&Spot>, mode: Bra
         "{bucket}:{} is there; `alknet fs switch {bucket} {0}` makes it the one that is meant",
         made.branch
     ))
+}
+
+async fn flatten(files: &Files<'_>, branch: &Spot) -> Result<(), Failure> {
+    let remote = files.reach(branch).await?;
+    let input = OneBranch { bucket: branch.branch.clone() };
+    let flattened: FlattenedBranch = remote.call_within("fs/branch.flatten", &input, LONG_TIMEOUT).await?;
+    remote.finish().await;
+    if files.json() {
+        return output::json(&flattened);
+    }
+    let BranchRef { bucket, branch } = &branch.branch;
+    let FlattenedBranch { levels, rows } = flattened;
+    output::line(match levels {
+        1 => format!("{bucket}:{branch} reads its own rows alone; {rows} were copied"),
+        _ => format!(
+            "{bucket}:{branch} reads through {} others, of which one follows another; {rows} rows were copied",
+            levels - 1
+        ),
+    })
 }
 
 async fn change(files: &Files<'_>, branch: &Spot, operation: &str, done: &str) -> Result<(), Failure> {
