@@ -74,6 +74,15 @@ impl Chain {
         Ok(None)
     }
 
+    /// The same, with fewer commits seen of the branches that have a cap.
+    pub(crate) fn capped(&self, cap: impl Fn(BranchId) -> Option<Seq>) -> Self {
+        let lower = |level: &Level| match cap(level.branch) {
+            Some(cap) => Level { bound: level.bound.min(cap), ..*level },
+            None => *level,
+        };
+        Self { levels: self.levels.iter().map(lower).collect(), names: self.names }
+    }
+
     /// Its levels, the branch itself first.
     pub fn levels(&self) -> &[Level] {
         &self.levels

@@ -34,6 +34,7 @@ pub mod operations;
 mod path;
 pub mod rows;
 mod session;
+mod sight;
 mod time;
 mod tree;
 mod visibility;
@@ -52,6 +53,7 @@ pub use path::{BadPath, EntryName, Escaped, FsPath};
 pub use session::{
     Announced, Closed, Create, Handle, Handles, Kept, Look, OpenWrite, Pin, ReadHandle, SharedFile, Start, WriteSession,
 };
+pub use sight::Sight;
 pub use tree::{
     Attributes, BadPolicy, BadXattrs, Body, Branch, BranchUsage, Bucket, BucketPage, Change, Commit, Committed, Expect,
     FoundWrong, Here, InPlace, Listed, OnConflict, Origin, Page, Policy, Put, RemoveHow, RenameHow, Retention,

@@ -1,7 +1,7 @@
 //! Whether content exists for somebody: a hash is no capability.
 //!
 //! For a caller a hash exists when a branch that he may read refers to it, now or in its history, itself or through the branches that
-//! it was made from. Every other hash is answered like one that nobody ever stored.
+//! it was made from, as far as he sees them. Every other hash is answered like one that nobody ever stored.
 
 use alknet_core::Caller;
 use rusqlite::Connection;
@@ -13,7 +13,7 @@ use crate::{
     error::{Errno, FsError},
     file_system::FileSystem,
     hash::ContentHash,
-    ids::{BlobId, BranchId, BucketId, Seq},
+    ids::{BlobId, BranchId, BucketId, Ino, Seq},
     limits::{MAX_ASKED_STEPS, MAX_VISIBILITY_STEPS},
     name::{BranchName, BucketName},
     rows::{
@@ -21,6 +21,7 @@ use crate::{
         branch::{self, BranchRow, Mode},
         inode,
     },
+    sight::Sight,
 };
 
 /// Content that exists for somebody, and a place where it does.
@@ -90,7 +91,7 @@ impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
                 return Ok(None);
             }
             let is_readable = !row.hidden && (self.may_read)(Place { bucket, branch: Some(&row.name) });
-            if is_readable && (row.id == holder || self.shows(&row, holder, bound)?) {
+            if is_readable && self.shows(bucket, &row, holder, bound)? {
                 return Ok(Some(row.name));
             }
             for child in branch::children(self.sql, row.id)? {
@@ -102,13 +103,22 @@ impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
         Ok(None)
     }
 
-    /// Whether a branch shows, at any of its versions, a row of the holder's that refers to the content.
-    fn shows(&mut self, branch: &BranchRow, holder: BranchId, bound: Seq) -> rusqlite::Result<bool> {
+    /// Whether a branch shows, at any of its versions that are shown, a row of the holder's that refers to the content.
+    fn shows(
+        &mut self,
+        bucket: &BucketName,
+        branch: &BranchRow,
+        holder: BranchId,
+        bound: Seq,
+    ) -> rusqlite::Result<bool> {
+        let sight = Sight::of(self.sql, bucket, branch, &self.may_read)?;
+        if branch.id == holder && sight == Sight::default() {
+            return Ok(true);
+        }
         for (ino, seq) in inode::holding(self.sql, holder, self.blob, bound, MAX_VISIBILITY_STEPS)? {
             self.steps += 1;
-            let chain = Chain::of(self.sql, branch.id, seq)?;
-            let shown = chain.map(|chain| chain.inode(self.sql, ino)).transpose()?.flatten();
-            if shown.is_some_and(|shown| shown.blob == Some(self.blob)) {
+            let is_own = branch.id == holder && seq > sight.oldest();
+            if is_own || self.is_shown((branch.id, seq.max(sight.oldest())), &sight, ino)? {
                 return Ok(true);
             }
             if self.steps > self.most {
@@ -116,6 +126,15 @@ impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
             }
         }
         Ok(false)
+    }
+}
+
+impl<F> Search<'_, F> {
+    /// Whether a file of that content has a name in a version.
+    fn is_shown(&self, (branch, seq): (BranchId, Seq), sight: &Sight, ino: Ino) -> rusqlite::Result<bool> {
+        let Some(chain) = Chain::of(self.sql, branch, seq)?.map(|chain| sight.chain(chain)) else { return Ok(false) };
+        let shown = chain.inode(self.sql, ino)?.is_some_and(|shown| shown.blob == Some(self.blob));
+        Ok(shown && !chain.places(self.sql, ino)?.is_empty())
     }
 }
 

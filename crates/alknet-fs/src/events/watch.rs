@@ -19,6 +19,7 @@ use crate::{
         branch, bucket,
         commit::{self, CommitRow},
     },
+    sight::Sight,
 };
 
 /// A commit that changed something that is watched.
@@ -68,6 +69,7 @@ pub struct Watcher {
     tables: Tables,
     branch: BranchId,
     filter: PathFilter,
+    sight: Sight,
     at: Seq,
     heard: VecDeque<Heard>,
     commits: watch::Receiver<u64>,
@@ -91,7 +93,13 @@ impl Watcher {
         // Before the first look: what is committed after it wakes us.
         let commits = tables.watch();
         let at = tables.read(move |sql| begin(sql, branch, after)).await?;
-        Ok(Self { tables, branch, filter, at, heard: VecDeque::new(), commits })
+        Ok(Self { tables, branch, filter, sight: Sight::default(), at, heard: VecDeque::new(), commits })
+    }
+
+    /// Hears only of commits that are in somebody's sight.
+    #[must_use]
+    pub fn within(self, sight: Sight) -> Self {
+        Self { sight, ..self }
     }
 
     /// The next commit; waits until there is one. `None` when the database is closed. Cancel safe.
@@ -101,8 +109,8 @@ impl Watcher {
                 return Ok(Some(heard));
             }
             self.commits.mark_unchanged();
-            let (branch, at, filter) = (self.branch, self.at, self.filter.clone());
-            let page = self.tables.read(move |sql| page(sql, branch, at, &filter)).await?;
+            let (branch, at, filter, sight) = (self.branch, self.at, self.filter.clone(), self.sight.clone());
+            let page = self.tables.read(move |sql| page(sql, (branch, &sight), at, &filter)).await?;
             self.heard = page.heard.into();
             let is_idle = page.at == self.at;
             self.at = page.at;
@@ -145,12 +153,19 @@ fn not_trimmed(sql: &Connection, bucket: BucketId, after: Seq, newest: Seq) -> R
     }
 }
 
-/// Looks at some commits after `at`.
-pub(crate) fn page(sql: &Connection, branch: BranchId, at: Seq, filter: &PathFilter) -> Result<Page, WatchError> {
+/// Looks at some commits after `at` that are in somebody's sight.
+pub(crate) fn page(
+    sql: &Connection,
+    (branch, sight): (BranchId, &Sight),
+    at: Seq,
+    filter: &PathFilter,
+) -> Result<Page, WatchError> {
     let (bucket, newest) = bucket_of(sql, branch)?;
     not_trimmed(sql, bucket, at, newest)?;
     let lineage = Lineage::of(sql, branch, Seq::MAX)?.ok_or(WatchError::Removed)?;
-    let shows = |commit: &CommitRow| lineage.bound(commit.branch).is_some_and(|bound| commit.seq <= bound);
+    let shows = |commit: &CommitRow| {
+        sight.shows(commit.branch, commit.seq) && lineage.bound(commit.branch).is_some_and(|bound| commit.seq <= bound)
+    };
     let (mut page, mut changes) = (Page { at, heard: Vec::new() }, 0);
     for commit in commit::after(sql, bucket, at, WATCHED_COMMITS_AT_ONCE)? {
         page.at = commit.seq;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use alknet_core::Maintenance;
+use alknet_core::{Identity, Maintenance};
 use alknet_store::{Durability, NewJob, Noted, QueueError, QueueName, Rights, StoreError, Tables};
 use rusqlite::Connection;
 use tokio::time::{sleep, timeout};
@@ -23,6 +23,7 @@ use crate::{
         branch, bucket,
         hook::{self, HookRow, NewHook, Target},
     },
+    sight::Sight,
 };
 
 const TASK: Maintenance = Maintenance::of("fs-hooks");
@@ -88,7 +89,9 @@ pub(super) async fn turn(post: Arc<Post>, row: HookRow, from: Seq) -> Seq {
 }
 
 async fn tell(post: &Post, row: &HookRow, at: &mut Seq) -> Result<(), Failed> {
-    let Some(pending) = pending(&post.tables, row, *at).await? else { return Err(Failed::Gone) };
+    let Some(pending) = pending(&post.tables, row, *at, post.courier.identity(&row.hook.maker)).await? else {
+        return Err(Failed::Gone);
+    };
     if pending.heard.is_empty() {
         *at = pending.at;
         let unnoted = pending.at.get() - row.hook.after.get();
@@ -123,17 +126,27 @@ async fn tell(post: &Post, row: &HookRow, at: &mut Seq) -> Result<(), Failed> {
 }
 
 /// What was committed after `from` that concerns the hook; `None` where its branch is gone.
-async fn pending(tables: &Tables, row: &HookRow, from: Seq) -> Result<Option<Pending>, StoreError> {
+async fn pending(
+    tables: &Tables,
+    row: &HookRow,
+    from: Seq,
+    maker: Option<Arc<Identity>>,
+) -> Result<Option<Pending>, StoreError> {
     let NewHook { bucket, branch, prefix, suffix, name, .. } = row.hook.clone();
     let filter = PathFilter { prefix, suffix };
     let look = move |sql: &Connection| {
         let of = bucket::get(sql, bucket)?;
         let on = branch::get(sql, branch)?.filter(|row| !row.hidden);
         let (Some(of), Some(on)) = (of, on) else { return Ok(None) };
-        let found = match page(sql, branch, from, &filter) {
+        let sight = match &maker {
+            Some(maker) => Sight::of_identity(sql, &of.name, &on, Some(maker))?,
+            // Without him nothing is sent, and nothing passed over.
+            None => Sight::default(),
+        };
+        let found = match page(sql, (branch, &sight), from, &filter) {
             Err(WatchError::Trimmed { oldest }) => {
                 tracing::error!(bucket = %of.name, hook = %name, after = %from, %oldest, "commits were forgotten that a hook was not told of");
-                page(sql, branch, oldest.before(), &filter)
+                page(sql, (branch, &sight), oldest.before(), &filter)
             }
             found => found,
         };

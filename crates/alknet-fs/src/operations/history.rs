@@ -23,6 +23,7 @@ use crate::{
     ids::Seq,
     limits::LONG_TIMEOUT,
     rows::commit::CommitRow,
+    sight::Sight,
     tree::{Here, View},
 };
 
@@ -104,7 +105,9 @@ async fn commits(view: &View, before: Seq, limit: usize) -> Result<LogOutput, Ca
     let of = view.bucket_id();
     let find = move |here: &Here<'_>| Ok(log::commits(here.sql, of, here.chain, before, limit)?);
     let found = view.look(find).await.map_err(refusal)?;
-    Ok(LogOutput { commits: found.all.into_iter().map(|row| commit_view(row, None)).collect(), next: found.next })
+    let shown = found.all.into_iter().filter(|row| view.sight().shows(row.branch, row.seq));
+    let next = found.next.filter(|next| *next > view.sight().oldest());
+    Ok(LogOutput { commits: shown.map(|row| commit_view(row, None)).collect(), next })
 }
 
 async fn versions(view: &View, path: crate::path::FsPath, before: Seq, limit: usize) -> Result<LogOutput, CallError> {
@@ -128,8 +131,13 @@ async fn versions(view: &View, path: crate::path::FsPath, before: Seq, limit: us
             None => LogEntry { seq, time: None, actor: None, op: None, version: Some(told) },
         }
     };
-    let mut commits: Vec<_> = found.all.into_iter().map(entry).collect();
-    let next = if fit(&mut commits) { commits.last().map(|commit| commit.seq) } else { found.next };
+    let is_shown = |version: &log::Version| match &version.commit {
+        Some(row) => view.sight().shows(row.branch, row.seq),
+        None => *view.sight() == Sight::default(),
+    };
+    let next = found.next.filter(|next| *next > view.sight().oldest());
+    let mut commits: Vec<_> = found.all.into_iter().filter(is_shown).map(entry).collect();
+    let next = if fit(&mut commits) { commits.last().map(|commit| commit.seq) } else { next };
     Ok(LogOutput { commits, next })
 }
 

@@ -43,7 +43,9 @@ async fn watch(
     context: Arc<OperationContext>,
     input: WatchInput,
 ) -> Result<impl Stream<Item = Result<Item<WatchedCommit>, CallError>> + Send + 'static, CallError> {
-    let branch = view(&fs, &context, &input.bucket, None).await?.branch_id();
+    let view = view(&fs, &context, &input.bucket, None).await?;
+    let (branch, sight) = (view.branch_id(), view.sight().clone());
+    drop(view);
     let after = match context.after_seq {
         Some(number) => {
             Some(Seq::new(number).ok_or_else(|| CallError::invalid_input("/after", "there is no such commit"))?)
@@ -51,7 +53,7 @@ async fn watch(
         None => input.after,
     };
     let filter = PathFilter { prefix: input.prefix.0, suffix: input.suffix.0 };
-    let watcher = Watcher::new(fs.tables().clone(), branch, filter, after).await.map_err(unheard)?;
+    let watcher = Watcher::new(fs.tables().clone(), branch, filter, after).await.map_err(unheard)?.within(sight);
     Ok(try_unfold(watcher, |mut watcher| async move {
         let heard = watcher.next().await.map_err(unheard)?;
         Ok(heard.map(|heard| (Item::numbered(heard.commit.seq.get(), commit_view(heard)), watcher)))

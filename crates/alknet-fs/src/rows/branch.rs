@@ -77,7 +77,8 @@ impl BranchRow {
     }
 }
 
-const COLUMNS: &str = "SELECT id, bucket, name, parent, parent_seq, mode, made_seq, hidden, flat, below, below_seq, copied_seq,
+const COLUMNS: &str =
+    "SELECT id, bucket, name, parent, parent_seq, mode, made_seq, hidden, flat, below, below_seq, copied_seq,
     (SELECT policy ->> 'names' FROM fs_bucket WHERE fs_bucket.id = bucket) FROM fs_branch";
 
 fn of(row: &Row<'_>) -> rusqlite::Result<BranchRow> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alknet_core::Permit;
+use alknet_core::{Identity, Permit};
 
 use super::{
     Handle,
@@ -134,10 +134,10 @@ impl Sought {
             Self::File(opened) => &opened.path,
         }
     }
-    fn open(self, sql: &rusqlite::Connection, how: &OpenWrite) -> Result<Opened, FsError> {
+    fn open(self, sql: &rusqlite::Connection, how: &OpenWrite, who: &Identity) -> Result<Opened, FsError> {
         match self {
-            Self::Path(names, path) => opened::open(sql, names, &path, how),
-            Self::File(opened) => opened::open_again(sql, opened),
+            Self::Path(names, path) => opened::open(sql, names, &path, how, who),
+            Self::File(opened) => opened::open_again(sql, opened, who),
         }
     }
 }
@@ -149,7 +149,7 @@ async fn prepare_as(
     how: &OpenWrite,
 ) -> Result<Prepared, FsError> {
     let before = *file_system.tree().tables().watch().borrow();
-    let (opened, base) = find(file_system, sought, how).await?;
+    let (opened, base) = find(file_system, sought, how, pass.identity()).await?;
     let handle = enter(file_system, (opened.bucket.0, opened.branch.0), before).await?;
     let mut allowance = file_system.allowances().begin(opened.bucket.0, opened.standing);
     if opened.began.base.is_none() {
@@ -164,11 +164,12 @@ async fn find(
     file_system: &FileSystem,
     sought: &Sought,
     how: &OpenWrite,
+    who: &Arc<Identity>,
 ) -> Result<(Opened, Option<BlobReader>), FsError> {
     let path = sought.path();
     for _ in 0..TRIES {
-        let (sought, looked) = (sought.clone(), how.clone());
-        let opened = file_system.tree().tables().read(move |sql| sought.open(sql, &looked)).await?;
+        let (sought, looked, who) = (sought.clone(), how.clone(), who.clone());
+        let opened = file_system.tree().tables().read(move |sql| sought.open(sql, &looked, &who)).await?;
         let Some(blob) = opened.base.filter(|_| how.start == Start::Existing) else { return Ok((opened, None)) };
         match file_system.content().reader(blob, path.to_string()).await {
             // It was replaced, forgotten and collected since it was found.

@@ -1,5 +1,6 @@
 //! What a session is about: found when it begins, and found again when it ends.
 
+use alknet_core::Identity;
 use rusqlite::Connection;
 
 use super::{
@@ -17,6 +18,7 @@ use crate::{
     name::{BranchName, BucketName},
     path::FsPath,
     rows::{Kind, blob, branch, bucket, dent::Dent, inode::Inode, upload},
+    sight::Sight,
     tree::{Here, Last, Stop},
 };
 
@@ -49,13 +51,15 @@ pub(crate) fn open(
     names: (BucketName, BranchName),
     path: &FsPath,
     how: &OpenWrite,
+    who: &Identity,
 ) -> Result<Opened, FsError> {
     let place = || format!("{}:{}", names.0, names.1);
     let none = || FsError::At { errno: Errno::NoEnt, what: "cannot find the branch", path: place() };
     let no_bucket = || FsError::At { errno: Errno::NoEnt, what: "cannot find the bucket", path: names.0.to_string() };
     let bucket = bucket::find(sql, &names.0)?.ok_or_else(no_bucket)?;
     let branch = branch::find(sql, bucket.id, &names.1)?.ok_or_else(none)?;
-    let chain = Chain::of(sql, branch.id, Seq::MAX)?.ok_or_else(none)?;
+    let sight = Sight::of_identity(sql, &names.0, &branch, Some(who))?;
+    let chain = sight.chain(Chain::of(sql, branch.id, Seq::MAX)?.ok_or_else(none)?);
     let here = Here { sql, chain: &chain, bucket: bucket.id };
     let (dir, name, inode) = find(&here, path, how).map_err(|stop| stop.at(OPEN, path))?;
     let base = inode.as_ref().map(|inode| Seen { ino: inode.ino, blob: inode.blob });
@@ -84,12 +88,13 @@ pub(crate) fn open(
 }
 
 /// Looks again at a file that was there, whatever it is called by now, if it still has a name.
-pub(crate) fn open_again(sql: &Connection, before: Opened) -> Result<Opened, FsError> {
+pub(crate) fn open_again(sql: &Connection, before: Opened, who: &Identity) -> Result<Opened, FsError> {
     let gone = |errno| FsError::At { errno, what: OPEN, path: before.path.to_string() };
     let branch = branch::get(sql, before.branch.0)?.filter(|branch| !branch.hidden);
-    let bucket = bucket::get(sql, before.bucket.0)?.filter(|_| branch.is_some());
-    let bucket = bucket.ok_or_else(|| gone(Errno::Stale))?;
-    let chain = Chain::of(sql, before.branch.0, Seq::MAX)?.ok_or_else(|| gone(Errno::Stale))?;
+    let branch = branch.ok_or_else(|| gone(Errno::Stale))?;
+    let bucket = bucket::get(sql, before.bucket.0)?.ok_or_else(|| gone(Errno::Stale))?;
+    let sight = Sight::of_identity(sql, &before.bucket.1, &branch, Some(who))?;
+    let chain = sight.chain(Chain::of(sql, branch.id, Seq::MAX)?.ok_or_else(|| gone(Errno::Stale))?);
     let base = before.began.base.ok_or_else(|| gone(Errno::NoEnt))?;
     let inode = chain.inode(sql, base.ino)?.ok_or_else(|| gone(Errno::NoEnt))?;
     let hash = match inode.blob {

@@ -62,6 +62,10 @@ impl Tree {
             }
             let parent = branch::get(sql, from.branch_id())?.filter(|parent| !parent.hidden);
             let parent = parent.ok_or_else(|| no(Errno::Stale))?;
+            // It would show what its maker does not see.
+            if mode == Mode::Pinned && from.sight().is_capped() {
+                return Err(no(Errno::Perm));
+            }
             let levels = depth(sql, parent.id)?;
             if branch::count(sql, row.id)? >= MAX_BRANCHES || levels >= MAX_CHAIN_LEVELS {
                 return Err(no(Errno::TooBig));

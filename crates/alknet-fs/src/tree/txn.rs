@@ -22,6 +22,7 @@ use crate::{
         inode::{self, Changed, Inode},
         upload,
     },
+    sight::Sight,
 };
 
 /// A change that was made.
@@ -92,6 +93,7 @@ impl<'a> Txn<'a> {
         let place = || format!("{bucket}:{branch}");
         let of = of.ok_or_else(|| no("cannot find the branch", place()))?;
         let chain = Chain::of(sql, of.id, Seq::MAX)?.ok_or_else(|| no("cannot find the branch", place()))?;
+        let chain = Sight::of_identity(sql, bucket, &of, Some(&author.identity))?.chain(chain);
         let policy = policy_of(&row, "cannot write to the bucket")?;
         let (timed, ways) = (BTreeSet::new(), Ways::default());
         Ok(Self { sql, bucket: row, policy, branch: of, chain, author, commit: None, rows: 0, timed, ways, asked: 0 })

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use alknet_core::Permit;
+use alknet_core::{Identity, Permit};
 use alknet_store::{Rights, Tables};
 use rusqlite::Connection;
 
-use super::{Tree, here::Here, list::Page, stat::Attributes, when};
+use super::{Tree, here::Here, list::Page, stat::Attributes, stop::Stop, when};
 use crate::{
     access::{Pass, Place, Right},
     address::{Address, When},
@@ -17,6 +17,7 @@ use crate::{
     path::{EntryName, FsPath},
     rows::{branch, bucket},
     session::{Look, Pin},
+    sight::Sight,
 };
 
 /// A branch at a version. What it shows stays as it is for as long as a copy of this is held, whatever is changed or forgotten.
@@ -30,6 +31,7 @@ struct Seen {
     branch: (BranchId, BranchName),
     chain: Chain,
     bound: Seq,
+    sight: Sight,
     _pin: Pin,
     _look: Look,
 }
@@ -52,10 +54,10 @@ impl Tree {
         when: &When,
     ) -> Result<View, FsError> {
         let pass = Pass::of(permit, Right::Read, Place { bucket, branch: Some(branch) })?;
-        let (found, pin, look) = self.hold((bucket, branch), when.clone()).await?;
-        let Found { bucket, branch, chain, bound } = found;
+        let (found, pin, look) = self.hold((bucket, branch), when.clone(), pass.identity()).await?;
+        let Found { bucket, branch, chain, bound, sight } = found;
         let (tables, rights) = (self.tables().clone(), pass.rights().clone());
-        Ok(View(Arc::new(Seen { tables, rights, bucket, branch, chain, bound, _pin: pin, _look: look })))
+        Ok(View(Arc::new(Seen { tables, rights, bucket, branch, chain, bound, sight, _pin: pin, _look: look })))
     }
 
     /// Finds a version and keeps it from being forgotten, without waiting for those who forget.
@@ -63,12 +65,14 @@ impl Tree {
         &self,
         (bucket, branch): (&BucketName, &BranchName),
         mut when: When,
+        who: &Arc<Identity>,
     ) -> Result<(Found, Pin, Look), FsError> {
         let handles = self.handles();
         let mut held: Option<(Found, Pin, Look)> = None;
         loop {
             let (asked, names, at) = (handles.asked(), (bucket.clone(), branch.clone()), when.clone());
-            let found = self.tables().read(move |sql| find(sql, names, &at)).await?;
+            let who = who.clone();
+            let found = self.tables().read(move |sql| find(sql, names, &at, &who)).await?;
             // It was held before this commit was read.
             if let Some(held) = held.take_if(|(before, ..)| *before == found) {
                 return Ok(held);
@@ -92,19 +96,30 @@ struct Found {
     branch: (BranchId, BranchName),
     chain: Chain,
     bound: Seq,
+    sight: Sight,
 }
 
-fn find(sql: &Connection, (bucket, branch): (BucketName, BranchName), when: &When) -> Result<Found, FsError> {
+fn find(
+    sql: &Connection,
+    (bucket, branch): (BucketName, BranchName),
+    when: &When,
+    identity: &Identity,
+) -> Result<Found, FsError> {
     let no = |errno, what, name: &str| FsError::At { errno, what, path: name.to_owned() };
     let row = bucket::find(sql, &bucket)?.ok_or_else(|| no(Errno::NoEnt, "cannot find the bucket", bucket.as_str()))?;
     let place = format!("{bucket}:{branch}");
     let of = branch::find(sql, row.id, &branch)?;
     let of = of.ok_or_else(|| no(Errno::NoEnt, "cannot find the branch", &place))?;
-    let bound = when::bound(sql, &row, &of, when)
-        .map_err(|stop| stop.at_place("cannot find the version", || format!("{place}@{when}")))?;
+    let no_version = |stop: Stop| stop.at_place("cannot find the version", || format!("{place}@{when}"));
+    let bound = when::bound(sql, &row, &of, when).map_err(no_version)?;
+    let sight = Sight::of_identity(sql, &bucket, &of, Some(identity))?;
+    if bound < sight.oldest() {
+        return Err(no_version(Errno::NoEnt.into()));
+    }
     let chain = Chain::of(sql, of.id, bound)?;
     let chain = chain.ok_or_else(|| no(Errno::NoEnt, "cannot find the branch", &place))?;
-    Ok(Found { bucket: (row.id, bucket), branch: (of.id, branch), chain, bound })
+    let chain = sight.chain(chain);
+    Ok(Found { bucket: (row.id, bucket), branch: (of.id, branch), chain, bound, sight })
 }
 
 impl View {
@@ -170,6 +185,10 @@ impl View {
     /// The branch with those that it was made from.
     pub fn chain(&self) -> &Chain {
         &self.0.chain
+    }
+    /// How far whoever holds it sees through the branch.
+    pub fn sight(&self) -> &Sight {
+        &self.0.sight
     }
     /// The number of the bucket.
     pub fn bucket_id(&self) -> BucketId {

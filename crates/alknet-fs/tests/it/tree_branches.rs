@@ -1,10 +1,11 @@
 //! Branches, snapshots, versions by name and time, and what goes when a branch or bucket does.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::FromStr};
 
 use alknet_core::{Identity, Maintenance, ResourceGrants};
 use alknet_fs::{
-    BranchName, Errno, FsError, RemoveHow, Right, Seq, Terms, When, limits::MAX_CHAIN_LEVELS, rows::branch::Mode,
+    Address, BranchName, Errno, FsError, RemoveHow, Right, Seq, Terms, When, history::History,
+    limits::MAX_CHAIN_LEVELS, rows::branch::Mode,
 };
 
 use crate::node::{Node, errno, main_branch, mkdir, path, proj, put, remove};
@@ -188,4 +189,80 @@ async fn branches_and_snapshots_that_may_not_be_read_are_not_listed() {
     assert_eq!(node.tree.buckets(&permit, None, 9).await.unwrap().buckets, []);
     let other: BranchName = "other".parse().unwrap();
     assert_eq!(errno(node.tree.view_of(&permit, &proj(), &other, &When::Now).await.map(|_| ())), Errno::NoEnt);
+}
+
+/// Somebody who may read these branches and no others.
+fn reader(branches: &[&str]) -> Identity {
+    let mut grants = ResourceGrants::default();
+    for branch in branches {
+        grants.grant(format!("bucket:proj/{branch}").parse().unwrap(), "fs:read");
+    }
+    Identity::new("bob", std::iter::once("fs:read".parse().unwrap()).collect(), grants)
+}
+
+impl Node {
+    async fn seen(&self, who: &Identity, address: &str) -> Result<Vec<String>, FsError> {
+        let at = Address::parse(address.as_bytes(), 0).unwrap();
+        let permit = self.permit_of(who.clone(), "fs/list", Right::Read, Some(at.branch_or_main().as_str()));
+        let page = self.tree.view(&permit, &at).await?.list(&path("/"), None, 9, true).await?;
+        Ok(page.entries.iter().map(|entry| entry.name.to_string()).collect())
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_read_the_parent_sees_nothing_of_it_from_before_the_fork() {
+    // FS-88
+    let node = Node::with_bucket().await;
+    node.main(put("/secret", "1")).await.unwrap();
+    let before = node.main(put("/a", "2")).await.unwrap().seq;
+    let fork = node.main(remove("/secret", RemoveHow::File)).await.unwrap().seq;
+    node.branch("public", "proj", Mode::Pinned).await.unwrap();
+    let own = node.change("public", vec![put("/b", "3")]).await.unwrap().seq;
+    node.branch("copy", "proj:public", Mode::Pinned).await.unwrap();
+    let partner = reader(&["public", "copy"]);
+    for flattened in [false, true] {
+        if flattened {
+            let (permit, names) =
+                (node.permit(Right::Branch, Some("public")), (proj(), BranchName::from_str("public").unwrap()));
+            History::new(node.tree.clone()).flatten(&permit, (&names.0, &names.1)).await.unwrap();
+        }
+        for branch in ["public", "copy"] {
+            let at = |seq: Seq| format!("proj:{branch}@{seq}/");
+            assert_eq!(node.seen(&partner, &at(own)).await.unwrap(), ["a", "b"]);
+            assert_eq!(node.seen(&partner, &at(fork)).await.unwrap(), ["a"], "as it began");
+            assert_eq!(errno(node.seen(&partner, &at(before)).await), Errno::NoEnt, "{branch}");
+            for may in [reader(&["public", "copy", "main"]), Identity::owner("me")] {
+                assert_eq!(node.seen(&may, &at(before)).await.unwrap(), ["a", "secret"]);
+            }
+        }
+        assert_eq!(node.seen(&reader(&["copy"]), &format!("proj:copy@{own}/")).await.unwrap(), ["a", "b"]);
+        assert_eq!(errno(node.seen(&reader(&["copy"]), &format!("proj:copy@{fork}/")).await), Errno::NoEnt);
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_read_a_followed_parent_sees_nothing_of_what_came_to_it_later() {
+    // FS-88
+    let node = Node::with_bucket().await;
+    node.main(put("/a", "1")).await.unwrap();
+    node.branch("live", "proj", Mode::Follow).await.unwrap();
+    node.branch("second", "proj:live", Mode::Follow).await.unwrap();
+    node.change("live", vec![put("/own", "2")]).await.unwrap();
+    node.main(put("/later", "3")).await.unwrap();
+    node.main(put("/a", "changed")).await.unwrap();
+    let narrow = reader(&["live", "second"]);
+    for branch in ["live", "second"] {
+        let at = format!("proj:{branch}/");
+        assert_eq!(node.seen(&narrow, &at).await.unwrap(), ["a", "own"], "{branch}");
+        for may in [reader(&["live", "second", "main"]), Identity::owner("me")] {
+            assert_eq!(node.seen(&may, &at).await.unwrap(), ["a", "later", "own"], "{branch}");
+        }
+    }
+    assert_eq!(node.seen(&reader(&["second"]), "proj:second/").await.unwrap(), ["a"]);
+    let permit = node.permit_of(narrow, "fs/branch.create", Right::Read, Some("live"));
+    let view = node.tree.view(&permit, &Address::parse(b"proj:live", 0).unwrap()).await.unwrap();
+    assert_eq!(view.stat(&path("/a"), false).await.unwrap().size, 1);
+    let make = node.permit(Right::Branch, Some("kept"));
+    let made = node.tree.create_branch(&make, &"kept".parse().unwrap(), &view, Mode::Pinned).await;
+    assert_eq!(errno(made), Errno::Perm, "it would show what its maker does not see");
 }

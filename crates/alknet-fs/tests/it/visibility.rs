@@ -25,10 +25,13 @@ impl Tree {
     }
     /// Whether the content exists for somebody who may read these branches of the bucket `proj` and nothing else.
     fn exists_for(&self, branches: &[&str]) -> bool {
+        self.holds_for(SECRET, branches)
+    }
+    fn holds_for(&self, content: &[u8], branches: &[&str]) -> bool {
         let proj: BucketName = "proj".parse().unwrap();
         let may_read =
             |place: Place<'_>| place.bucket == &proj && branches.contains(&place.branch.map_or("", BranchName::as_str));
-        visible(&self.sql, &ContentHash::of(SECRET), None, may_read).unwrap().is_some()
+        visible(&self.sql, &ContentHash::of(content), None, may_read).unwrap().is_some()
     }
 }
 
@@ -68,9 +71,28 @@ fn a_branch_sees_the_content_of_those_it_was_made_from_as_far_as_it_sees_them() 
     tree.fork("cousin", follower, tree.head(), Mode::Pinned);
     assert!(!tree.exists_for(&["early"]), "made before the content came");
     assert!(!tree.exists_for(&["own"]), "what it overrides it never shows");
-    for seeing in ["main", "late", "grandchild", "follower", "cousin"] {
-        assert!(tree.exists_for(&[seeing]), "{seeing}");
+    assert!(tree.exists_for(&["main"]));
+    for made in ["late", "grandchild", "follower", "cousin"] {
+        assert!(!tree.exists_for(&[made]), "{made}: who may not read main sees what it began as");
+    }
+    for (content, seeing) in [("before", ["early", "follower", "own"]), ("after", ["late", "grandchild", "cousin"])] {
+        for seeing in seeing {
+            assert!(tree.holds_for(content.as_bytes(), &[seeing]), "{seeing} shows what was there when it began");
+        }
     }
     branch::hide(&tree.sql, late).unwrap();
-    assert!(!tree.exists_for(&["late"]) && tree.exists_for(&["grandchild"]));
+    assert!(!tree.holds_for(b"after", &["late"]) && tree.holds_for(b"after", &["grandchild"]));
+}
+
+#[test]
+fn content_that_has_no_name_any_more_on_a_following_branch_does_not_exist_for_its_readers() {
+    // FS-05
+    let tree = Tree::new();
+    let file = tree.file_with(tree.main, "a", b"before");
+    let follower = tree.fork("follower", tree.main, tree.head(), Mode::Follow);
+    tree.remove(follower, Ino::ROOT, "a");
+    tree.fill(tree.main, file, SECRET);
+    let whole = |place: Place<'_>| place.branch.is_none_or(|branch| branch.as_str() == "follower");
+    let exists = |content: &[u8]| visible(&tree.sql, &ContentHash::of(content), None, whole).unwrap().is_some();
+    assert!(exists(b"before") && !exists(SECRET));
 }
