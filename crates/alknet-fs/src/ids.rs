@@ -86,6 +86,13 @@ impl Ino {
     /// Before every other.
     pub(crate) const FIRST: Self = Self(0);
 
+    /// The `count`th of a plan's entries that are given their numbers when it is written.
+    pub(crate) fn pending(count: u32) -> Self {
+        Self(-1 - i64::from(count))
+    }
+    pub(crate) const fn is_pending(self) -> bool {
+        self.0 < 0
+    }
     /// The number that a replica gives; `None` once its count is used up.
     pub fn new(replica: u16, count: u64) -> Option<Self> {
         let count = i64::try_from(count).ok().filter(|count| *count < 1 << COUNT_BITS)?;

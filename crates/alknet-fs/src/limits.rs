@@ -167,6 +167,16 @@ pub const WALK_PAGES_KEPT: usize = 16;
 
 /// Entries that one merge or one restore changes.
 pub const MAX_MERGE_CHANGES: usize = 50_000;
+/// Names that a merge gives and takes while it is planned: each entry is taken and given once, and makes room twice at most.
+pub const MAX_MERGE_STEPS: usize = 4 * MAX_MERGE_CHANGES;
+/// Times that a merge or restore is planned while others go on writing, before it is planned where nobody else writes.
+pub const MERGE_PLANS_BESIDE_WRITERS: usize = 4;
+/// Rows that may be looked at to plan a merge or restore where nobody else writes meanwhile; with more it is to be tried again.
+pub const MAX_ROWS_PLANNED_IN_WRITER: usize = 2 * MAX_MERGE_CHANGES;
+/// Entries that a restore goes through before it looks at what changed instead.
+pub const MAX_RESTORE_WALKED: usize = 10_000;
+/// Entries that a restore looks at at most.
+pub const MAX_RESTORE_LOOKED: usize = 1_000_000;
 /// Bytes of conflicts that the answer to a merge tells at most; `fs/conflicts` lists all that were kept.
 pub const MAX_TOLD_CONFLICT_BYTES: usize = 1 << 20;
 /// Rows of trees that one step of a check looks at.

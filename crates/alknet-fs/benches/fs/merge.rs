@@ -37,14 +37,14 @@ pub fn prepare(node: &Node, files: u64, theirs: u64) {
 
 pub fn run(node: &Node, theirs: u64) {
     let history = History::new(node.tree().clone());
-    let (bucket, into) = (node::bucket(), node::branch(INTO));
+    let into = node.view(&node::branch(INTO));
     let mut took = Vec::new();
     for name in FROM {
         let from = node.view(&node::branch(name));
         let how = How { durability: Some(Durability::Strict), ..How::default() };
         let begun = std::time::Instant::now();
         let permit = node.permit(Right::Write);
-        let merging = history.merge(&permit, (&bucket, &into), &from, how);
+        let merging = history.merge(&permit, &into, &from, how);
         let merged = node.runtime.block_on(merging).unwrap();
         if merged.entries == 0 {
             return skipping::skip("merge: an earlier run has merged the branches of this tree");

@@ -8,16 +8,19 @@ use super::{
     History,
     conflicts::{self, Draft},
     merge::{self, Plan, Strategy, Versions, base},
+    restore,
     settle::{self, Keep},
 };
 use crate::{
     access::{Pass, Place, Right},
     chain::Chain,
     error::{Errno, FsError},
+    failpoints::step,
     ids::{BranchId, Seq},
+    limits::{MAX_ROWS_PLANNED_IN_WRITER, MERGE_PLANS_BESIDE_WRITERS},
     name::{BranchName, BucketName},
     path::FsPath,
-    rows::{branch, bucket, merge as rows},
+    rows::{bucket, dent, inode, merge as rows},
     tree::{Committed, Txn, View},
 };
 
@@ -44,45 +47,39 @@ pub struct Merged {
 }
 
 impl History {
-    /// Makes the changes of a view's branch on another branch of the bucket, as one commit.
+    /// Makes the changes of a view's branch on another branch of the bucket, as one commit. `into` says which, and that whoever does it may
+    /// see what is there: the answer tells of it where the two do not agree.
     ///
     /// # Errors
     /// Fails with [`Errno::TooBig`] when more than [`MAX_MERGE_CHANGES`](crate::limits::MAX_MERGE_CHANGES) entries changed since the last
-    /// merge; an earlier version of the branch can be merged first.
-    pub async fn merge(
-        &self,
-        permit: &Permit,
-        (bucket, into): (&BucketName, &BranchName),
-        from: &View,
-        how: How,
-    ) -> Result<Merged, FsError> {
-        let pass = Pass::of(permit, Right::Write, Place { bucket, branch: Some(into) })?;
+    /// merge; an earlier version of the branch can be merged first. Fails with [`Errno::Again`] when so much changes meanwhile that no
+    /// plan holds.
+    pub async fn merge(&self, permit: &Permit, into: &View, from: &View, how: How) -> Result<Merged, FsError> {
+        let at = (into.bucket(), into.branch());
+        let pass = Pass::of(permit, Right::Write, Place { bucket: at.0, branch: Some(at.1) })?;
+        into.check()?;
         from.check()?;
-        if from.bucket() != bucket {
+        if from.bucket_id() != into.bucket_id() {
             let path = format!("{}:{}", from.bucket(), from.branch());
             return Err(FsError::At { errno: Errno::XDev, what: "cannot merge from", path });
         }
-        let from = from.clone();
+        let (strategy, views) = (how.strategy, (into.clone(), from.clone()));
+        let plan = move |sql: &Connection, chain: &Chain| {
+            let (into, from) = &views;
+            into.check()?;
+            from.check()?;
+            let head = bucket::get(sql, into.bucket_id())?.map_or(Seq::ZERO, |row| row.head);
+            planned(sql, (into.branch_id(), head, chain), from, strategy)
+        };
         if how.dry_run {
-            let (bucket, into) = (bucket.clone(), into.clone());
-            let look = move |sql: &Connection| {
-                let no = || not_found(&bucket, &into);
-                let row = bucket::find(sql, &bucket)?.ok_or_else(no)?;
-                let of = branch::find(sql, row.id, &into)?.ok_or_else(no)?;
-                let chain = Chain::of(sql, of.id, Seq::MAX)?.ok_or_else(no)?;
-                let plan = planned(sql, (of.id, row.head, &chain), &from, how.strategy)?;
-                let entries = plan.len();
-                Ok(Merged {
-                    committed: None,
-                    entries,
-                    conflicts: plan.conflicts.into_iter().map(|one| (None, one)).collect(),
-                })
-            };
-            return self.0.tables().read(look).await;
+            let plan = self.plan_beside(into, plan).await?.plan;
+            let (entries, drafts) = (plan.len(), plan.conflicts);
+            let conflicts = drafts.into_iter().map(|one| (None, one)).collect();
+            return Ok(Merged { committed: None, entries, conflicts });
         }
-        let body = move |txn: &mut Txn<'_>| merge_in(txn, &from, how.strategy);
-        let op = permit.action().to_owned();
-        let (committed, mut merged) = self.0.transact(&pass, &op, (bucket, into), how.durability, body).await?;
+        let from = from.clone();
+        let write = move |txn: &mut Txn<'_>, plan: Plan| merge_in(txn, &from, plan, strategy);
+        let (committed, mut merged) = self.carry_out((&pass, permit, how.durability), into, plan, write).await?;
         if merged.committed.is_some() {
             merged.committed = Some(committed);
         }
@@ -120,25 +117,96 @@ impl History {
     ) -> Result<Committed, FsError> {
         let pass = Pass::of(permit, Right::Write, Place { bucket, branch: Some(branch) })?;
         then.check()?;
-        let (then, path) = (then.clone(), path.clone());
-        let op = permit.action().to_owned();
-        let body = move |txn: &mut Txn<'_>| {
-            if then.bucket_id() != txn.bucket().id || then.branch_id() != txn.branch().id {
-                return Err(FsError::At { errno: Errno::XDev, what: "cannot restore", path: path.to_string() });
-            }
-            let path = then.chain().spelled(txn.sql(), &path)?.unwrap_or(path);
-            let plan = merge::plan_restore(txn.sql(), txn.chain(), then.chain(), &path)?;
-            if !plan.is_empty() {
-                write(txn, &plan)?;
-            }
-            Ok(())
+        if (then.bucket(), then.branch()) != (bucket, branch) {
+            let path = format!("{}:{}", then.bucket(), then.branch());
+            return Err(FsError::At {
+                errno: Errno::Inval,
+                what: "cannot restore from another branch than it is on:",
+                path,
+            });
+        }
+        let (view, path) = (then.clone(), path.clone());
+        let plan = move |sql: &Connection, chain: &Chain| {
+            view.check()?;
+            let path = view.chain().spelled(sql, &path)?.unwrap_or_else(|| path.clone());
+            restore::plan(sql, chain, view.chain(), &path)
         };
-        Ok(self.0.transact(&pass, &op, (bucket, branch), None, body).await?.0)
+        let put = |txn: &mut Txn<'_>, plan: Plan| {
+            if plan.is_empty() { Ok(()) } else { write(txn, &plan).map(|_| ()) }
+        };
+        Ok(self.carry_out((&pass, permit, None), then, plan, put).await?.0)
+    }
+
+    /// Plans a change while others go on writing, and writes it if the branch is then what it was planned for; after some tries it is
+    /// planned where nobody else writes.
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        (pass, permit, durability): (&Pass, &Permit, Option<Durability>),
+        on: &View,
+        plan: impl Fn(&Connection, &Chain) -> Result<Plan, FsError> + Clone + Send + 'static,
+        put: impl Fn(&mut Txn<'_>, Plan) -> Result<T, FsError> + Clone + Send + 'static,
+    ) -> Result<(Committed, T), FsError> {
+        let at = (on.bucket(), on.branch());
+        let mut looked = 0;
+        for _ in 0..MERGE_PLANS_BESIDE_WRITERS {
+            let made = self.plan_beside(on, plan.clone()).await?;
+            looked = made.plan.looked;
+            step("merge.planned");
+            let (of, put) = (on.branch_id(), put.clone());
+            let body = move |txn: &mut Txn<'_>| match txn.branch().id == of && made.is_so(txn.sql())? {
+                true => put(txn, made.plan).map(Some),
+                false => Ok(None),
+            };
+            if let (committed, Some(answer)) = self.0.transact(pass, permit.action(), at, durability, body).await? {
+                return Ok((committed, answer));
+            }
+        }
+        let (of, again) = (on.branch_id(), format!("{}:{}", at.0, at.1));
+        let body = move |txn: &mut Txn<'_>| {
+            if looked > MAX_ROWS_PLANNED_IN_WRITER || txn.branch().id != of {
+                return Err(FsError::At { errno: Errno::Again, what: "too much changes meanwhile on", path: again });
+            }
+            let plan = plan(txn.sql(), txn.chain())?;
+            put(txn, plan)
+        };
+        self.0.transact(pass, permit.action(), at, durability, body).await
+    }
+
+    /// Plans a change of a view's branch as it is now.
+    async fn plan_beside(
+        &self,
+        on: &View,
+        plan: impl FnOnce(&Connection, &Chain) -> Result<Plan, FsError> + Send + 'static,
+    ) -> Result<Made, FsError> {
+        let (branch, path) = (on.branch_id(), format!("{}:{}", on.bucket(), on.branch()));
+        let look = move |sql: &Connection| {
+            let no = || FsError::At { errno: Errno::NoEnt, what: "cannot find the branch", path };
+            let chain = Chain::of(sql, branch, Seq::MAX)?.ok_or_else(no)?;
+            let newest = newest(sql, &chain)?;
+            Ok(Made { plan: plan(sql, &chain)?, chain, newest })
+        };
+        self.0.tables().read(look).await
     }
 }
 
-fn not_found(bucket: &BucketName, branch: &BranchName) -> FsError {
-    FsError::At { errno: Errno::NoEnt, what: "cannot find the branch", path: format!("{bucket}:{branch}") }
+/// A plan, and what it was made for.
+struct Made {
+    plan: Plan,
+    chain: Chain,
+    newest: Vec<Option<Seq>>,
+}
+
+impl Made {
+    /// Whether nothing has changed since.
+    fn is_so(&self, sql: &Connection) -> rusqlite::Result<bool> {
+        Ok(newest(sql, &self.chain)? == self.newest)
+    }
+}
+
+/// The newest row of each level that can still change.
+fn newest(sql: &Connection, chain: &Chain) -> rusqlite::Result<Vec<Option<Seq>>> {
+    let open = chain.levels().iter().filter(|level| level.bound == Seq::MAX);
+    open.map(|level| Ok(dent::newest_of(sql, level.branch)?.max(inode::newest_of(sql, level.branch)?))).collect()
 }
 
 fn planned(
@@ -156,9 +224,8 @@ fn planned(
     merge::plan(sql, versions, strategy)
 }
 
-fn merge_in(txn: &mut Txn<'_>, from: &View, strategy: Strategy) -> Result<Merged, FsError> {
+fn merge_in(txn: &mut Txn<'_>, from: &View, plan: Plan, strategy: Strategy) -> Result<Merged, FsError> {
     let (sql, into, head) = (txn.sql(), txn.branch().id, txn.bucket().head);
-    let plan = planned(sql, (into, head, txn.chain()), from, strategy)?;
     if plan.examined == 0 {
         return Ok(Merged { committed: None, entries: 0, conflicts: Vec::new() });
     }

@@ -12,6 +12,7 @@ mod forgetting;
 pub mod log;
 pub mod merge;
 mod regions;
+pub mod restore;
 pub mod retention;
 mod settle;
 mod side;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use crate::{
     chain::{Chain, Level, Lineage},
@@ -74,4 +74,9 @@ pub(super) fn inodes(
     mut tell: impl FnMut(Ino) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     regions(sql, old, new)?.into_iter().try_for_each(|region| inode::touched(sql, region, &mut tell))
+}
+
+/// What whoever is told answers when it is enough: no more is read.
+pub(super) fn enough() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ABORT), None)
 }

@@ -117,7 +117,7 @@ async fn merge(fs: &Service, context: &OperationContext, input: MergeInput) -> R
     let into = seen(fs, context, &at, &at.branch, None).await?;
     let from = seen(fs, context, &at, &from, None).await?;
     let how = How { strategy: strategy_of(strategy), dry_run, durability: None };
-    let merged = fs.history().merge(&context.permit, (&at.bucket, &at.branch), &from, how).await.map_err(refusal)?;
+    let merged = fs.history().merge(&context.permit, &into, &from, how).await.map_err(refusal)?;
     let (seq, ours) = match &merged.committed {
         Some(committed) => (Some(committed.seq), committed.seq.before()),
         None => (None, into.bound()),

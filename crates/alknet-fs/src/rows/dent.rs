@@ -285,3 +285,9 @@ pub fn copy(
                 WHERE branch = ?1 AND dir = ?3 AND name = ?4 AND seq = ?5";
     Ok(sql.prepare_cached(text)?.execute(params![from, to, dir, name, seq])? > 0)
 }
+
+/// The newest commit that wrote a name on a branch itself.
+pub fn newest_of(sql: &Connection, branch: BranchId) -> rusqlite::Result<Option<Seq>> {
+    let text = "SELECT max(seq) FROM fs_dent INDEXED BY fs_dent_by_seq WHERE branch = ?1";
+    sql.prepare_cached(text)?.query_row([branch], |row| row.get(0))
+}

@@ -314,3 +314,9 @@ fn delete(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::R
     let text = "DELETE FROM fs_inode WHERE branch = ?1 AND ino = ?2 AND seq = ?3";
     sql.prepare_cached(text)?.execute(params![branch, ino, seq]).map(|_| ())
 }
+
+/// The newest commit that wrote an inode on a branch itself.
+pub fn newest_of(sql: &Connection, branch: BranchId) -> rusqlite::Result<Option<Seq>> {
+    let text = "SELECT max(seq) FROM fs_inode INDEXED BY fs_inode_by_seq WHERE branch = ?1";
+    sql.prepare_cached(text)?.query_row([branch], |row| row.get(0))
+}

@@ -1,8 +1,12 @@
 //! Merging, settling and restoring as doors do them: with permits, in the node's database.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use alknet_fs::{
     Change, Errno, FsError, RenameHow, Retention, Right, Xattrs,
+    failpoints::arm,
     history::{History, How, Keep, Merged, conflicts::About, merge::Strategy},
+    limits::MERGE_PLANS_BESIDE_WRITERS,
     rows::{Kind, branch::Mode},
 };
 
@@ -26,8 +30,9 @@ impl Two {
     }
     async fn merge(&self, into: &str, from: &str, how: How) -> Result<Merged, FsError> {
         let view = self.node.view(&format!("proj:{from}")).await.unwrap();
-        let permit = self.node.permit(Right::Write, Some(into));
-        self.history.merge(&permit, (&proj(), &into.parse().unwrap()), &view, how).await
+        let (permit, into) =
+            (self.node.permit(Right::Write, Some(into)), self.node.view(&format!("proj:{into}")).await.unwrap());
+        self.history.merge(&permit, &into, &view, how).await
     }
     async fn settle(&self, number: u64, keep: Keep) -> Result<(), FsError> {
         let permit = self.node.permit(Right::Write, Some("main"));
@@ -109,7 +114,8 @@ async fn a_merge_is_one_commit_and_a_dry_run_none() {
     assert_eq!(two.merge("main", "dev", How::default()).await.unwrap().committed, None, "twice is once");
     let narrow = two.node.permit(Right::Read, Some("main"));
     let view = two.node.view("proj:dev").await.unwrap();
-    let denied = two.history.merge(&narrow, (&proj(), &"main".parse().unwrap()), &view, How::default()).await;
+    let main = two.node.view("proj").await.unwrap();
+    let denied = two.history.merge(&narrow, &main, &view, How::default()).await;
     assert!(matches!(denied, Err(FsError::Denied(_))));
 }
 
@@ -341,6 +347,89 @@ async fn what_was_there_comes_back_without_its_content_being_moved() {
     two.restore("/", head).await.unwrap();
     assert_eq!(two.node.names("proj").await.unwrap(), ["d", "g"], "undone, and undone again");
     assert_eq!(errno(two.restore("/never", then).await), Errno::NoEnt);
+}
+
+#[tokio::test]
+async fn what_is_restored_comes_to_its_path_whatever_happened_to_the_folders_above_it() {
+    // HIST-30, HIST-31
+    let two = Two::new().await;
+    let link = Change::Symlink { at: path("/d/l"), target: b"f".to_vec(), mtime_ns: None };
+    let made = vec![link, set("/d/f", Some(0o600), Some("then")), mkdir("/d/in"), put("/d/in/g", "22")];
+    two.node.change("main", made).await.unwrap();
+    let then = two.node.view("proj").await.unwrap().bound().get();
+    let at_then = |at: &'static str| two.node.stat(at);
+    let (file, folder) = (at_then("proj/d/f").await.unwrap(), at_then("proj/d/in").await.unwrap());
+    two.node.tick();
+    let moved = vec![rename("/d", "/e"), put("/e/f", "4444"), set("/e/f", Some(0o640), Some("now"))];
+    two.node.change("main", moved).await.unwrap();
+    two.node.tick();
+    two.restore("/d/f", then).await.unwrap();
+    let back = two.node.stat("proj/d/f").await.unwrap();
+    assert_eq!(
+        (back.size, back.mode, back.mtime_ns, &back.xattrs, back.hash),
+        (file.size, file.mode, file.mtime_ns, &file.xattrs, file.hash)
+    );
+    assert_eq!(two.shown().await, ["/d/", "/d/f=1", "/e/", "/e/f=4", "/e/in/", "/e/in/g=2", "/e/l=1"], "nothing else");
+    let head = two.node.view("proj").await.unwrap().bound().get();
+    assert_eq!(two.restore("/d/f", then).await.unwrap(), head, "a second time there is nothing to do");
+    two.node.tick();
+    two.restore("/d", then).await.unwrap();
+    let all = ["/d/", "/d/f=1", "/d/in/", "/d/in/g=2", "/d/l=1", "/e/", "/e/f=4", "/e/in/", "/e/in/g=2", "/e/l=1"];
+    assert_eq!(two.shown().await, all);
+    assert_eq!(two.node.stat("proj/d/in").await.unwrap().mtime_ns, folder.mtime_ns, "folders have their times too");
+    two.node.main(remove("/d", Recursive)).await.unwrap();
+    two.node.main(put("/d", "a file")).await.unwrap();
+    assert_eq!(errno(two.restore("/d/f", then).await), Errno::NotDir);
+    two.restore("/d", then).await.unwrap();
+    assert_eq!(two.shown().await, all, "but the file itself makes room");
+    let dev = two.node.view("proj:dev").await.unwrap();
+    let permit = two.node.permit(Right::Write, Some("main"));
+    let refused = two.history.restore(&permit, (&proj(), &"main".parse().unwrap()), &path("/d"), &dev).await;
+    assert_eq!(errno(refused), Errno::Inval, "of another branch");
+}
+
+#[tokio::test]
+async fn a_merge_gives_folders_the_later_time() {
+    // HIST-10
+    let two = Two::new().await;
+    two.node.change("dev", vec![set("/d", Some(0o700), None), mkdir("/n")]).await.unwrap();
+    two.node.tick();
+    two.node.change("dev", vec![put("/n/x", "1")]).await.unwrap();
+    let brought = two.node.stat("proj:dev/n").await.unwrap().mtime_ns;
+    two.node.tick();
+    two.node.main(put("/d/late", "1")).await.unwrap();
+    let later = two.node.stat("proj/d").await.unwrap().mtime_ns;
+    two.node.tick();
+    two.merge("main", "dev", How::default()).await.unwrap();
+    let folder = two.node.stat("proj/d").await.unwrap();
+    assert_eq!((folder.mode, folder.mtime_ns), (0o700, later));
+    assert_eq!(two.node.stat("proj/n").await.unwrap().mtime_ns, brought);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_holds_for_what_the_branch_is_when_it_is_written() {
+    // HIST-17, HIST-18
+    for times in [1, 2, 1000] {
+        let two = std::sync::Arc::new(Two::new().await);
+        two.node.change("dev", vec![put("/d/f", "333"), put("/new", "1")]).await.unwrap();
+        let (other, runtime, count) = (two.clone(), tokio::runtime::Handle::current(), AtomicUsize::new(0));
+        let armed = arm(move |step| {
+            let done = count.load(Relaxed);
+            if step == "merge.planned" && done < times {
+                count.store(done + 1, Relaxed);
+                let (other, runtime) = (other.clone(), runtime.clone());
+                // Somebody writes what the plan is about, each time that it has been made.
+                let write = move || runtime.block_on(other.node.main(put("/d/f", &"x".repeat(done + 4))));
+                std::thread::spawn(write).join().unwrap().unwrap();
+            }
+        });
+        let merged = two.merge("main", "dev", How::default()).await.unwrap();
+        drop(armed);
+        assert_eq!(merged.conflicts.len(), 1, "{times}");
+        assert_eq!(two.size("proj/d/f").await as usize, times.min(MERGE_PLANS_BESIDE_WRITERS) + 3, "{times}");
+        assert_eq!(two.open().await.len(), 1);
+        assert_eq!(two.size("proj/new").await, 1);
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod model;
 mod node;
 mod operations;
 mod random_tree;
+mod restore;
 mod retention;
 mod rows;
 mod session_conflicts;

@@ -6,6 +6,7 @@ use alknet_fs::{
         conflicts::{self, About},
         merge::{self, Plan, Strategy, Versions, base},
     },
+    limits::MAX_MERGE_CHANGES,
     rows::{Kind, branch, branch::Mode, bucket, merge as rows},
 };
 use proptest::prelude::*;
@@ -249,6 +250,41 @@ fn the_base_is_the_newest_version_that_both_have() {
     );
 }
 
+/// Makes so many files at once, as no test would one by one.
+pub fn many_files(tree: &Tree, branch: BranchId, dir: Ino, count: i64) {
+    let seq = tree.begin(branch);
+    let first = bucket::next_ino(&tree.sql, tree.bucket, 0).unwrap();
+    let numbers = "WITH RECURSIVE number(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < ?1)";
+    let dents = format!(
+        "{numbers} INSERT INTO fs_dent (branch, dir, name, seq, ino, kind, made)
+         SELECT ?2, ?3, CAST(printf('n%06d', n) AS BLOB), ?4, ?5 + n, ?6, 1 FROM number"
+    );
+    let inodes = format!(
+        "{numbers} INSERT INTO fs_inode (branch, ino, seq, kind, size, mode, mtime_ns, changed)
+         SELECT ?2, ?5 + n, ?4, ?6, 0, 420, 0 * ?3, 3 FROM number"
+    );
+    for text in [dents, inodes] {
+        let values = rusqlite::params![count, branch, dir, seq, first, Kind::File as i64];
+        tree.sql.execute(&text, values).unwrap();
+    }
+    let used = "UPDATE fs_bucket SET next_ino = next_ino + ?1";
+    tree.sql.execute(used, [count]).unwrap();
+}
+
+#[test]
+fn a_merge_of_more_than_so_many_entries_is_refused() {
+    // HIST-17
+    let (tree, dev, dir) = forked();
+    many_files(&tree, dev, dir, MAX_MERGE_CHANGES as i64);
+    assert_eq!(plan(&tree, tree.main, dev, Strategy::Conflict).len(), MAX_MERGE_CHANGES);
+    tree.put(dev, dir, "one more", b"");
+    let (base, ours, theirs) = (common(&tree, tree.main, dev), tree.chain(tree.main), tree.chain(dev));
+    let versions = Versions { base: &base, ours: &ours, theirs: &theirs, label: "dev" };
+    let refused = merge::plan(&tree.sql, versions, Strategy::Conflict).err().unwrap();
+    assert_eq!(refused.to_string(), "cannot merge so many changes at once from dev: it is too big");
+    assert_eq!(plan(&tree, dev, tree.main, Strategy::Theirs).len(), 0, "ours may have changed as much as it likes");
+}
+
 #[test]
 fn what_came_by_way_of_a_branch_that_was_removed_is_known_to_have_come() {
     // HIST-12, HIST-15
@@ -319,7 +355,7 @@ fn a_follower_gets_by_a_merge_what_does_not_flow() {
 }
 
 /// Two branches that went their own ways.
-fn apart(before: Vec<Step>, after: Vec<Step>, mode: (bool, bool)) -> (Tree, BranchId, BranchId) {
+pub fn apart(before: Vec<Step>, after: Vec<Step>, mode: (bool, bool)) -> (Tree, BranchId, BranchId) {
     let tree = Tree::new();
     before.into_iter().for_each(|step| tree.random(tree.main, step));
     let dev = tree.random_fork("dev", tree.main, mode.0);
@@ -331,7 +367,7 @@ fn apart(before: Vec<Step>, after: Vec<Step>, mode: (bool, bool)) -> (Tree, Bran
 }
 
 /// Runs something and takes it back.
-fn tried<T>(tree: &Tree, what: impl FnOnce() -> T) -> T {
+pub fn tried<T>(tree: &Tree, what: impl FnOnce() -> T) -> T {
     tree.sql.execute_batch("SAVEPOINT tried").unwrap();
     let answer = what();
     tree.sql.execute_batch("ROLLBACK TO tried; RELEASE tried").unwrap();
@@ -414,7 +450,7 @@ fn has_heirs(base: &Numbered, theirs: &Numbered) -> bool {
     old.iter().any(|(place, was)| new.get(place).is_some_and(|is| is.0 != was.0 && is.1 == was.1))
 }
 
-fn is_whole(tree: &Tree, branch: BranchId) -> Result<(), TestCaseError> {
+pub fn is_whole(tree: &Tree, branch: BranchId) -> Result<(), TestCaseError> {
     let all = folders(tree, &tree.chain(branch));
     let once: BTreeSet<_> = all.iter().map(|(ino, _)| *ino).collect();
     prop_assert_eq!(once.len(), all.len(), "each folder has one place: {:?}", lines(tree, branch));
@@ -422,7 +458,7 @@ fn is_whole(tree: &Tree, branch: BranchId) -> Result<(), TestCaseError> {
 }
 
 /// What is counted, counted again.
-fn is_counted(tree: &Tree) -> Result<(), TestCaseError> {
+pub fn is_counted(tree: &Tree) -> Result<(), TestCaseError> {
     let one = |text: &str| tree.sql.query_row(text, [], |row| row.get::<_, i64>(0)).unwrap();
     prop_assert_eq!(
         one("SELECT used_bytes FROM fs_bucket"),

@@ -1,5 +1,7 @@
 //! Writes what was planned, as rows of one commit.
 
+use std::collections::{HashMap, hash_map::Entry as Known};
+
 use rusqlite::Connection;
 
 use super::{Plan, overlay::Renaming};
@@ -24,6 +26,12 @@ pub fn apply(
     plan: &Plan,
     mut new_ino: impl FnMut() -> Result<Ino, FsError>,
 ) -> Result<Vec<u64>, FsError> {
+    let mut drawn = HashMap::new();
+    let mut number = |ino: Ino| match drawn.entry(ino) {
+        _ if !ino.is_pending() => Ok(ino),
+        Known::Occupied(known) => Ok(*known.get()),
+        Known::Vacant(new) => new_ino().map(|ino| *new.insert(ino)),
+    };
     for Renaming { place: (dir, name), before, now } in &plan.names {
         let (entry, gone) = match (now, before) {
             (Some(now), _) => (now, false),
@@ -32,11 +40,11 @@ pub fn apply(
         };
         let made = !gone && !was_named(sql, chain, entry.ino)?;
         let shown = shown(sql, chain, entry.ino, name)?;
-        let dent = Dent { name: name.clone(), seq, ino: entry.ino, kind: entry.kind, gone, made, shown };
-        dent::write(sql, on.branch, *dir, &dent)?;
+        let (dir, ino) = (number(*dir)?, number(entry.ino)?);
+        dent::write(sql, on.branch, dir, &Dent { name: name.clone(), seq, ino, kind: entry.kind, gone, made, shown })?;
     }
     for inode in plan.inodes.values() {
-        inode::write(sql, on, &Inode { seq, ..inode.clone() })?;
+        inode::write(sql, on, &Inode { seq, ino: number(inode.ino)?, ..inode.clone() })?;
     }
     for ((dir, name), inode) in &plan.copies {
         let ino = new_ino()?;

@@ -8,7 +8,7 @@ use super::{
     placing::Addition,
 };
 use crate::{
-    error::{Errno, FsError},
+    error::FsError,
     history::{
         conflicts::{About, Draft, More, Subject},
         side::{Place, Side},
@@ -26,9 +26,6 @@ impl Merge<'_> {
     pub(super) fn run(mut self) -> Result<Plan, FsError> {
         let mut units = Vec::new();
         for unit in self.identity.units()? {
-            if !self.is_wanted(unit)? {
-                continue;
-            }
             units.push((unit, self.identity.ours_of(unit)?));
         }
         self.examined = units.len();
@@ -38,20 +35,6 @@ impl Merge<'_> {
         self.remove_folders()?;
         self.place_all()?;
         self.finish()
-    }
-
-    /// Whether an entry is within the path that is restored, in either version.
-    fn is_wanted(&mut self, unit: Unit) -> rusqlite::Result<bool> {
-        let Some(within) = self.within.filter(|within| **within != FsPath::ROOT) else { return Ok(true) };
-        for (side, ino) in [(&mut self.identity.base, unit.base), (&mut self.identity.theirs, unit.theirs)] {
-            let Some(ino) = ino else { continue };
-            for (dir, name) in side.places(ino)? {
-                if side.path(dir, &name)?.is_some_and(|path| path.is_within(within)) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
     }
 
     fn decide(&mut self, unit: Unit, ours: Option<Ino>) -> rusqlite::Result<()> {
@@ -296,8 +279,7 @@ impl Merge<'_> {
     pub(super) fn finish(mut self) -> Result<Plan, FsError> {
         let names = self.overlay.changes()?;
         if names.len() > 2 * MAX_MERGE_CHANGES {
-            let path = self.label.to_owned();
-            return Err(FsError::At { errno: Errno::TooBig, what: "cannot merge so many changes at once from", path });
+            return Err(super::too_big(self.label));
         }
         let given: std::collections::HashSet<Ino> = names.iter().filter_map(|name| Some(name.now?.ino)).collect();
         let mut inodes = std::mem::take(&mut self.inodes);
@@ -328,6 +310,14 @@ impl Merge<'_> {
                 draft.path = self.overlay.path(*dir, name)?;
             }
         }
-        Ok(Plan { examined: self.examined, names, inodes, aside: self.aside, copies, conflicts })
+        Ok(Plan {
+            examined: self.examined,
+            looked: self.identity.looked,
+            names,
+            inodes,
+            aside: self.aside,
+            copies,
+            conflicts,
+        })
     }
 }

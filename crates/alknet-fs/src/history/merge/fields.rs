@@ -41,7 +41,7 @@ pub(super) fn merged_time(base: Option<i64>, ours: i64, theirs: i64) -> i64 {
 }
 
 /// Whether both hold the same.
-pub(super) fn is_same_content(sql: &Connection, one: &Inode, other: &Inode) -> rusqlite::Result<bool> {
+pub(in crate::history) fn is_same_content(sql: &Connection, one: &Inode, other: &Inode) -> rusqlite::Result<bool> {
     if (one.kind, &one.target, one.size) != (other.kind, &other.target, other.size) {
         return Ok(false);
     }

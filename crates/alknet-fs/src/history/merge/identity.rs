@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{Versions, regions};
 use crate::{
-    error::{Errno, FsError},
+    error::FsError,
     history::side::{Place, Side},
     ids::Ino,
     limits::MAX_MERGE_CHANGES,
@@ -34,6 +34,8 @@ pub(super) struct Identity<'a> {
     ancestors: HashMap<Ino, Ino>,
     /// Where in ours folders of the others are.
     there: HashMap<Ino, Option<Ino>>,
+    /// How many rows were looked at for what theirs may have changed.
+    pub looked: usize,
     /// What only ours has, and what it stands for in the others: for one thing alone.
     claimed: HashMap<Ino, Ino>,
 }
@@ -48,6 +50,7 @@ impl<'a> Identity<'a> {
             heirs: HashMap::new(),
             ancestors: HashMap::new(),
             there: HashMap::new(),
+            looked: 0,
             claimed: HashMap::new(),
         }
     }
@@ -56,28 +59,32 @@ impl<'a> Identity<'a> {
     pub fn units(&mut self) -> Result<Vec<Unit>, FsError> {
         let (sql, Versions { base, theirs, .. }) = (self.base.sql, self.versions);
         let (mut placed, mut pairs, mut touched) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
-        regions::names(sql, base, theirs, |dir, name| {
+        let mut looked = 0;
+        let told = regions::names(sql, base, theirs, |dir, name| {
+            looked += 1;
             let (old, new) = (self.base.dent(dir, name)?, self.theirs.dent(dir, name)?);
-            if old.as_ref().map(|dent| dent.ino) != new.as_ref().map(|dent| dent.ino)
-                && placed.len() <= MAX_MERGE_CHANGES
-            {
+            if old.as_ref().map(|dent| dent.ino) != new.as_ref().map(|dent| dent.ino) {
                 placed.extend(old.iter().chain(&new).map(|dent| dent.ino));
                 pairs.extend(
                     old.zip(new).filter(|(old, new)| old.kind == new.kind).map(|(old, new)| (old.ino, new.ino)),
                 );
             }
-            Ok(())
-        })?;
-        regions::inodes(sql, base, theirs, |ino| {
-            if touched.len() <= MAX_MERGE_CHANGES && !placed.contains(&ino) {
-                touched.insert(ino);
-            }
-            Ok(())
-        })?;
+            if placed.len() > MAX_MERGE_CHANGES { Err(regions::enough()) } else { Ok(()) }
+        });
+        let told = told.and_then(|()| {
+            regions::inodes(sql, base, theirs, |ino| {
+                looked += 1;
+                if !placed.contains(&ino) {
+                    touched.insert(ino);
+                }
+                if placed.len() + touched.len() > MAX_MERGE_CHANGES { Err(regions::enough()) } else { Ok(()) }
+            })
+        });
         if placed.len() + touched.len() > MAX_MERGE_CHANGES {
-            let path = self.versions.label.to_owned();
-            return Err(FsError::At { errno: Errno::TooBig, what: "cannot merge so many changes at once from", path });
+            return Err(super::too_big(self.versions.label));
         }
+        told?;
+        self.looked = looked;
         self.pair(pairs)?;
         let mut units = Vec::with_capacity(placed.len() + touched.len());
         for ino in placed {

@@ -20,7 +20,7 @@ use rusqlite::Connection;
 use self::{identity::Identity, overlay::Overlay};
 use super::{
     conflicts::Draft,
-    log, regions,
+    regions,
     settle::Keep,
     side::{Place, Side},
 };
@@ -28,11 +28,11 @@ use crate::{
     chain::Chain,
     error::{Errno, FsError},
     ids::Ino,
-    path::FsPath,
     rows::inode::Inode,
 };
 
 pub use apply::apply;
+pub(super) use fields::is_same_content;
 
 /// What happens where both sides changed the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -62,9 +62,12 @@ pub struct Versions<'a> {
 }
 
 /// What a merge does to `ours`.
+#[derive(Default)]
 pub struct Plan {
     /// How many entries theirs may have changed.
     pub(super) examined: usize,
+    /// How many rows were looked at to find them.
+    pub(super) looked: usize,
     /// Names in the order of folders, with what they stood for and shall stand for.
     pub(super) names: Vec<overlay::Renaming>,
     /// Inodes as they shall be.
@@ -99,20 +102,7 @@ impl Plan {
 /// Fails with [`Errno::TooBig`](crate::Errno::TooBig) when `theirs` changed more than
 /// [`MAX_MERGE_CHANGES`](crate::limits::MAX_MERGE_CHANGES) entries.
 pub fn plan(sql: &Connection, versions: Versions<'_>, strategy: Strategy) -> Result<Plan, FsError> {
-    Merge::new(sql, versions, strategy, None).run()
-}
-
-/// Plans what makes a path, and all below it, again what it was: a merge that has nothing to argue about.
-pub(super) fn plan_restore(sql: &Connection, now: &Chain, then: &Chain, path: &FsPath) -> Result<Plan, FsError> {
-    if log::named(sql, then, path)?.is_none_or(|(_, is_there)| !is_there) {
-        return Err(FsError::At {
-            errno: Errno::NoEnt,
-            what: "cannot restore what was not there then:",
-            path: path.to_string(),
-        });
-    }
-    let versions = Versions { base: now, ours: now, theirs: then, label: "restored" };
-    Merge::new(sql, versions, Strategy::Theirs, Some(path)).run()
+    Merge::new(sql, versions, strategy).run()
 }
 
 /// Plans what makes one side of a conflict stay, or both. `side`: the version of that side, before the merge.
@@ -124,13 +114,15 @@ pub(super) fn plan_settling(
 ) -> Result<Plan, FsError> {
     let versions = Versions { base: side, ours: now, theirs: side, label };
     // Whatever is in the way of something stays.
-    Merge::new(sql, versions, Strategy::Both, None).settle(draft, keep)
+    Merge::new(sql, versions, Strategy::Both).settle(draft, keep)
+}
+
+fn too_big(label: &str) -> FsError {
+    FsError::At { errno: Errno::TooBig, what: "cannot merge so many changes at once from", path: label.to_owned() }
 }
 
 /// A merge that is being planned.
 struct Merge<'a> {
-    /// The path that is restored, instead of a merge.
-    within: Option<&'a FsPath>,
     examined: usize,
     identity: Identity<'a>,
     overlay: Overlay<'a>,
@@ -154,9 +146,8 @@ struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    fn new(sql: &'a Connection, versions: Versions<'a>, strategy: Strategy, within: Option<&'a FsPath>) -> Self {
+    fn new(sql: &'a Connection, versions: Versions<'a>, strategy: Strategy) -> Self {
         Self {
-            within,
             examined: 0,
             identity: Identity::new(sql, versions),
             overlay: Overlay::new(Side::new(sql, versions.ours)),

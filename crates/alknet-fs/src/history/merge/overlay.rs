@@ -37,11 +37,18 @@ pub(in crate::history) struct Overlay<'a> {
     folders: HashMap<Ino, Option<Place>>,
     /// The last place that each entry was given.
     given: HashMap<Ino, Place>,
+    /// How often a name was given or taken.
+    len: usize,
 }
 
 impl<'a> Overlay<'a> {
     pub fn new(side: Side<'a>) -> Self {
-        Self { side, names: BTreeMap::new(), folders: HashMap::new(), given: HashMap::new() }
+        Self { side, names: BTreeMap::new(), folders: HashMap::new(), given: HashMap::new(), len: 0 }
+    }
+
+    /// How often a name was given or taken.
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// What a name stands for now.
@@ -60,6 +67,7 @@ impl<'a> Overlay<'a> {
 
     /// Lets a free name stand for something.
     pub fn give(&mut self, dir: Ino, name: &[u8], entry: Entry) {
+        self.len += 1;
         if entry.kind == Kind::Folder {
             self.folders.insert(entry.ino, Some((dir, name.into())));
         }
@@ -89,6 +97,7 @@ impl<'a> Overlay<'a> {
     pub fn take(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<Option<Entry>> {
         let found = self.entry(dir, name)?;
         if let Some(entry) = found {
+            self.len += 1;
             if entry.kind == Kind::Folder {
                 self.folders.insert(entry.ino, None);
             }

@@ -8,7 +8,7 @@ use crate::{
         side::Place,
     },
     ids::Ino,
-    limits::MAX_MERGE_CHANGES,
+    limits::{MAX_MERGE_CHANGES, MAX_MERGE_STEPS},
     rows::Kind,
 };
 
@@ -27,7 +27,7 @@ pub(super) struct Addition {
 
 impl Merge<'_> {
     /// Gives every name that theirs gave, those of folders before those in them.
-    pub(super) fn place_all(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn place_all(&mut self) -> Result<(), FsError> {
         let mut sorted = Vec::new();
         for addition in std::mem::take(&mut self.additions) {
             let (dir, name) = &addition.place;
@@ -45,7 +45,7 @@ impl Merge<'_> {
     }
 
     /// Which folder of ours stands for one of theirs, now. One that ours removed comes back, if what theirs did in it is to stay.
-    pub(super) fn home(&mut self, dir: Ino) -> rusqlite::Result<Option<Ino>> {
+    pub(super) fn home(&mut self, dir: Ino) -> Result<Option<Ino>, FsError> {
         if let Some(there) = self.identity.there(dir)? {
             return Ok(Some(there));
         }
@@ -55,9 +55,7 @@ impl Merge<'_> {
         if self.overlay.parent(dir)?.is_some() {
             return Ok(Some(dir));
         }
-        let may_come =
-            if self.within.is_some() { self.identity.theirs.shows(dir)? } else { self.identity.base.shows(dir)? };
-        if self.strategy == Strategy::Ours || !may_come {
+        if self.strategy == Strategy::Ours || !self.identity.base.shows(dir)? {
             return Ok(None);
         }
         // Whatever comes of it, it is brought back once.
@@ -74,7 +72,7 @@ impl Merge<'_> {
         Ok(home)
     }
 
-    fn place(&mut self, addition: &Addition) -> rusqlite::Result<()> {
+    fn place(&mut self, addition: &Addition) -> Result<(), FsError> {
         let Addition { place: (dir, name), entry, source, .. } = addition;
         let Some(home) = self.home(*dir)? else { return self.put_back(*entry, source.as_ref()) };
         if entry.kind == Kind::Folder && !self.is_free_of_loops(home, addition)? {
@@ -89,7 +87,7 @@ impl Merge<'_> {
     }
 
     /// Something else has the name.
-    fn collide(&mut self, (home, name): (Ino, &[u8]), addition: &Addition, there: Entry) -> rusqlite::Result<()> {
+    fn collide(&mut self, (home, name): (Ino, &[u8]), addition: &Addition, there: Entry) -> Result<(), FsError> {
         let Addition { entry, source, .. } = addition;
         match self.strategy {
             Strategy::Ours => self.put_back(*entry, source.as_ref())?,
@@ -116,14 +114,14 @@ impl Merge<'_> {
     }
 
     /// Lets an entry have a free name like this one. Answers which.
-    pub(super) fn give_beside(&mut self, dir: Ino, name: &[u8], entry: Entry) -> rusqlite::Result<Place> {
+    pub(super) fn give_beside(&mut self, dir: Ino, name: &[u8], entry: Entry) -> Result<Place, FsError> {
         let other = self.overlay.beside(dir, name, self.label)?;
         self.overlay.give(dir, &other, entry);
         Ok((dir, other))
     }
 
     /// Leaves an entry where ours has it; what only theirs has is not taken over.
-    fn put_back(&mut self, entry: Entry, source: Option<&Place>) -> rusqlite::Result<()> {
+    fn put_back(&mut self, entry: Entry, source: Option<&Place>) -> Result<(), FsError> {
         let Some((dir, name)) = source else { return Ok(()) };
         if entry.kind == Kind::Folder && self.overlay.way_up(*dir, entry.ino)?.is_some() {
             return self.give_beside(Ino::ROOT, name, entry).map(|_| ());
@@ -140,7 +138,7 @@ impl Merge<'_> {
     }
 
     /// Takes back that a folder of ours is removed, because something stays in it.
-    fn keep_folder(&mut self, dir: Ino) -> rusqlite::Result<()> {
+    fn keep_folder(&mut self, dir: Ino) -> Result<(), FsError> {
         // One that is on its way gets its place yet.
         if dir == Ino::ROOT || self.detached.contains_key(&dir) || self.overlay.parent(dir)?.is_some() {
             return Ok(());
@@ -157,7 +155,7 @@ impl Merge<'_> {
 
     /// Whether a folder can be placed in another. Where both sides moved folders so that these would be in each other, it is not: then
     /// it stays where ours has it, or, where theirs is to win, what ours moved goes back before.
-    fn is_free_of_loops(&mut self, home: Ino, addition: &Addition) -> rusqlite::Result<bool> {
+    fn is_free_of_loops(&mut self, home: Ino, addition: &Addition) -> Result<bool, FsError> {
         let Addition { place, entry, theirs, source } = addition;
         let mut is_noted = false;
         while let Some(way) = self.overlay.way_up(home, entry.ino)? {
@@ -175,7 +173,7 @@ impl Merge<'_> {
     }
 
     /// Puts the first folder of a loop that ours moved to where theirs has it.
-    fn unwind(&mut self, way: &[Ino]) -> rusqlite::Result<bool> {
+    fn unwind(&mut self, way: &[Ino]) -> Result<bool, FsError> {
         for folder in way {
             let Some((dir, name)) = self.identity.theirs.place(*folder)? else { continue };
             let (Some(home), Some(now)) = (self.identity.there(dir)?, self.overlay.parent(*folder)?) else { continue };
@@ -197,7 +195,7 @@ impl Merge<'_> {
     }
 
     /// Leaves a folder where ours has it. What the merge has moved, so that this too would be a loop, goes back before.
-    fn stay(&mut self, entry: Entry, source: Option<&Place>) -> rusqlite::Result<()> {
+    fn stay(&mut self, entry: Entry, source: Option<&Place>) -> Result<(), FsError> {
         let Some((dir, name)) = source else { return self.give_beside(Ino::ROOT, b"unplaced", entry).map(|_| ()) };
         while let Some(way) = self.overlay.way_up(*dir, entry.ino)? {
             let moved = way.iter().find(|folder| self.detached.contains_key(folder) && !self.unwound.contains(folder));
@@ -212,7 +210,7 @@ impl Merge<'_> {
     }
 
     /// Takes something of ours away that is in the way of theirs: what theirs has too goes where theirs has it, the rest goes.
-    pub(super) fn evict(&mut self, (dir, name): Place, entry: Entry) -> rusqlite::Result<()> {
+    pub(super) fn evict(&mut self, (dir, name): Place, entry: Entry) -> Result<(), FsError> {
         self.overlay.take(dir, &name)?;
         if let Some((theirs, name)) = self.identity.theirs.place(entry.ino)?
             && let Some(home) = self.home(theirs)?
@@ -236,8 +234,11 @@ impl Merge<'_> {
         Ok(())
     }
 
-    fn empty(&mut self, dir: Ino) -> rusqlite::Result<()> {
+    fn empty(&mut self, dir: Ino) -> Result<(), FsError> {
         for (name, child) in self.overlay.children(dir, MAX_MERGE_CHANGES)? {
+            if self.overlay.len() > MAX_MERGE_STEPS {
+                return Err(super::too_big(self.label));
+            }
             self.evict((dir, name), child)?;
         }
         Ok(())
