@@ -131,7 +131,9 @@ impl History {
             let path = view.chain().spelled(sql, &path)?.unwrap_or_else(|| path.clone());
             restore::plan(sql, chain, view.chain(), &path)
         };
-        let put = |txn: &mut Txn<'_>, plan: Plan| {
+        let seen = then.clone();
+        let put = move |txn: &mut Txn<'_>, plan: Plan| {
+            seen.check()?;
             if plan.is_empty() { Ok(()) } else { write(txn, &plan).map(|_| ()) }
         };
         Ok(self.carry_out((&pass, permit, None), then, plan, put).await?.0)
@@ -225,6 +227,7 @@ fn planned(
 }
 
 fn merge_in(txn: &mut Txn<'_>, from: &View, plan: Plan, strategy: Strategy) -> Result<Merged, FsError> {
+    from.check()?;
     let (sql, into, head) = (txn.sql(), txn.branch().id, txn.bucket().head);
     if plan.examined == 0 {
         return Ok(Merged { committed: None, entries: 0, conflicts: Vec::new() });

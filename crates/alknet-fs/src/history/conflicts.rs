@@ -7,9 +7,10 @@ use super::side::{Place, Side, State};
 use crate::{
     error::{Errno, FsError},
     ids::{BranchId, Ino, Seq},
+    name::BranchName,
     path::FsPath,
     rows::{
-        Kind,
+        Kind, branch,
         conflict::{self, ConflictRow, Sides},
         merge,
     },
@@ -137,6 +138,8 @@ pub struct Conflict {
     pub seq: Seq,
     /// The branch that was merged, and its version.
     pub from: Option<(BranchId, Seq)>,
+    /// What that branch is called; `None`: it was removed.
+    pub branch: Option<BranchName>,
     /// What it is about, as it was then.
     pub draft: Draft,
 }
@@ -185,7 +188,9 @@ fn read(sql: &Connection, row: ConflictRow) -> Result<Conflict, FsError> {
         more: ours.more,
     };
     let from = merge::of_commit(sql, row.branch, row.seq)?;
-    Ok(Conflict { id: row.id, seq: row.seq, from, draft })
+    let known = from.map(|(id, _)| branch::get(sql, id)).transpose()?.flatten();
+    let branch = known.filter(|row| !row.hidden).map(|row| row.name);
+    Ok(Conflict { id: row.id, seq: row.seq, from, branch, draft })
 }
 
 #[derive(Serialize, Deserialize)]

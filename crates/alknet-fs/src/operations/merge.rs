@@ -17,7 +17,7 @@ use super::{
     },
 };
 use crate::{
-    access::{Access, Right},
+    access::{Access, Place, Right},
     history::{
         How, Keep,
         conflicts::{About, Conflict, Draft, Subject},
@@ -140,14 +140,24 @@ async fn conflicts(fs: &Service, context: &OperationContext, input: ListConflict
     let view = view(fs, context, &input.bucket, None).await?;
     let (after, count) = (input.after.unwrap_or(0), input.limit as usize);
     let found = fs.history().conflicts(&view, after, count).await.map_err(refusal)?;
+    let identity = context.permit.identity().map(|identity| &**identity);
     let kept = |conflict: &Conflict| {
-        let Conflict { id, seq, from, draft } = conflict;
+        let Conflict { id, seq, from, branch, draft } = conflict;
         let theirs = draft.theirs.as_ref().and_then(|subject| subject.label.parse().ok());
         let theirs = theirs.unwrap_or_else(|| view.branch().clone());
         // Of a branch that follows, the merge itself counts as merged.
         let at = from.map_or(seq.before(), |(_, at)| at.min(seq.before()));
         let sides = Sides { ours: (view.branch(), seq.before()), theirs: (&theirs, at) };
-        conflict_view(Some(*id), Some(*seq), draft, &sides)
+        let mut told = conflict_view(Some(*id), Some(*seq), draft, &sides);
+        // Who reads the branch that was merged into need not be allowed to read what was merged.
+        let place = Place { bucket: view.bucket(), branch: Some(&theirs) };
+        if told.theirs.is_some() && !Access::sees(identity, place) {
+            (told.theirs, told.theirs_hidden) = (None, true);
+        }
+        if let Some(side) = &mut told.theirs {
+            side.gone = branch.as_ref() != Some(&theirs);
+        }
+        told
     };
     let mut conflicts: Vec<_> = found.iter().map(kept).collect();
     let is_more = fit(&mut conflicts) || conflicts.len() == count;
@@ -173,6 +183,7 @@ fn conflict_view(number: Option<u64>, seq: Option<Seq>, draft: &Draft, sides: &S
     let side = |subject: &Option<Subject>, (branch, at): (&BranchName, Seq)| {
         subject.as_ref().map(|subject| ConflictSide {
             branch: branch.clone(),
+            gone: false,
             at,
             path: (&subject.path).into(),
             side: side_view(subject.state.clone()),
@@ -185,6 +196,7 @@ fn conflict_view(number: Option<u64>, seq: Option<Seq>, draft: &Draft, sides: &S
         seq,
         ours: side(&draft.ours, sides.ours),
         theirs: side(&draft.theirs, sides.theirs),
+        theirs_hidden: false,
     }
 }
 

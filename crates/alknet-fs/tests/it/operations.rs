@@ -245,6 +245,24 @@ async fn a_merge_is_tried_made_and_its_conflicts_are_settled() {
     let again = world.owner("fs/merge", merge).await;
     assert_eq!(again, json!({ "merged": 0, "conflicts": [], "conflict_count": 0 }), "there is nothing more to merge");
 
+    // HIST-29
+    let narrow = identity("ann", &["fs:read"], &[("bucket:proj/main", "fs:read")]);
+    let listed = json!({ "bucket": "proj/main" });
+    let told = world.call(Some(&narrow), "fs/conflicts", listed.clone()).await.unwrap()["conflicts"][0].clone();
+    assert_eq!(
+        (&told["theirs"], &told["theirs_hidden"], &told["ours"]),
+        (&Value::Null, &json!(true), &conflict["ours"])
+    );
+    world.owner("fs/branch.remove", json!({ "bucket": "proj/try" })).await;
+    let gone = world.owner("fs/conflicts", listed.clone()).await["conflicts"][0]["theirs"].clone();
+    assert_eq!(
+        (&gone["gone"], &gone["side"]),
+        (&json!(true), &conflict["theirs"]["side"]),
+        "it can be settled so still"
+    );
+    world.owner("fs/branch.create", json!({ "bucket": "proj/try" })).await;
+    assert_eq!(world.owner("fs/conflicts", listed).await["conflicts"][0]["theirs"], gone, "another one of that name");
+
     let settle = json!({ "bucket": "proj/main", "number": conflict["number"], "keep": "theirs" });
     world.owner("fs/conflict.settle", settle.clone()).await;
     assert_eq!((world.main("/f").await.as_str(), &open().await["conflicts"]), ("theirs", &json!([])));

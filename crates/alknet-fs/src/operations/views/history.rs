@@ -182,9 +182,12 @@ pub struct ConflictView {
     /// What it is here; absent: removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ours: Option<ConflictSide>,
-    /// What it is there; absent: removed.
+    /// What it is there; absent: removed, or not for the caller to see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub theirs: Option<ConflictSide>,
+    /// Whether what is there is not for the caller to see, who may not read that branch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub theirs_hidden: bool,
 }
 
 /// One side of a conflict, and where it can be read.
@@ -192,6 +195,9 @@ pub struct ConflictView {
 pub struct ConflictSide {
     /// The branch.
     pub branch: BranchName,
+    /// Whether that branch was removed: then nothing can be read there, and another one may be called the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// The version.
     pub at: Seq,
     /// The path there.

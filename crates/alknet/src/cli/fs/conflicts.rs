@@ -111,9 +111,11 @@ const fn about(about: ConflictAbout) -> &'static str {
 pub(super) fn line(conflict: &ConflictView) -> String {
     let side = |side: &Option<ConflictSide>| match side {
         None => "removed".to_owned(),
+        Some(side) if side.gone => format!(":{}@{}{} (the branch is gone)", side.branch, side.at, side.path),
         Some(side) => format!(":{}@{}{}", side.branch, side.at, side.path),
     };
     let number = conflict.number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-    let (ours, theirs) = (side(&conflict.ours), side(&conflict.theirs));
+    let hidden = || "is on a branch that you may not read".to_owned();
+    let (ours, theirs) = (side(&conflict.ours), if conflict.theirs_hidden { hidden() } else { side(&conflict.theirs) });
     format!("{number}  {}  {}  ours {ours}  theirs {theirs}", about(conflict.about), conflict.path)
 }
