@@ -210,11 +210,13 @@ pub const MAX_HOOK_FILTER_BYTES: usize = 4096;
 /// Longest text that says what was changed, as a hook sends it, in bytes: what a job may carry.
 pub const MAX_HOOK_BODY_BYTES: usize = 256 * 1024;
 /// Webhooks that are sent to at a time.
-pub const MAX_WEBHOOKS_AT_ONCE: usize = 16;
+pub const MAX_WEBHOOKS_AT_ONCE: usize = 64;
 /// Commits that do not concern a hook before it is written down that it came so far.
 pub const MAX_UNNOTED_COMMITS: u64 = 64;
 /// How long commits are gathered before hooks are looked at.
 pub const HOOK_GATHER: Duration = Duration::from_millis(10);
+/// How long nothing happens before it is written down how far hooks came that nothing concerned.
+pub const HOOK_NOTE_DELAY: Duration = Duration::from_secs(10);
 /// How long a failed hook rests: the first time, then twice as long each time, and at most.
 pub const HOOK_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 /// Attempts after which a hook pauses: about a day.

@@ -9,5 +9,5 @@ mod watch;
 pub use filter::PathFilter;
 pub use projection::{Reach, Told, ToldChange, Way, tell};
 pub use topic::Publishing;
-pub(crate) use watch::page;
 pub use watch::{Heard, WatchError, Watcher};
+pub(crate) use watch::{page, position};

@@ -92,7 +92,7 @@ impl Watcher {
     ) -> Result<Self, WatchError> {
         // Before the first look: what is committed after it wakes us.
         let commits = tables.watch();
-        let at = tables.read(move |sql| begin(sql, branch, after)).await?;
+        let at = tables.read(move |sql| position(sql, branch, after)).await?;
         Ok(Self { tables, branch, filter, sight: Sight::default(), at, heard: VecDeque::new(), commits })
     }
 
@@ -127,7 +127,8 @@ fn bucket_of(sql: &Connection, branch: BranchId) -> Result<(BucketId, Seq), Watc
     Ok((bucket.id, bucket.head))
 }
 
-fn begin(sql: &Connection, branch: BranchId, after: Option<Seq>) -> Result<Seq, WatchError> {
+/// Where watching a branch begins: after a commit, or after the newest one.
+pub(crate) fn position(sql: &Connection, branch: BranchId, after: Option<Seq>) -> Result<Seq, WatchError> {
     let (bucket, newest) = bucket_of(sql, branch)?;
     let Some(position) = after else { return Ok(newest) };
     if position > newest {

@@ -25,7 +25,7 @@ use crate::{
         branch::{self, Mode},
         bucket, commit, conflict,
         dent::{self, Keyed},
-        inode, merge, meta, snapshot,
+        hook, inode, merge, meta, snapshot,
     },
     tree::Policy,
 };
@@ -98,7 +98,10 @@ fn horizon(sql: &Connection, name: &BucketName, now_ns: i64) -> Result<Option<(B
     let Some(row) = bucket::find(sql, name)? else { return Ok(None) };
     let span = Policy::parse(&row.terms.policy).ok().and_then(|policy| policy.retention);
     let Some(span) = span else { return Ok(None) };
-    Ok(Some((row.id, commit::at_time(sql, row.id, span.before(now_ns))?, floor(sql, row.id)?)))
+    let horizon = commit::at_time(sql, row.id, span.before(now_ns))?;
+    // Forgetting waits for hooks: a commit is told by the versions before and after it.
+    let horizon = hook::oldest(sql, row.id)?.map_or(horizon, |stands| horizon.min(stands));
+    Ok(Some((row.id, horizon, floor(sql, row.id)?)))
 }
 
 /// Which versions of a bucket are still to be seen: all from the horizon on, and some before it.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use alknet_store::{StoreError, Tables};
+use alknet_store::{Durability, Noted, Rights, StoreError, Tables};
 use rusqlite::Connection;
 use tokio::{
     task::{Id, JoinError, JoinSet},
@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Courier,
     rights::Gates,
-    turn::{Post, turn},
+    turn::{Post, TASK, turn},
 };
 use crate::{
     access::Access,
+    error::FsError,
     ids::{HookId, Seq},
-    limits::{HOOK_BACKOFF, HOOK_GATHER, MAX_WEBHOOKS_AT_ONCE},
+    limits::{HOOK_BACKOFF, HOOK_GATHER, HOOK_NOTE_DELAY, MAX_WEBHOOKS_AT_ONCE},
     rows::hook::{self, HookRow, Target},
 };
 
@@ -59,7 +60,7 @@ impl Keeper {
                     Err(_) => return,
                 },
                 Some(ended) = self.turns.join_next_with_id() => self.ended(ended).await,
-                () = sleep(rest.unwrap_or(HOOK_BACKOFF.1)) => {}
+                () = sleep(rest.unwrap_or(HOOK_NOTE_DELAY).min(HOOK_NOTE_DELAY)) => self.note().await,
             }
         }
     }
@@ -100,6 +101,20 @@ impl Keeper {
         let id = row.id;
         let task = self.turns.spawn(turn(self.post.clone(), row, from));
         self.under_way.insert(task.id(), (id, is_web));
+    }
+
+    /// Writes down how far hooks came that nothing concerned: retention waits for them, and people look.
+    async fn note(&mut self) {
+        let came: Vec<_> = self.looked_to.drain().collect();
+        if came.is_empty() {
+            return;
+        }
+        let change = move |sql: &Connection, _: &mut Noted<'_>| -> Result<(), FsError> {
+            came.into_iter().try_for_each(|(id, seq)| Ok(hook::came_to(sql, id, seq)?))
+        };
+        if let Err(error) = self.post.tables.change(&Rights::maintenance(&TASK), Durability::Lazy, change).await {
+            tracing::warn!(%error, "how far hooks came could not be noted; they look again");
+        }
     }
 
     async fn ended(&mut self, ended: Result<(Id, Seq), JoinError>) {

@@ -20,14 +20,12 @@ pub(crate) use rights::{credential_resource, credential_rule, queue_resource, qu
 use crate::{
     access::{Pass, Place, Right},
     error::{Errno, FsError},
-    events::PathFilter,
+    events::{PathFilter, WatchError, position},
     ids::Seq,
     limits::{MAX_BUCKET_HOOKS, MAX_HOOKS},
     name::{BranchName, BucketName, HookName},
     rows::{
-        branch,
-        bucket::{self, BucketRow},
-        commit,
+        branch, bucket,
         hook::{self, HookRow, NewHook, Target},
     },
     tree::Tree,
@@ -95,10 +93,13 @@ impl Hooks {
             if hook::count(sql, Some(row.id))? >= MAX_BUCKET_HOOKS || hook::count(sql, None)? >= MAX_HOOKS {
                 return Err(no(Errno::TooMany));
             }
-            let after = wanted.after.unwrap_or(row.head);
-            if after > row.head || !is_kept_after(sql, &row, after)? {
-                return Err(no(Errno::Inval));
-            }
+            let after = match position(sql, of.id, wanted.after) {
+                Ok(after) => after,
+                Err(WatchError::Store(error)) => return Err(error.into()),
+                Err(WatchError::Ahead { .. } | WatchError::Trimmed { .. } | WatchError::Removed) => {
+                    return Err(no(Errno::Inval));
+                }
+            };
             let PathFilter { prefix, suffix } = wanted.filter;
             let (name, target) = (wanted.name, wanted.target);
             let new = NewHook { bucket: row.id, branch: of.id, name, prefix, suffix, target, maker, after };
@@ -161,10 +162,4 @@ impl Hooks {
 
 fn refused(errno: Errno, what: &'static str, bucket: &BucketName, name: &HookName) -> FsError {
     FsError::At { errno, what, path: format!("{name} of {bucket}") }
-}
-
-/// Whether each commit after this one is still there.
-fn is_kept_after(sql: &Connection, bucket: &BucketRow, after: Seq) -> rusqlite::Result<bool> {
-    let next = commit::after(sql, bucket.id, after, 1)?.pop();
-    Ok(after == bucket.head || next.is_some_and(|next| next.seq.before() == after))
 }

@@ -26,7 +26,7 @@ use crate::{
     sight::Sight,
 };
 
-const TASK: Maintenance = Maintenance::of("fs-hooks");
+pub(super) const TASK: Maintenance = Maintenance::of("fs-hooks");
 /// How often a job is claimed before it is given up, as where nobody says.
 const JOB_ATTEMPTS: u32 = 10;
 
@@ -145,7 +145,7 @@ async fn pending(
         };
         let found = match page(sql, (branch, &sight), from, &filter) {
             Err(WatchError::Trimmed { oldest }) => {
-                tracing::error!(bucket = %of.name, hook = %name, after = %from, %oldest, "commits were forgotten that a hook was not told of");
+                tracing::warn!(bucket = %of.name, hook = %name, after = %from, %oldest, "commits were forgotten that a hook was not told of");
                 page(sql, (branch, &sight), oldest.before(), &filter)
             }
             found => found,

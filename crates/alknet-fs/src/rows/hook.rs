@@ -145,6 +145,18 @@ pub fn told(sql: &Connection, id: HookId, seq: Seq) -> rusqlite::Result<bool> {
     Ok(sql.prepare_cached(text)?.execute(params![id, seq])? > 0)
 }
 
+/// Nothing up to a commit concerns it.
+pub fn came_to(sql: &Connection, id: HookId, seq: Seq) -> rusqlite::Result<()> {
+    let text = "UPDATE fs_hook SET after_seq = max(after_seq, ?2) WHERE id = ?1";
+    sql.prepare_cached(text)?.execute(params![id, seq]).map(|_| ())
+}
+
+/// The oldest commit at which a hook of a bucket stands that is not paused: what comes after it is still to be told.
+pub fn oldest(sql: &Connection, bucket: BucketId) -> rusqlite::Result<Option<Seq>> {
+    let text = "SELECT min(after_seq) FROM fs_hook WHERE bucket = ?1 AND (attempts = 0 OR next_ms IS NOT NULL)";
+    sql.prepare_cached(text)?.query_row([bucket], |row| row.get(0))
+}
+
 /// Telling it failed once more; it is tried again at `next_ms`, or never where that is `None`.
 pub fn failed(sql: &Connection, id: HookId, next_ms: Option<u64>, error: &str) -> rusqlite::Result<()> {
     let text = "UPDATE fs_hook SET attempts = min(attempts + 1, ?4), next_ms = ?2, error = ?3 WHERE id = ?1";

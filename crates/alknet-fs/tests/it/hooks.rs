@@ -2,15 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use alknet_core::{BoxFuture, Identity, ResourceGrants, ScopeSet};
+use alknet_core::{BoxFuture, Identity, Maintenance, ResourceGrants, ScopeSet};
 use alknet_fs::{
-    Change, RemoveHow, Right, Seq,
+    Change, Policy, RemoveHow, Right, Seq, Terms,
     events::PathFilter,
     failpoints,
+    history::History,
     hooks::{Courier, Hook, Hooks, Letter, PostError, Wanted},
     rows::hook::Target,
 };
@@ -404,5 +408,58 @@ async fn a_hook_that_nothing_concerns_moves_on_without_a_word() {
     world.fs.keep_hooks(fake.clone());
     let moved = until(&world, "it moved", |hook| hook.row.hook.after.get() >= 65).await;
     assert_eq!((moved.head.get(), fake.to(URL).len()), (71, 0));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_hook_has_still_to_be_told_of_is_not_forgotten() {
+    // FS-70, FS-74
+    let clock = Arc::new(AtomicU64::new(1_800_000_000_000_000_000));
+    let world = World::by_clock(Folder::new(tempfile::tempdir().unwrap()), clock.clone()).await;
+    let terms = Terms { policy: Policy::parse(r#"{"retention":"1s"}"#).unwrap(), ..Terms::default() };
+    world.bucket("proj", terms).await;
+    let fake = Fake::new();
+    fake.answers(|_| Err(PostError::Later("away".into())));
+    hook(&world, "main", wanted("web", web(URL))).await;
+    world.fs.keep_hooks(fake.clone());
+    let tick = || clock.fetch_add(3_600_000_000_000, Ordering::Relaxed);
+    let forget = async || {
+        let (task, bucket) = (Maintenance::of("test"), "proj".parse().unwrap());
+        History::new(world.fs.tree().clone()).forget(&task, &bucket).await.unwrap();
+        // The background forgets, too: what counts is what is left.
+        sql(&world.folder).query_row("SELECT count(*) FROM fs_dent", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let names = |index: usize| fake.to(URL)[index].1["changes"][0]["path"].as_str().unwrap().to_owned();
+    for name in ["a", "b", "c"] {
+        world.put(&format!("proj/{name}"), name).await.unwrap();
+        world.change(Change::Remove { at: path(&format!("/{name}")), how: RemoveHow::File }).await;
+        tick();
+    }
+    until(&world, "it fails", |hook| hook.row.attempts > 0).await;
+    assert_eq!(forget().await, 6, "all of it is still to be told");
+    fake.letters.lock().unwrap().clear();
+    fake.answers(|_| Ok(()));
+    resume(&world, "web").await;
+    world.until("it was told of all", |_| fake.to(URL).len() == 6).await;
+    assert_eq!(fake.seqs(URL), [2, 3, 4, 5, 6, 7]);
+    assert_eq!((0..6).map(names).collect::<Vec<_>>(), ["/a", "/a", "/b", "/b", "/c", "/c"]);
+    until(&world, "it stands at the newest commit", |hook| hook.row.hook.after == hook.head).await;
+    tick();
+    assert!(forget().await < 6, "then it goes");
+    // One that is paused keeps nothing, and goes on with what there is.
+    fake.answers(|_| Err(PostError::Never("gone".into())));
+    for name in ["d", "e", "f"] {
+        world.put(&format!("proj/{name}"), name).await.unwrap();
+        world.change(Change::Remove { at: path(&format!("/{name}")), how: RemoveHow::File }).await;
+        tick();
+    }
+    until(&world, "it is paused", |hook| hook.row.is_paused()).await;
+    world.put("proj/g", "g").await.unwrap();
+    assert!(forget().await < 6, "it keeps nothing");
+    fake.letters.lock().unwrap().clear();
+    fake.answers(|_| Ok(()));
+    resume(&world, "web").await;
+    until(&world, "it stands at the newest commit", |hook| hook.row.hook.after == hook.head).await;
+    assert_eq!(names(fake.to(URL).len() - 1), "/g");
     world.end().await;
 }
