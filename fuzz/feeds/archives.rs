@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read, Write};
 
 use crate::files::{
-    archive::{ArchiveError, LeftOut, Source, TarSource, ZipSource},
+    archive::{ArchiveError, LeftOut, Source, TarSource, ZipSource, sidecar},
     entry::{Entry, What, xattrs_fit},
     limits::MAX_LINK_BYTES,
 };
@@ -22,6 +22,35 @@ pub fn archive_zip(data: &[u8]) {
     file.write_all(data).expect("a writable file");
     if let Ok(mut source) = ZipSource::open(file.path()) {
         read(&mut source);
+    }
+}
+
+/// What a Git repository's own file says of its entries.
+pub fn fs_sidecar(data: &[u8]) {
+    let said = match sidecar::read(data) {
+        Ok(said) => said,
+        Err(error) => return assert!(error.to_string().len() < 200),
+    };
+    let mut text = sidecar::begin();
+    for (path, said) in &said {
+        // An entry is one of these; a line that calls a folder a link is read as it stands, and written as a link.
+        let what = match &said.link {
+            Some(to) => What::HardLink { to: to.clone(), size: 0 },
+            None if said.is_folder => What::Folder,
+            None => What::File { size: 0 },
+        };
+        let (mode, mtime_ns, xattrs) = (said.mode, said.mtime_ns, said.xattrs.clone());
+        let entry = Entry { path: path.clone(), what, mode, mtime_ns, xattrs };
+        check(&entry);
+        sidecar::add(&mut text, &entry).expect("an entry can be written");
+    }
+    let again = sidecar::read(text.as_bytes()).expect("a written sidecar reads back");
+    assert_eq!(again.len(), said.len());
+    for (path, again) in again {
+        let wanted = &said[&path];
+        assert_eq!((&again.link, again.mode, again.mtime_ns), (&wanted.link, wanted.mode, wanted.mtime_ns));
+        assert_eq!(again.xattrs, wanted.xattrs);
+        assert_eq!(again.is_folder, wanted.is_folder && wanted.link.is_none());
     }
 }
 

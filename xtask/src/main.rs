@@ -5,6 +5,7 @@
 
 mod bench;
 mod cargo;
+mod fuzz;
 mod golden;
 mod install;
 mod interop;
@@ -33,7 +34,8 @@ cargo xtask CHORE [OPTIONS]
   tidy      the rules about the repository itself
   golden    rewrite the golden files, to be reviewed as a diff
   interop   [NAME...]           scripts of interop/ against a debug build
-  soak      calls|ssh [--seeds N] [--from SEED]: many worlds of a simulation, many sessions
+  soak      calls|ssh|fs|crash [--seeds N] [--from SEED]: many worlds of a simulation, many sessions
+  fuzz      [TARGET...] [--minutes N]: fuzz targets, each for so long; needs nightly and cargo-fuzz
   bench     [NAME...]           benchmarks with their peers and ratios: net ssh call peers events
 ";
 
@@ -70,6 +72,7 @@ fn dispatch(arguments: &[String]) -> Result<ExitCode> {
             golden::run(&root)?;
         }
         "soak" => soak::run(&root, rest)?,
+        "fuzz" => fuzz::run(&root, rest)?,
         "bench" => bench::run(&root, rest)?,
         "help" | "--help" | "-h" => print!("{HELP}"),
         other => bail!("no chore is called {other:?}\n\n{HELP}"),

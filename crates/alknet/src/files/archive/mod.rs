@@ -11,7 +11,7 @@ mod git_run;
 mod git_write;
 mod gzip_read;
 mod pax;
-mod sidecar;
+pub mod sidecar;
 mod tar_read;
 mod tar_write;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{
 use crate::files::entry::{Entry, What, Xattrs, foreign_path, relative, xattrs_fit};
 
 /// Its name, at the top of the tree.
-pub(super) const NAME: &[u8] = b".alknet-metadata";
+pub const NAME: &[u8] = b".alknet-metadata";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,21 +41,21 @@ struct Line {
 
 /// What the sidecar says of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) is_folder: bool,
-    pub(super) mode: u16,
-    pub(super) mtime_ns: i64,
-    pub(super) link: Option<FsPath>,
-    pub(super) xattrs: Xattrs,
+pub struct Said {
+    pub is_folder: bool,
+    pub mode: u16,
+    pub mtime_ns: i64,
+    pub link: Option<FsPath>,
+    pub xattrs: Xattrs,
 }
 
 /// The first line.
-pub(super) fn begin() -> String {
+pub fn begin() -> String {
     "{\"alknet_metadata\":1}\n".to_owned()
 }
 
 /// Adds the line of an entry.
-pub(super) fn add(text: &mut String, entry: &Entry) -> serde_json::Result<()> {
+pub fn add(text: &mut String, entry: &Entry) -> serde_json::Result<()> {
     let plain = |bytes: &[u8]| String::from_utf8_lossy(&percent_encode(bytes)).into_owned();
     let line = Line {
         path: plain(&relative(&entry.path)),
@@ -71,7 +71,7 @@ pub(super) fn add(text: &mut String, entry: &Entry) -> serde_json::Result<()> {
 }
 
 /// Reads a sidecar.
-pub(super) fn read(text: &[u8]) -> Result<BTreeMap<FsPath, Said>, ArchiveError> {
+pub fn read(text: &[u8]) -> Result<BTreeMap<FsPath, Said>, ArchiveError> {
     let wrong = |line: usize| ArchiveError::Damaged {
         format: "git",
         what: format!("line {line} of .alknet-metadata says nothing that can be understood"),

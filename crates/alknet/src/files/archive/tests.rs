@@ -524,9 +524,10 @@ mod replay;
 
 #[test]
 fn whatever_stands_in_an_archive_is_answered() {
-    // ARCH-10, ARCH-15
+    // ARCH-10, ARCH-15, ARCH-43
     replay::replay("archive_tar", feeds::archive_tar);
     replay::replay("archive_zip", feeds::archive_zip);
+    replay::replay("fs_sidecar", feeds::fs_sidecar);
 }
 
 #[test]
