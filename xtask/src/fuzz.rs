@@ -56,7 +56,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<()> {
 }
 
 impl Outcome {
-    /// Reads a line such as `#8192	pulse  cov: 311 ft: 612 corp: 74/1234b exec/s: 2048 rss: 61Mb`.
+    /// Reads a line such as `#8192 pulse cov: 311 ft: 612 corp: 74/1234b exec/s: 2048 rss: 61Mb`.
     fn hear(&mut self, line: &str) {
         let Some((runs, rest)) = line.strip_prefix('#').and_then(|line| line.split_once(char::is_whitespace)) else {
             return;
