@@ -130,7 +130,7 @@ class Injected:
         return self.trace.read_text().count("(INJECTED)")
 
 
-# What fails, and what is said of it. The threads that write content sync with fdatasync, SQLite with fsync.
+# What fails, and what is said of it. Content and SQLite's log are synced with fdatasync, folders with fsync. strace counts by thread.
 STEPS = {
     "no room for the spool file": ("openat:error=ENOSPC:when=1+", True, "f: the disk is full"),
     "no room for the bytes": ("pwrite64:error=ENOSPC:when=1+", True, "f: the disk is full"),
@@ -171,7 +171,7 @@ def unknown_commit(world, files):
     files.write(("f", OLD))
     stored = files.stored()
     files.write(("small", b"1"))
-    with Injected(world, files.node.pid, "fsync:error=EIO:when=1+", files.folder / "alknet.db-wal") as injected:
+    with Injected(world, files.node.pid, "fdatasync:error=EIO:when=1+", files.folder / "alknet.db-wal") as injected:
         error = files.refused(("h", NEW))
     equal(injected.count() > 0, True)
     equal("not known whether" in error, True)
@@ -190,7 +190,7 @@ def lazy_log(world):
     """What a failed sync may have lost of acknowledged changes is written again before anything else is acknowledged."""
     node, files = started(world, "lazy")
     files.calls.output("fs/bucket.set", {"bucket": "b", "durability": "lazy"})
-    with Injected(world, node.pid, "fsync:error=EIO:when=1") as injected:
+    with Injected(world, node.pid, "fdatasync:error=EIO:when=1") as injected:
         injected_calls = local(f"{node.data}/alknet.sock")
         files.write(("a", b"1"), ("b", b"2"))
         wait_until(lambda: injected.count() == 1, 10, "the log is to be synced")

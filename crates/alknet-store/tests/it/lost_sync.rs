@@ -72,7 +72,7 @@ fn what_a_failed_sync_may_have_lost_is_written_again_before_anything_is_acknowle
     let (database, trace) = (folder.path().join("alknet.db"), folder.path().join("trace"));
     let done = Command::new("strace")
         .args(["-f", "-y", "-e", "trace=pwrite64,fdatasync,fsync,openat", "-e", "signal=none", "-s", "0"])
-        .arg(format!("--inject=fsync:error=EIO:when={}", SYNCS_BEFORE + 1))
+        .arg(format!("--inject=fdatasync:error=EIO:when={}", SYNCS_BEFORE + 1))
         .arg("-o")
         .arg(&trace)
         .arg(std::env::current_exe().unwrap())
