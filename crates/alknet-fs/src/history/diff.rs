@@ -5,7 +5,7 @@
 //! the same path counts as changed.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     rc::Rc,
 };
@@ -82,7 +82,8 @@ pub fn between(sql: &Connection, old: &Chain, new: &Chain, wanted: Wanted<'_>) -
         old: Side::new(sql, old),
         new: Side::new(sql, new),
         wanted,
-        slots: BTreeMap::new(),
+        slots: Vec::new(),
+        last: None,
         moves: HashMap::new(),
         successors: HashMap::new(),
         told: HashSet::new(),
@@ -97,7 +98,6 @@ pub fn between(sql: &Connection, old: &Chain, new: &Chain, wanted: Wanted<'_>) -
 }
 
 /// What may differ at a path.
-#[derive(Default)]
 struct Slot {
     /// What is there no more, and in which folder it was.
     gone: Option<(Ino, Ino)>,
@@ -130,8 +130,10 @@ struct Search<'a> {
     old: Side<'a>,
     new: Side<'a>,
     wanted: Wanted<'a>,
-    /// The first ones by path, and one more than is wanted.
-    slots: BTreeMap<FsPath, Slot>,
+    /// In any order, what is said of one path perhaps in two places; all that can be among the first.
+    slots: Vec<(FsPath, Slot)>,
+    /// Of one more than is wanted the last path, once there are so many.
+    last: Option<FsPath>,
     moves: HashMap<Ino, Rc<Moves>>,
     /// Of a folder that was at a path and of one that is there: whether this one took the place of that.
     successors: HashMap<(Ino, Ino), bool>,
@@ -158,7 +160,7 @@ impl Search<'_> {
             let moves = self.moves(dent.ino)?;
             let index = moves.gone.iter().position(is_here);
             if index.is_none_or(|index| index >= moves.come.len()) {
-                self.slot(path, None, |slot| slot.gone = Some((dent.ino, dir)));
+                self.slot(path, None, Slot { gone: Some((dent.ino, dir)), come: None });
             }
         }
         if let (Some(dent), Some(path)) = (new, new_path) {
@@ -166,7 +168,8 @@ impl Search<'_> {
             let from = moves.come.iter().position(is_here).and_then(|index| moves.gone.get(index));
             let from = from.map(|(dir, name)| self.old.path(*dir, name)).transpose()?.flatten();
             let origin = from.clone().map_or(Origin::New, Origin::At);
-            self.slot(path, from.as_ref(), |slot| slot.come = Some(Come { ino: dent.ino, dir, origin }));
+            let come = Come { ino: dent.ino, dir, origin };
+            self.slot(path, from.as_ref(), Slot { gone: None, come: Some(come) });
         }
         Ok(())
     }
@@ -194,7 +197,7 @@ impl Search<'_> {
             };
             if is_in_both {
                 let origin = Origin::Here(Box::new((old.clone(), new.clone())));
-                self.slot(path, None, |slot| slot.come = Some(Come { ino, dir, origin }));
+                self.slot(path, None, Slot { gone: None, come: Some(Come { ino, dir, origin }) });
             }
         }
         Ok(())
@@ -241,27 +244,44 @@ impl Search<'_> {
 
     /// Whether a path can still be among the first.
     fn admits(&self, path: &FsPath) -> bool {
-        self.wanted.after.is_none_or(|after| path > after)
-            && (self.slots.len() <= self.wanted.limit
-                || self.slots.last_key_value().is_some_and(|(last, _)| path <= last))
+        self.wanted.after.is_none_or(|after| path > after) && self.last.as_ref().is_none_or(|last| path <= last)
     }
 
-    fn slot(&mut self, path: FsPath, from: Option<&FsPath>, fill: impl FnOnce(&mut Slot)) {
+    fn slot(&mut self, path: FsPath, from: Option<&FsPath>, slot: Slot) {
         let within = self.wanted.within;
         if self.admits(&path) && (path.is_within(within) || from.is_some_and(|from| from.is_within(within))) {
-            fill(self.slots.entry(path).or_default());
-            if self.slots.len() > self.wanted.limit + 1 {
-                self.slots.pop_last();
+            self.slots.push((path, slot));
+            if self.slots.len() > 2 * (self.wanted.limit + 1) {
+                self.keep_first();
             }
         }
     }
 
+    /// Puts them in order, each path once, and lets those go that are not among the first.
+    fn keep_first(&mut self) {
+        // What was found in one folder has come in order: a sort that knows runs.
+        self.slots.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.slots.dedup_by(|(later, more), (earlier, slot)| {
+            let is_same = later == earlier;
+            if is_same {
+                slot.gone = slot.gone.take().or(more.gone.take());
+                slot.come = slot.come.take().or(more.come.take());
+            }
+            is_same
+        });
+        self.slots.truncate(self.wanted.limit + 1);
+        if self.slots.len() > self.wanted.limit {
+            self.last = self.slots.last().map(|(path, _)| path.clone());
+        }
+    }
+
     fn finish(mut self) -> rusqlite::Result<Differences> {
+        self.keep_first();
         let mut slots = std::mem::take(&mut self.slots);
         let mut next = None;
         if slots.len() > self.wanted.limit {
-            slots.pop_last();
-            next = slots.last_key_value().map(|(path, _)| path.clone());
+            slots.pop();
+            next = slots.last().map(|(path, _)| path.clone());
         }
         let mut all = Vec::with_capacity(slots.len());
         for (path, slot) in slots {
