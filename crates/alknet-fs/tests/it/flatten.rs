@@ -368,9 +368,10 @@ async fn a_merge_finds_what_two_branches_have_in_common_when_nothing_is_left_of_
     while node.tree.reap(&TASK).await.unwrap() {}
     let history = History::new(node.tree.clone());
     let merge = async |into: &str, from: &str| {
-        let (permit, view) = (node.permit(Right::Write, Some(into)), node.view(&format!("proj:{from}")).await.unwrap());
-        let names = ("proj".parse().unwrap(), into.parse().unwrap());
-        history.merge(&permit, (&names.0, &names.1), &view, alknet_fs::history::How::default()).await.unwrap()
+        let permit = node.permit(Right::Write, Some(into));
+        let (into, from) =
+            (node.view(&format!("proj:{into}")).await.unwrap(), node.view(&format!("proj:{from}")).await.unwrap());
+        history.merge(&permit, &into, &from, alknet_fs::history::How::default()).await.unwrap()
     };
     let merged = merge("ours", "theirs").await;
     assert_eq!((merged.entries, merged.conflicts.len()), (2, 0), "only what was changed since the base");

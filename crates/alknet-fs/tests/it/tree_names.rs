@@ -167,14 +167,14 @@ async fn spellings_come_along_in_merges_and_are_shown_in_histories() {
     let changes: Vec<_> = changes.unwrap().all.iter().map(|one| one.path.to_string()).collect();
     assert_eq!(changes, ["/DOCS/New File", "/DOCS/Older", "/DOCS/ReadMe"]);
     let permit = node.permit(Right::Write, Some("main"));
-    let place = (proj(), main_branch());
-    let merged = history.merge(&permit, (&place.0, &place.1), &dev, How::default()).await.unwrap();
+    let merged = history.merge(&permit, &main, &dev, How::default()).await.unwrap();
     assert_eq!(merged.conflicts.len(), 0);
     assert_eq!(node.names("proj/").await.unwrap(), ["Docs", "Made"], "a spelling is no change to be merged");
     assert_eq!(node.names("proj/docs").await.unwrap(), ["New File", "Older", "ReadMe"]);
     assert_eq!(node.names("proj/MADE").await.unwrap(), ["Inner"]);
     node.main(remove("/docs/README", RemoveHow::File)).await.unwrap();
     let before = node.view("proj@3").await.unwrap();
+    let place = (proj(), main_branch());
     history.restore(&permit, (&place.0, &place.1), &path("/DOCS/readme"), &before).await.unwrap();
     assert_eq!(node.names("proj/docs").await.unwrap(), ["New File", "Older", "ReadMe"]);
 }
