@@ -96,7 +96,9 @@ impl Twins {
     fn step(&self, step: Step) {
         let shown = self.shown();
         let of = shown[step.0 % shown.len()];
-        self.both().map(|tree| tree.random(of, step));
+        for tree in self.both() {
+            tree.random(of, step);
+        }
     }
     fn fork(&mut self, parent: usize, at: u64, follows: bool) {
         let shown = self.shown();
@@ -112,7 +114,9 @@ impl Twins {
     fn hide(&self, which: usize) {
         let shown = self.shown();
         if shown.len() > 1 {
-            self.both().map(|tree| branch::hide(&tree.sql, shown[which % shown.len()]).unwrap());
+            for tree in self.both() {
+                branch::hide(&tree.sql, shown[which % shown.len()]).unwrap();
+            }
         }
     }
     fn agree(&self) {
