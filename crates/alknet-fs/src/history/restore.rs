@@ -76,6 +76,7 @@ pub fn plan_by(
         folders: Vec::new(),
         open: Vec::new(),
         inodes: BTreeMap::new(),
+        shown: BTreeMap::new(),
         pending: 0,
         looked: 0,
         most,
@@ -130,6 +131,8 @@ struct Restore<'a> {
     /// Those in which nothing was looked at yet.
     open: Vec<(Ino, Ino)>,
     inodes: BTreeMap<Ino, Inode>,
+    /// How the names are written that are given.
+    shown: BTreeMap<Place, Option<Box<[u8]>>>,
     /// Entries that get their numbers when they are written.
     pending: u32,
     looked: usize,
@@ -185,7 +188,7 @@ impl Restore<'_> {
                 let number = if self.now.shows(dent.ino)? { self.pending() } else { dent.ino };
                 let entry = Entry { ino: number, kind: Kind::Folder };
                 self.overlay.clear(entry)?;
-                self.overlay.give(home, &dent.name, entry);
+                self.give(home, dent, entry);
                 if let Some(inode) = self.then.timed_inode(dent.ino)? {
                     self.inodes.insert(number, Inode { ino: number, changed: Changed::ALL, ..inode });
                 }
@@ -204,7 +207,7 @@ impl Restore<'_> {
             if let Some(there) = there {
                 self.take(home, &dent.name, there)?;
             }
-            self.overlay.give(home, &dent.name, Entry { ino: number, kind: dent.kind });
+            self.give(home, dent, Entry { ino: number, kind: dent.kind });
         }
         if dent.kind == Kind::Folder {
             self.enter(dent.ino, number);
@@ -212,6 +215,11 @@ impl Restore<'_> {
             self.fields(dent.ino, number)?;
         }
         Ok(())
+    }
+
+    fn give(&mut self, home: Ino, dent: &Dent, entry: Entry) {
+        self.overlay.give(home, &dent.name, entry);
+        self.shown.insert((home, dent.name.clone()), dent.shown.clone());
     }
 
     fn enter(&mut self, then: Ino, number: Ino) {
@@ -360,7 +368,7 @@ impl Restore<'_> {
         if names.len().max(self.inodes.len()) > MAX_MERGE_CHANGES {
             return Err(too_big(self.path));
         }
-        Ok(Plan { examined: self.looked, names, inodes: self.inodes, ..Plan::default() })
+        Ok(Plan { examined: self.looked, names, inodes: self.inodes, shown: self.shown, ..Plan::default() })
     }
 
     fn look(&mut self) -> Result<(), Halt> {

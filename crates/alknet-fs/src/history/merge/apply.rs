@@ -39,9 +39,13 @@ pub fn apply(
             (None, None) => continue,
         };
         let made = !gone && !was_named(sql, chain, entry.ino)?;
-        let shown = shown(sql, chain, entry.ino, name)?;
+        let shown = match plan.shown.get(&(*dir, name.clone())) {
+            Some(shown) => shown.clone(),
+            None => shown(sql, chain, entry.ino, name)?,
+        };
         let (dir, ino) = (number(*dir)?, number(entry.ino)?);
-        dent::write(sql, on.branch, dir, &Dent { name: name.clone(), seq, ino, kind: entry.kind, gone, made, shown })?;
+        let dent = Dent { name: name.clone(), seq, ino, kind: entry.kind, gone, made, shown };
+        dent::write(sql, on.branch, dir, &dent)?;
     }
     for inode in plan.inodes.values() {
         inode::write(sql, on, &Inode { seq, ino: number(inode.ino)?, ..inode.clone() })?;

@@ -318,6 +318,7 @@ impl Merge<'_> {
             aside: self.aside,
             copies,
             conflicts,
+            ..Plan::default()
         })
     }
 }

@@ -100,10 +100,11 @@ impl<'a> Identity<'a> {
         }
         // What was there before finds its like first.
         units.sort_by_key(|unit| unit.base.is_none());
-        // No name of these differs: what is in one of the two is in both.
+        // No name of these differs: what is in one of the two is in both, unless a folder above it is in one alone.
         for ino in touched {
             if !self.ancestors.contains_key(&ino) && self.theirs.shows(ino)? {
-                units.push(Unit { base: Some(ino), theirs: Some(ino), is_placed: false });
+                let was = self.base.shows(ino)?;
+                units.push(Unit { base: was.then_some(ino), theirs: Some(ino), is_placed: !was });
             }
         }
         Ok(units)

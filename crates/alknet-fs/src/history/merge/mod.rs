@@ -70,6 +70,8 @@ pub struct Plan {
     pub(super) looked: usize,
     /// Names in the order of folders, with what they stood for and shall stand for.
     pub(super) names: Vec<overlay::Renaming>,
+    /// How names are written that are given to what had them in another version, where that is known from there.
+    pub(super) shown: BTreeMap<Place, Option<Box<[u8]>>>,
     /// Inodes as they shall be.
     pub(super) inodes: BTreeMap<Ino, Inode>,
     /// Content that is kept without a name, for conflicts: by the index of the conflict.
