@@ -285,7 +285,8 @@ impl Merge<'_> {
         let mut inodes = std::mem::take(&mut self.inodes);
         let mut left = Vec::new();
         for ino in inodes.keys() {
-            if !given.contains(ino) && !self.identity.ours.shows(*ino)? {
+            // Under a branch that follows, a name in a folder that came by this merge was there before, and is seen from now on.
+            if !given.contains(ino) && !self.identity.ours.shows(*ino)? && self.overlay.place_of(*ino)?.is_none() {
                 left.push(*ino);
             }
         }
