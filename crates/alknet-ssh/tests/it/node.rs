@@ -199,6 +199,8 @@ pub fn listens(path: &Path) -> bool {
 
 /// Whether a process (not a zombie) has this number.
 pub fn runs(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    // A shell that was killed while it wrote its number down has left nothing.
+    let Ok(pid) = pid.trim().parse::<u32>() else { return false };
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
