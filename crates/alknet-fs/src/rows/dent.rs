@@ -76,6 +76,19 @@ pub fn between(
     sql.prepare_cached(text)?.query_map(params![branch, dir, name, after, bound], of)?.collect()
 }
 
+/// The newest version of each name in a folder, of those that match.
+macro_rules! newest_of_each {
+    ($having:literal) => {
+        // The other columns are those of the row with the highest seq (SQLite's documentation, "Bare columns in an aggregate query").
+        concat!(
+            "SELECT name, max(seq), ino, kind, made, shown FROM fs_dent
+             WHERE branch = ?1 AND dir = ?2 AND name > ?3 AND seq <= ?4 GROUP BY name ",
+            $having,
+            " ORDER BY name LIMIT ?5"
+        )
+    };
+}
+
 /// The newest version of each name after `after` in a folder, on a branch itself, at or before `bound`; at most `count`, by name.
 pub fn page(
     sql: &Connection,
@@ -84,11 +97,8 @@ pub fn page(
     bound: Seq,
     count: usize,
 ) -> rusqlite::Result<Vec<Dent>> {
-    // The other columns are those of the row with the highest seq (SQLite's documentation, "Bare columns in an aggregate query").
-    let text = "SELECT name, max(seq), ino, kind, made, shown FROM fs_dent
-                WHERE branch = ?1 AND dir = ?2 AND name > ?3 AND seq <= ?4 GROUP BY name ORDER BY name LIMIT ?5";
     let values = params![branch, dir, after, bound, super::stored(count as u64)];
-    sql.prepare_cached(text)?.query_map(values, of)?.collect()
+    sql.prepare_cached(newest_of_each!(""))?.query_map(values, of)?.collect()
 }
 
 /// As [`page`], without the names that were taken away: however many these are, they are gone through at once.
@@ -99,11 +109,8 @@ pub fn page_there(
     bound: Seq,
     count: usize,
 ) -> rusqlite::Result<Vec<Dent>> {
-    let text = "SELECT * FROM (SELECT name, max(seq), ino, kind, made, shown FROM fs_dent
-                WHERE branch = ?1 AND dir = ?2 AND name > ?3 AND seq <= ?4 GROUP BY name ORDER BY name)
-                WHERE kind > 0 LIMIT ?5";
     let values = params![branch, dir, after, bound, super::stored(count as u64)];
-    sql.prepare_cached(text)?.query_map(values, of)?.collect()
+    sql.prepare_cached(newest_of_each!("HAVING kind > 0"))?.query_map(values, of)?.collect()
 }
 
 /// Every folder and name that stood for an inode on a branch itself, at or before `bound`, whether or not it still does; as often as
