@@ -1,8 +1,14 @@
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use alknet_fs::{
     Announced, Body, Change, ContentHash, Errno, FileSystemConfig, FsError, OpenWrite, Placed, Put, RemoveHow, Right,
-    Terms, WriteSession,
+    Terms, WriteSession, rows::upload,
 };
 
 use crate::world::{World, address, errno, noise, path};
@@ -136,17 +142,29 @@ async fn what_is_promised_to_uploads_is_nobody_elses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_whose_sender_stays_away_goes_with_its_lifetime() {
     // SESS-54
-    let config =
-        |folder| FileSystemConfig { upload_lifetime: Duration::from_millis(300), ..FileSystemConfig::new(folder) };
-    let world = World::new().await.restart_with(config).await;
+    let lifetime = Duration::from_millis(80);
+    let config = |folder| FileSystemConfig { upload_lifetime: lifetime, ..FileSystemConfig::new(folder) };
+    // Looks are taken all the time; but time passes only when the test says so.
+    let clock = Arc::new(AtomicU64::new(1_800_000_000_000_000_000));
+    let pass = || clock.fetch_add(2 * lifetime.as_nanos() as u64, Ordering::Relaxed);
+    let world = World::new().await;
+    let folder = world.folder.clone();
+    world.end().await;
+    let world = World::by_clock_with(folder, clock.clone(), config).await;
     let content = noise(1, 100_000);
     let session = resume(&world, "proj/a", &content).await.unwrap();
     session.write_at(0, content[..50_000].to_vec().into()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    pass();
+    let is_touched = |world: &World| {
+        let rows = world.fs.tree().tables().read_here(|sql| Ok::<_, FsError>(upload::of_actor(sql, "ann")?)).unwrap();
+        rows.iter().any(|row| row.touched_ms == clock.load(Ordering::Relaxed) / 1_000_000)
+    };
+    world.until("it was seen that he is there", is_touched).await;
     drop(session);
     let session = resume(&world, "proj/a", &content).await.unwrap();
     assert_eq!(session.received(), 50_000, "as long as he is there he is not away");
     drop(session);
+    pass();
     world.until("the upload is gone", |world| world.spool().is_empty()).await;
     assert_eq!(resume(&world, "proj/a", &content).await.unwrap().received(), 0);
     world.end().await;

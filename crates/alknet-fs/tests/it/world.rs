@@ -79,10 +79,17 @@ impl World {
     }
     /// What an earlier one left in a folder, by a clock that the test sets, in nanoseconds since 1970.
     pub async fn by_clock(folder: Folder, at: Arc<AtomicU64>) -> Self {
+        Self::by_clock_with(folder, at, FileSystemConfig::new).await
+    }
+    pub async fn by_clock_with(
+        folder: Folder,
+        at: Arc<AtomicU64>,
+        config: impl FnOnce(PathBuf) -> FileSystemConfig,
+    ) -> Self {
         let path = folder.path().join("alknet.db");
         let clock = Clock::precise(move || Duration::from_nanos(at.load(Ordering::Relaxed)));
         let store = Store::open_with_clock(&path, Roles::default(), Sessions::default(), clock).unwrap();
-        Self::of(folder, store, FileSystemConfig::new).await
+        Self::of(folder, store, config).await
     }
     async fn of(folder: Folder, store: Store, config: impl FnOnce(PathBuf) -> FileSystemConfig) -> Self {
         let config = config(folder.path().to_owned());
