@@ -1,7 +1,7 @@
 //! Live sessions and recordings from the command line.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,7 +20,7 @@ fn ssh(node: &RunningNode, key: &Path, options: &[&str], command: &str) -> Comma
     let mut ssh = Command::new("ssh");
     ssh.args(["-F", "/dev/null", "-p", &port, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-i"]).arg(key);
     ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
-    ssh.args(["-o", "ConnectTimeout=5"]).args(options).args(["alknet@127.0.0.1", command]);
+    ssh.args(["-o", "ConnectTimeout=60"]).args(options).args(["alknet@127.0.0.1", command]);
     ssh.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     ssh
 }
@@ -35,6 +35,18 @@ fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     line
+}
+
+/// The process whose number a client's command says. A client that ends before tells why.
+fn process(client: &mut Child) -> PathBuf {
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let number = lines.find_map(|line| line.unwrap().trim().parse::<u32>().ok());
+    let Some(number) = number else {
+        let mut told = String::new();
+        client.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        panic!("the client ended before its command said its number: {told}");
+    };
+    Path::new("/proc").join(number.to_string())
 }
 
 /// SES-50, SES-51.
@@ -113,9 +125,8 @@ impl Sessions {
         let key = owner(&pair.server);
         let stock = [&[][..], &[], &[], &["-tt"]].map(|options| ssh(&pair.node, &key, options, command));
         let ours = ["tcp", "quic"].map(|carrier| pair.client.command(&["ssh", "--carrier", carrier, "box", command]));
-        let start = |mut client: Command| client.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let start = |mut client: Command| client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut clients: Vec<_> = stock.into_iter().chain(ours).map(start).collect();
-        let process = |client| Path::new("/proc").join(first_line(client).trim());
         let processes: Vec<_> = clients.iter_mut().map(process).collect();
         assert!(processes.iter().all(|process| process.join("stat").exists()), "{processes:?}");
         Self { pair, clients, processes }
