@@ -37,16 +37,18 @@ pub struct Flattened {
     pub rows: u64,
 }
 
-/// What is to be copied into a branch.
+/// What is to be copied into a branch: of each level the commits after where the next one begins. A level that is being flattened
+/// itself has some rows of those before, and the next one has them all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    levels: Vec<Level>,
+    levels: Vec<(Level, Seq)>,
     below: Below,
 }
 
-/// How far the copying came: rows of later commits were copied, and of this one those before.
+/// How far the copying came, and from where: rows of later commits were copied, and of this one those before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
+    source: Source,
     level: usize,
     seq: Seq,
     at: At,
@@ -65,11 +67,6 @@ impl At {
 }
 
 impl Source {
-    /// Marks the branch, which has all the rows: it no longer reads through the others.
-    pub fn finish(&self, sql: &Connection, branch: BranchId) -> rusqlite::Result<()> {
-        branch::set_flat(sql, branch, self.below)
-    }
-
     /// What a branch reads through and need not, or `None` where it reads its own rows alone or was flattened before.
     ///
     /// # Errors
@@ -86,15 +83,16 @@ impl Source {
             let (what, path) = ("cannot flatten what follows another branch:", row.name.to_string());
             return Err(FsError::At { errno: Errno::Inval, what, path });
         }
+        let begins = |index: usize| levels.get(index + 1).map_or(Seq::ZERO, |next| next.bound);
         let below = Below(levels.get(end).map(|level| (level.branch, level.bound)));
-        Ok(Some(Self { levels: levels[1..end].to_vec(), below }))
+        Ok(Some(Self { levels: (1..end).map(|index| (levels[index], begins(index))).collect(), below }))
     }
 
     /// The bytes and files that the copies of commits up to one will be charged.
     fn charged(&self, sql: &Connection, upto: Seq) -> rusqlite::Result<(u64, u64)> {
         let mut sum = (0, 0);
-        for level in &self.levels {
-            let (bytes, files) = inode::charged(sql, level.branch, level.bound.min(upto))?;
+        for (level, begins) in &self.levels {
+            let (bytes, files) = inode::charged(sql, level.branch, (*begins, level.bound.min(upto)))?;
             sum = (sum.0 + bytes, sum.1 + files);
         }
         Ok(sum)
@@ -103,26 +101,30 @@ impl Source {
 
 impl Cursor {
     /// Where an earlier copying came to, or the beginning.
-    pub fn resumed(row: &BranchRow) -> Self {
-        Self { level: 0, seq: row.copied.unwrap_or(Seq::MAX), at: At::start() }
+    pub fn resumed(row: &BranchRow, source: Source) -> Self {
+        Self { source, level: 0, seq: row.copied.unwrap_or(Seq::MAX), at: At::start() }
+    }
+
+    /// The same, from what the branch reads through now: one that it came from may have been flattened since, and others be gone.
+    fn on(self, source: Source) -> Self {
+        if self.source == source { self } else { Self { source, level: 0, seq: self.seq, at: At::start() } }
     }
 }
 
 /// Copies rows into a branch, and looks at no more than `count`. Answers where to go on, and how many were copied; `None`: all are there.
-pub fn step(
-    sql: &Connection,
-    on: On,
-    source: &Source,
-    mut at: Cursor,
-    count: usize,
-) -> rusqlite::Result<(Option<Cursor>, u64)> {
+///
+/// # Errors
+/// Fails with [`Errno::Stale`] where the branch was removed.
+pub fn step(sql: &Connection, on: On, at: Cursor, count: usize) -> Result<(Option<Cursor>, u64), FsError> {
+    let Some(source) = Source::of(sql, &shown(sql, on.branch)?)? else { return Ok((None, 0)) };
+    let mut at = at.on(source);
     let (mut room, mut copied) = (count, 0);
     while room > 0 {
-        let Some(level) = source.levels.get(at.level) else { return Ok((None, copied)) };
+        let Some((level, begins)) = at.source.levels.get(at.level).copied() else { return Ok((None, copied)) };
         if at.at == At::start() {
             let upto = at.seq.min(level.bound);
             let last = dent::last_commit(sql, level.branch, upto)?.max(inode::last_commit(sql, level.branch, upto)?);
-            let Some(last) = last.filter(|last| *last > Seq::ZERO) else {
+            let Some(last) = last.filter(|last| *last > begins) else {
                 at.level += 1;
                 continue;
             };
@@ -133,6 +135,15 @@ pub fn step(
     }
     branch::set_copied(sql, on.branch, at.seq)?;
     Ok((Some(at), copied))
+}
+
+/// Marks a branch that has all the rows: it no longer reads through the others.
+///
+/// # Errors
+/// As [`step`].
+pub fn finish(sql: &Connection, branch: BranchId) -> Result<(), FsError> {
+    let source = Source::of(sql, &shown(sql, branch)?)?;
+    Ok(source.map_or(Ok(()), |source| branch::set_flat(sql, branch, source.below))?)
 }
 
 /// Copies rows of one commit. Answers how many were looked at, and how many of them copied.
@@ -199,15 +210,11 @@ impl History {
             Begun::Already(flattened) => return Ok(flattened),
             Begun::From(row, source) => (row, source),
         };
-        let (mut at, mut rows) = (Some(Cursor::resumed(&row)), 0);
+        let (mut at, mut rows) = (Some(Cursor::resumed(&row, source)), 0);
         let (id, on) = (row.id, On { bucket: row.bucket, branch: row.id, now_ms: tables.clock().now_ms() });
         while let Some(from) = at.take() {
-            let source = source.clone();
             let some = move |sql: &Connection, _: &mut Noted<'_>| -> Result<_, FsError> {
-                if is_flat(sql, id)? {
-                    return Ok((None, 0));
-                }
-                let came = step(sql, on, &source, from, FLATTENED_ROWS_AT_ONCE)?;
+                let came = step(sql, on, from, FLATTENED_ROWS_AT_ONCE)?;
                 failpoints::step("flatten.rows");
                 Ok(came)
             };
@@ -217,9 +224,7 @@ impl History {
             failpoints::step("flatten.copied");
         }
         let mark = move |sql: &Connection, _: &mut Noted<'_>| -> Result<usize, FsError> {
-            if !is_flat(sql, id)? {
-                source.finish(sql, id)?;
-            }
+            finish(sql, id)?;
             Ok(levels(sql, id)?)
         };
         let levels = tables.change(rights, Durability::Strict, mark).await?;
@@ -298,10 +303,9 @@ fn begin(sql: &Connection, row: BranchRow) -> Result<Begun, FsError> {
     Ok(Begun::From(row, source))
 }
 
-/// Whether a branch that is still there was flattened.
-fn is_flat(sql: &Connection, id: BranchId) -> Result<bool, FsError> {
-    let row = branch::get(sql, id)?.filter(|row| !row.hidden).ok_or_else(|| gone(id))?;
-    Ok(row.flat.is_some())
+/// A branch that is still there.
+fn shown(sql: &Connection, id: BranchId) -> Result<BranchRow, FsError> {
+    branch::get(sql, id)?.filter(|row| !row.hidden).ok_or_else(|| gone(id))
 }
 
 /// How many branches a branch reads through, itself included.

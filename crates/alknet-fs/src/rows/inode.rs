@@ -270,11 +270,12 @@ pub fn copy(sql: &Connection, from: BranchId, on: On, (ino, seq): (Ino, Seq)) ->
     write(sql, on, &row).map(|()| true)
 }
 
-/// What the versions on a branch itself, up to `bound`, are charged: bytes and files.
-pub fn charged(sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<(u64, u64)> {
+/// What the versions on a branch itself, after a commit and up to another, are charged: bytes and files.
+pub fn charged(sql: &Connection, branch: BranchId, (after, bound): (Seq, Seq)) -> rusqlite::Result<(u64, u64)> {
     let text = "SELECT coalesce(sum(iif(changed & 1, size, 0)), 0), count(DISTINCT ino) FROM fs_inode
-                WHERE branch = ?1 AND seq <= ?2";
-    sql.prepare_cached(text)?.query_row(params![branch, bound], |row| Ok((loaded(row.get(0)?), loaded(row.get(1)?))))
+                WHERE branch = ?1 AND seq > ?2 AND seq <= ?3";
+    sql.prepare_cached(text)?
+        .query_row(params![branch, after, bound], |row| Ok((loaded(row.get(0)?), loaded(row.get(1)?))))
 }
 
 fn at(sql: &Connection, branch: BranchId, ino: Ino, seq: Seq) -> rusqlite::Result<Option<Inode>> {

@@ -8,7 +8,7 @@ use std::{
 
 use alknet_core::Maintenance;
 use alknet_fs::{
-    BranchId, Change, Errno, FsError, FsPath, RemoveHow, Right, Seq, Terms,
+    BranchId, Change, Errno, FsError, FsPath, Ino, RemoveHow, Right, Seq, Terms,
     events::{self, PathFilter, Reach},
     failpoints,
     history::{
@@ -20,12 +20,12 @@ use alknet_fs::{
         retention::{self, Kept},
     },
     limits::{MAX_CHAIN_LEVELS, MAX_UNFLATTENED_LEVELS},
-    rows::{branch, branch::Mode, dent, inode},
+    rows::{Kind, branch, branch::Mode, bucket, dent, inode},
 };
 use proptest::prelude::*;
 
 use crate::{
-    fixture::{on, seq},
+    fixture::{self, on, seq},
     node::{Node, errno, put, remove},
     random_tree::{Map, Step, map, steps},
     tree_writer::Tree,
@@ -37,21 +37,49 @@ const TASK: Maintenance = Maintenance::of("test");
 impl Tree {
     /// Copies at most `count` rows at a time, and says after each time how far it came.
     fn flatten(&self, of: BranchId, count: usize, mut half_way: impl FnMut(&Self)) -> bool {
-        let row = branch::get(&self.sql, of).unwrap().unwrap();
-        let Ok(Some(source)) = Source::of(&self.sql, &row) else { return false };
-        let (mut at, mut steps) = (Some(Cursor::resumed(&row)), 0);
+        let (mut at, mut steps) = (self.resumed(of), 0);
+        if at.is_none() {
+            return false;
+        }
         while let Some(cursor) = at.take() {
-            at = flatten::step(&self.sql, on(self.bucket, of), &source, cursor, count).unwrap().0;
+            at = self.copy(of, cursor, count);
             steps += 1;
             // Once, as after a crash: only what is written down is known.
             if steps == 3 && at.is_some() {
-                at = Some(Cursor::resumed(&branch::get(&self.sql, of).unwrap().unwrap()));
+                at = self.resumed(of);
             }
             half_way(self);
         }
-        source.finish(&self.sql, of).unwrap();
+        flatten::finish(&self.sql, of).unwrap();
         half_way(self);
         true
+    }
+    /// Where the copying goes on by what is written down; `None`: there is nothing to copy.
+    fn resumed(&self, of: BranchId) -> Option<Cursor> {
+        let row = branch::get(&self.sql, of).unwrap().unwrap();
+        Some(Cursor::resumed(&row, Source::of(&self.sql, &row).ok()??))
+    }
+    fn copy(&self, of: BranchId, at: Cursor, count: usize) -> Option<Cursor> {
+        flatten::step(&self.sql, on(self.bucket, of), at, count).unwrap().0
+    }
+    /// A commit on a branch that makes many files.
+    fn files(&self, of: BranchId, prefix: &str, count: usize) {
+        let seq = self.begin(of);
+        for number in 0..count {
+            let ino = bucket::next_ino(&self.sql, self.bucket, 0).unwrap();
+            let name = format!("{prefix}{number}");
+            let row = dent::Dent {
+                name: name.as_bytes().into(),
+                seq,
+                ino,
+                kind: Kind::File,
+                gone: false,
+                made: true,
+                shown: None,
+            };
+            dent::write(&self.sql, of, Ino::ROOT, &row).unwrap();
+            inode::write(&self.sql, on(self.bucket, of), &fixture::file(ino.get(), seq.get(), None, 0)).unwrap();
+        }
     }
     /// Takes the rows away of removed branches that nobody reads through.
     fn reap(&self) {
@@ -189,6 +217,7 @@ proptest! {
         forks in proptest::collection::vec((0..6usize, 0..60u64, 0..8u8), 2..6),
         which in proptest::collection::vec(0..6usize, 1..4),
         count in 1..12usize,
+        begun in proptest::collection::vec((0..6usize, 1..9usize), 0..4),
         later in steps(25),
         hidden in proptest::collection::vec(0..6usize, 0..3),
         pairs in proptest::collection::vec((0..6usize, 0..6usize, 0..200u64, 0..200u64), 4),
@@ -203,6 +232,13 @@ proptest! {
                 twins.fork(parent, at, follows == 0);
             }
             twins.step(step);
+        }
+        // Cut off anywhere, and not gone on with before others are flattened.
+        for (which, rows) in begun {
+            let of = twins.shown()[which % twins.shown().len()];
+            if let Some(at) = twins.flat.resumed(of) {
+                twins.flat.copy(of, at, rows);
+            }
         }
         for which in which {
             let of = twins.shown()[which % twins.shown().len()];
@@ -249,6 +285,60 @@ proptest! {
             prop_assert_eq!(plain, flat);
         }
         prop_assert_eq!(recounted(&twins.flat), [0, 0, 0]);
+    }
+}
+
+#[test]
+fn a_branch_over_one_whose_flattening_was_cut_in_the_middle_of_a_commit_gets_all_rows() {
+    // HIST-50, HIST-51
+    for cut in 1..14 {
+        let tree = Tree::new();
+        for prefix in ["old", "new"] {
+            tree.files(tree.main, prefix, 3);
+        }
+        let parent = tree.fork("parent", tree.main, tree.head(), Mode::Pinned);
+        tree.files(parent, "own", 2);
+        let begun = tree.resumed(parent).unwrap();
+        tree.copy(parent, begun, cut);
+        let child = tree.fork("child", parent, tree.head(), Mode::Pinned);
+        tree.files(child, "more", 1);
+        let before = tree.versions(child);
+        assert_eq!(before.last().unwrap().len(), 9);
+        assert!(tree.flatten(child, 4, |tree| assert_eq!(tree.versions(child), before, "cut after {cut}")));
+        assert_eq!(tree.chain(child).levels().len(), 1);
+        for gone in [parent, tree.main] {
+            branch::hide(&tree.sql, gone).unwrap();
+        }
+        tree.reap();
+        assert_eq!(tree.versions(child), before, "cut after {cut}");
+        assert_eq!(recounted(&tree), [0, 0, 0]);
+    }
+}
+
+#[test]
+fn a_branch_whose_parent_is_flattened_while_it_is_itself_gets_all_rows_though_what_is_below_goes() {
+    // HIST-50, HIST-51
+    for cut in 1..20 {
+        let tree = Tree::new();
+        for prefix in ["old", "new"] {
+            tree.files(tree.main, prefix, 3);
+        }
+        let parent = tree.fork("parent", tree.main, tree.head(), Mode::Pinned);
+        tree.files(parent, "own", 2);
+        let child = tree.fork("child", parent, tree.head(), Mode::Pinned);
+        let before = tree.versions(child);
+        let mut at = tree.copy(child, tree.resumed(child).unwrap(), cut);
+        assert!(at.is_some() || cut > 15, "it was cut off");
+        tree.flatten(parent, 4, |_| {});
+        branch::hide(&tree.sql, tree.main).unwrap();
+        tree.reap();
+        assert!(branch::get(&tree.sql, tree.main).unwrap().unwrap().gone);
+        while let Some(cursor) = at {
+            at = tree.copy(child, cursor, 4);
+        }
+        flatten::finish(&tree.sql, child).unwrap();
+        assert_eq!(tree.versions(child), before, "cut after {cut}");
+        assert_eq!(recounted(&tree), [0, 0, 0]);
     }
 }
 
