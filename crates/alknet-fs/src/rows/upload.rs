@@ -86,12 +86,19 @@ pub fn promised(sql: &Connection, bucket: BucketId) -> rusqlite::Result<u64> {
     sql.prepare_cached(text)?.query_row([bucket], |row| row.get(0)).map(loaded)
 }
 
+/// Which uploads nobody waits for.
+const AWAY: &str = "(touched_ms < ?1 OR bucket NOT IN (SELECT id FROM fs_bucket WHERE removed = 0))";
+
 /// Uploads whose sender was not there since before this time, or whose bucket is gone; at most `count`.
 pub fn forsaken(sql: &Connection, before_ms: u64, count: usize) -> rusqlite::Result<Vec<UploadRow>> {
-    let text = format!(
-        "{COLUMNS} WHERE touched_ms < ?1 OR bucket NOT IN (SELECT id FROM fs_bucket WHERE removed = 0) LIMIT ?2"
-    );
+    let text = format!("{COLUMNS} WHERE {AWAY} LIMIT ?2");
     sql.prepare_cached(&text)?.query_map([stored(before_ms), stored(count as u64)], of)?.collect()
+}
+
+/// Ends an upload if it is still one of those that [`forsaken`] finds. Answers whether it was.
+pub fn forsake(sql: &Connection, id: &UploadId, before_ms: u64) -> rusqlite::Result<bool> {
+    let text = format!("DELETE FROM fs_session WHERE {AWAY} AND id = ?2");
+    Ok(sql.prepare_cached(&text)?.execute(params![stored(before_ms), id.as_slice()])? > 0)
 }
 
 /// Notes that the sender is there.

@@ -57,10 +57,15 @@ impl Draft {
         Self { upload: Some(upload), ..Self::new(spool, allowance, bucket, tables, path) }
     }
 
-    /// Lets go of it; of an upload, too, nothing stays but its row. Answers that row's number.
-    pub fn give_up(self) -> Option<UploadId> {
+    /// Lets go of it; of an upload, too, nothing stays but its row. Answers that upload, to be held until the row is gone.
+    pub fn give_up(self) -> Option<Entered> {
         self.spool.give_up();
-        self.upload.map(|upload| upload.id())
+        self.upload
+    }
+
+    /// The number of the upload that it is of.
+    pub fn upload(&self) -> Option<UploadId> {
+        self.upload.as_ref().map(Entered::id)
     }
 
     /// How long the content is by now.

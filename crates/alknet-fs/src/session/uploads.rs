@@ -20,8 +20,10 @@ use super::{
     write::{Shared, WeakShared, WriteSession, no},
 };
 use crate::{
+    access::Pass,
     address::Address,
     error::{Errno, FsError},
+    failpoints::step,
     file_system::{FileSystem, WeakFileSystem},
     hash::ContentHash,
     ids::{BranchId, BucketId},
@@ -117,17 +119,14 @@ pub(crate) async fn resume(
     let Prepared { pass, shows, opened, handle, allowance, .. } = prepare(file_system, permit, at, &how).await?;
     let on = (opened.bucket.0, opened.branch.0);
     let wanted = Wanted { on, path: at.path.clone(), announced, actor: pass.actor().to_string() };
-    let id = random_id()?;
-    let (now_ms, asked) = (file_system.tree().tables().clock().now_ms(), allowance.another());
-    let find = move |sql: &Connection, _: &mut Noted<'_>| wanted.find(sql, id, now_ms, &asked);
-    let id = file_system.tree().tables().change(pass.rights(), Durability::Lazy, find).await?;
-    let (draft, received) = match take_turn(file_system, id, announced, &at.path).await? {
+    let (draft, received) = match enter(file_system, &pass, &wanted, &allowance).await? {
         Ok(draft) => {
             let received = draft.size();
             (draft, received)
         }
         Err(entered) => {
-            let mut spool = file_system.content().upload(id).await.map_err(|error| error.about(at.path.to_string()))?;
+            let spool = file_system.content().upload(entered.id).await;
+            let mut spool = spool.map_err(|error| error.about(at.path.to_string()))?;
             if spool.size() > announced.size {
                 // It was never this upload's.
                 spool = blocking(move || spool.set_size(0).map(|()| spool), &at.path).await?;
@@ -137,21 +136,54 @@ pub(crate) async fn resume(
             (Draft::of_upload(spool, allowance, on.0, tables, at.path.clone(), entered), received)
         }
     };
+    let id = draft.upload();
     let draft = Shared::new(draft);
-    file_system.uploads().note(id, &draft);
+    if let Some(id) = id {
+        file_system.uploads().note(id, &draft);
+    }
     let (file_system, op) = (file_system.clone(), permit.action().into());
     Ok(WriteSession { file_system, pass, handle, opened, how, op, shows, received, expected: None, draft })
+}
+
+/// Finds or makes the row of an upload, and takes its turn: from the session that has it open, or as who opens it.
+async fn enter(
+    file_system: &FileSystem,
+    pass: &Pass,
+    wanted: &Wanted,
+    allowance: &Allowance,
+) -> Result<Result<Draft, Entered>, FsError> {
+    let tables = file_system.tree().tables();
+    let deadline = Instant::now() + UPLOAD_HANDOVER_TIMEOUT;
+    loop {
+        let (id, now_ms, asked) = (random_id()?, tables.clock().now_ms(), allowance.another());
+        let find = {
+            let wanted = wanted.clone();
+            move |sql: &Connection, _: &mut Noted<'_>| wanted.find(sql, id, now_ms, &asked)
+        };
+        let id = tables.change(pass.rights(), Durability::Lazy, find).await?;
+        let entered = match take_turn(file_system, (id, wanted.announced), &wanted.path, deadline).await? {
+            Ok(draft) => return Ok(Ok(draft)),
+            Err(entered) => entered,
+        };
+        // It may have ended while it was waited for: then another one begins.
+        let look = move |sql: &Connection| -> Result<_, FsError> { Ok(upload::get(sql, &id)?.is_some()) };
+        if tables.read(look).await? {
+            return Ok(Err(entered));
+        }
+        if Instant::now() >= deadline {
+            return Err(no(Errno::Again, &wanted.path));
+        }
+    }
 }
 
 /// The upload from the session that has it open, or the right to open it.
 async fn take_turn(
     file_system: &FileSystem,
-    id: UploadId,
-    announced: Announced,
+    (id, announced): (UploadId, Announced),
     path: &FsPath,
+    deadline: Instant,
 ) -> Result<Result<Draft, Entered>, FsError> {
     let uploads = file_system.uploads();
-    let deadline = Instant::now() + UPLOAD_HANDOVER_TIMEOUT;
     loop {
         let closed = uploads.0.closed.notified();
         tokio::pin!(closed);
@@ -174,6 +206,7 @@ async fn take_turn(
 }
 
 /// An upload that somebody wants to begin or go on with.
+#[derive(Clone)]
 struct Wanted {
     on: (BucketId, BranchId),
     path: FsPath,
@@ -261,16 +294,22 @@ async fn forsake(file_system: &FileSystem, lifetime: Duration) -> Result<(), FsE
     let read =
         move |sql: &Connection| -> Result<_, FsError> { Ok(upload::forsaken(sql, before_ms, FORSAKEN_AT_ONCE)?) };
     for row in tables.read(read).await? {
+        step("upload.away");
         let announced = Announced { size: row.size, hash: row.hash };
         match file_system.uploads().turn(row.id, announced) {
             Turn::Free(entered) => {
-                forget(file_system, row.id).await?;
-                let spool = file_system.content().upload(row.id).await?;
-                let give_up = move || {
-                    spool.give_up();
-                    Ok(())
-                };
-                blocking(give_up, &FsPath::ROOT).await?;
+                // The sender may have come back since, and been cut off again.
+                let (rights, id) = (Rights::maintenance(&TASK), row.id);
+                let forsake =
+                    move |sql: &Connection, _: &mut Noted<'_>| Ok::<_, FsError>(upload::forsake(sql, &id, before_ms)?);
+                if tables.change(&rights, Durability::Lazy, forsake).await? {
+                    let spool = file_system.content().upload(id).await?;
+                    let give_up = move || {
+                        spool.give_up();
+                        Ok(())
+                    };
+                    blocking(give_up, &FsPath::ROOT).await?;
+                }
                 drop(entered);
             }
             Turn::Taken(_) => {

@@ -204,7 +204,7 @@ impl WriteSession {
         drop(self);
         let given_up = tokio::task::spawn_blocking(move || draft.take().and_then(Draft::give_up)).await;
         match given_up.ok().flatten() {
-            Some(upload) => uploads::forget(&file_system, upload).await,
+            Some(upload) => uploads::forget(&file_system, upload.id()).await,
             None => Ok(()),
         }
     }

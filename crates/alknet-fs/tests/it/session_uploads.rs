@@ -1,17 +1,18 @@
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     time::Duration,
 };
 
 use alknet_fs::{
     Announced, Body, Change, ContentHash, Errno, FileSystemConfig, FsError, OpenWrite, Placed, Put, RemoveHow, Right,
-    Terms, WriteSession, rows::upload,
+    Terms, WriteSession, failpoints, rows::upload,
 };
 
-use crate::world::{World, address, errno, noise, path};
+use crate::world::{Folder, World, address, errno, noise, path};
 
 async fn resume(world: &World, at: &str, content: &[u8]) -> Result<WriteSession, FsError> {
     let announced = Announced { size: content.len() as u64, hash: ContentHash::of(content) };
@@ -167,6 +168,92 @@ async fn an_upload_whose_sender_stays_away_goes_with_its_lifetime() {
     pass();
     world.until("the upload is gone", |world| world.spool().is_empty()).await;
     assert_eq!(resume(&world, "proj/a", &content).await.unwrap().received(), 0);
+    world.end().await;
+}
+
+/// A file system whose uploads wait this long for their senders, by a clock that stands still, in nanoseconds.
+async fn patient(lifetime: Duration) -> (World, Arc<AtomicU64>) {
+    let clock = Arc::new(AtomicU64::new(1_800_000_000_000_000_000));
+    let config = |folder| FileSystemConfig { upload_lifetime: lifetime, ..FileSystemConfig::new(folder) };
+    let world = World::by_clock_with(Folder::new(tempfile::tempdir().unwrap()), clock.clone(), config).await;
+    world.bucket("proj", Terms::default()).await;
+    (world, clock)
+}
+
+/// Stops whoever comes to a step until the other end is sent to; who did is heard of.
+fn stopping(at: &'static str) -> (failpoints::Armed, tokio::sync::mpsc::UnboundedReceiver<()>, mpsc::Sender<()>) {
+    let (reached, heard) = tokio::sync::mpsc::unbounded_channel();
+    let (go, went) = mpsc::channel();
+    let went = Mutex::new(went);
+    let armed = failpoints::arm(move |step| {
+        if step == at && reached.send(()).is_ok() {
+            let _ = went.lock().unwrap().recv();
+        }
+    });
+    (armed, heard, go)
+}
+
+/// What is written down of uploads: how many there are, and when the sender of one was there.
+fn rows(world: &World) -> (i64, Option<u64>) {
+    let sql = rusqlite::Connection::open(world.folder.path().join("alknet.db")).unwrap();
+    let text = "SELECT count(*), max(touched_ms) FROM fs_session";
+    let touched_ms = |ms: i64| ms.cast_unsigned();
+    sql.query_row(text, [], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(touched_ms)))).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_who_comes_back_while_others_are_given_up_loses_nothing() {
+    // SESS-54
+    let (world, clock) = patient(Duration::from_millis(80)).await;
+    let content = noise(1, 100_000);
+    for at in ["proj/a", "proj/b"] {
+        let session = resume(&world, at, &content).await.unwrap();
+        session.write_at(0, content[..50_000].to_vec().into()).await.unwrap();
+    }
+    let (armed, mut reached, go) = stopping("upload.away");
+    clock.fetch_add(1_000_000_000, Ordering::Relaxed);
+    reached.recv().await.unwrap();
+    // The first of them is about to go when both are gone on with, and cut once more.
+    for at in ["proj/a", "proj/b"] {
+        let session = resume(&world, at, &content).await.unwrap();
+        session.append(content[50_000..70_000].to_vec().into()).await.unwrap();
+        std::thread::spawn(move || drop(session)).join().unwrap();
+    }
+    go.send(()).unwrap();
+    reached.recv().await.unwrap();
+    for at in ["proj/a", "proj/b"] {
+        assert_eq!(resume(&world, at, &content).await.unwrap().received(), 70_000, "{at}");
+    }
+    drop(go);
+    drop(armed);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_an_upload_that_then_ends_begins_another_one() {
+    // SESS-50, SESS-52
+    let (world, clock) = patient(Duration::from_secs(3600)).await;
+    let content = noise(1, 100_000);
+    let first = resume(&world, "proj/a", &content).await.unwrap();
+    first.write_at(0, content.clone().into()).await.unwrap();
+    let (armed, mut reached, go) = stopping("spool.synced");
+    let closing = tokio::spawn(first.commit());
+    reached.recv().await.unwrap();
+    let now_ms = clock.fetch_add(1_000_000_000, Ordering::Relaxed) / 1_000_000 + 1_000;
+    let waiting = resume(&world, "proj/a", &content);
+    let ending = async {
+        world.until("the second one has found the upload", |world| rows(world) == (1, Some(now_ms))).await;
+        go.send(()).unwrap();
+        closing.await.unwrap().unwrap();
+    };
+    let (second, ()) = tokio::join!(waiting, ending);
+    let second = second.unwrap();
+    assert_eq!((second.received(), rows(&world).0), (0, 1), "its bytes are promised, and it can be gone on with");
+    drop(go);
+    drop(armed);
+    second.write_at(0, content[..10_000].to_vec().into()).await.unwrap();
+    drop(second);
+    assert_eq!(resume(&world, "proj/a", &content).await.unwrap().received(), 10_000);
     world.end().await;
 }
 
