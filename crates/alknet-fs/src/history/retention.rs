@@ -17,6 +17,7 @@ use super::History;
 use crate::{
     chain::Chain,
     error::FsError,
+    failpoints::step,
     ids::{BranchId, BucketId, Ino, Seq},
     limits::{FORGOTTEN_ROWS_AT_ONCE, RETENTION_COMMITS_AT_ONCE, RETENTION_ROWS_AT_ONCE},
     name::BucketName,
@@ -42,13 +43,16 @@ impl History {
         let Some((id, horizon, floor)) = tables.read(move |sql| horizon(sql, &name, now_ns)).await? else {
             return Ok(0);
         };
-        if horizon > floor {
+        step("forget.looked");
+        let horizon = if horizon > floor {
             let begin = move |sql: &Connection, _: &mut Noted<'_>| Ok::<_, FsError>(begin(sql, id, horizon)?);
-            tables.change(&rights, FORGOTTEN, begin).await?;
-        }
+            tables.change(&rights, FORGOTTEN, begin).await?
+        } else {
+            floor
+        };
         // In this order: from now on older versions are not given out, but for those that `of` finds here or that are looked at already.
         let of = move |sql: &Connection| -> Result<_, FsError> {
-            Ok((Kept::of(sql, id, horizon.max(floor), &[])?, branch::all(sql, id)?))
+            Ok((Kept::of(sql, id, horizon, &[])?, branch::all(sql, id)?))
         };
         let (kept, branches) = tables.read(of).await?;
         let kept = kept.with(&self.0.handles().pinned(id));
@@ -98,10 +102,13 @@ fn horizon(sql: &Connection, name: &BucketName, now_ns: i64) -> Result<Option<(B
     let Some(row) = bucket::find(sql, name)? else { return Ok(None) };
     let span = Policy::parse(&row.terms.policy).ok().and_then(|policy| policy.retention);
     let Some(span) = span else { return Ok(None) };
-    let horizon = commit::at_time(sql, row.id, span.before(now_ns))?;
-    // Forgetting waits for hooks: a commit is told by the versions before and after it.
-    let horizon = hook::oldest(sql, row.id)?.map_or(horizon, |stands| horizon.min(stands));
+    let horizon = told(sql, row.id, commit::at_time(sql, row.id, span.before(now_ns))?)?;
     Ok(Some((row.id, horizon, floor(sql, row.id)?)))
+}
+
+/// A horizon as far as hooks were told: forgetting waits for them, since a commit is told by the versions before and after it.
+fn told(sql: &Connection, bucket: BucketId, horizon: Seq) -> rusqlite::Result<Seq> {
+    Ok(hook::oldest(sql, bucket)?.map_or(horizon, |stands| horizon.min(stands)))
 }
 
 /// Which versions of a bucket are still to be seen: all from the horizon on, and some before it.
@@ -411,9 +418,11 @@ pub fn unnamed_commits(
     Ok((Some(last), going))
 }
 
-/// Notes that versions before `horizon` may be forgotten from now on. Answers the newest horizon that there was.
+/// Notes that versions before `horizon` may be forgotten from now on, as far as no hook is still to be told of them. Answers the newest
+/// horizon that there was.
 pub fn begin(sql: &Connection, bucket: BucketId, horizon: Seq) -> rusqlite::Result<Seq> {
-    let horizon = horizon.max(floor(sql, bucket)?);
+    // There may be a hook by now that was not there when the horizon was looked for.
+    let horizon = told(sql, bucket, horizon)?.max(floor(sql, bucket)?);
     meta::write(sql, &meta::kept_from(bucket), i64::try_from(horizon.get()).unwrap_or(i64::MAX))?;
     Ok(horizon)
 }

@@ -195,26 +195,30 @@ async fn told(tables: &Tables, id: HookId, at: Seq) -> Result<(), Failed> {
     if is_there { Ok(()) } else { Err(Failed::Gone) }
 }
 
-/// Writes down that telling failed, and when it is tried again.
+/// Writes down that telling failed, and when it is tried again. What counts is what failed since it was last told anything, which may
+/// have been in the same turn.
 async fn note(tables: &Tables, row: &HookRow, failed: &Failed) {
     let mut error = failed.to_string();
     error.truncate(error.floor_char_boundary(MAX_HOOK_ERROR_BYTES));
     let is_final = matches!(failed, Failed::Rights(_) | Failed::Post(PostError::Never(_)));
-    let pauses = is_final || row.attempts + 1 >= MAX_HOOK_ATTEMPTS;
-    let next_ms = (!pauses).then(|| later(tables.clock().now_ms(), row.attempts));
-    let name = &row.hook.name;
-    if pauses {
-        tracing::warn!(hook = %name, maker = row.hook.maker, error, "a hook is paused");
-    } else {
-        tracing::debug!(hook = %name, attempts = row.attempts + 1, error, "a hook could not be told; it is tried again");
-    }
-    let id = row.id;
-    let change = move |sql: &Connection, _: &mut Noted<'_>| -> Result<(), FsError> {
-        Ok(hook::failed(sql, id, next_ms, &error)?)
+    let (id, now_ms, words) = (row.id, tables.clock().now_ms(), error.clone());
+    let change = move |sql: &Connection, _: &mut Noted<'_>| -> Result<_, FsError> {
+        let Some(before) = hook::attempts(sql, id)? else { return Ok(None) };
+        let pauses = is_final || before + 1 >= MAX_HOOK_ATTEMPTS;
+        hook::failed(sql, id, (!pauses).then(|| later(now_ms, before)), &words)?;
+        Ok(Some((before + 1, pauses)))
     };
-    if let Err(error) = tables.change(&Rights::maintenance(&TASK), Durability::Group, change).await {
-        tracing::warn!(hook = %name, %error, "that a hook failed could not be noted");
-        sleep(HOOK_BACKOFF.0).await;
+    let name = &row.hook.name;
+    match tables.change(&Rights::maintenance(&TASK), Durability::Group, change).await {
+        Ok(Some((_, true))) => tracing::warn!(hook = %name, maker = row.hook.maker, error, "a hook is paused"),
+        Ok(Some((attempts, false))) => {
+            tracing::debug!(hook = %name, attempts, error, "a hook could not be told; it is tried again");
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(hook = %name, %error, "that a hook failed could not be noted");
+            sleep(HOOK_BACKOFF.0).await;
+        }
     }
 }
 

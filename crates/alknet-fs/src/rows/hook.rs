@@ -157,6 +157,11 @@ pub fn oldest(sql: &Connection, bucket: BucketId) -> rusqlite::Result<Option<Seq
     sql.prepare_cached(text)?.query_row([bucket], |row| row.get(0))
 }
 
+/// How many attempts failed since the last one that did not; `None`: it is gone.
+pub fn attempts(sql: &Connection, id: HookId) -> rusqlite::Result<Option<u32>> {
+    sql.prepare_cached("SELECT attempts FROM fs_hook WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()
+}
+
 /// Telling it failed once more; it is tried again at `next_ms`, or never where that is `None`.
 pub fn failed(sql: &Connection, id: HookId, next_ms: Option<u64>, error: &str) -> rusqlite::Result<()> {
     let text = "UPDATE fs_hook SET attempts = min(attempts + 1, ?4), next_ms = ?2, error = ?3 WHERE id = ?1";

@@ -312,6 +312,26 @@ async fn who_fails_often_enough_is_paused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_for_long_and_is_back_is_not_paused_at_the_next_failure() {
+    // FS-74
+    let now_ms = 1_800_000_000_000;
+    let clock = Arc::new(AtomicU64::new(now_ms * 1_000_000));
+    let (world, fake) = (World::by_clock(Folder::new(tempfile::tempdir().unwrap()), clock).await, Fake::new());
+    world.bucket("proj", Terms::default()).await;
+    fake.answers(|letter| if letter.id.ends_with("-2") { Ok(()) } else { Err(PostError::Later("busy".into())) });
+    hook(&world, "main", wanted("web", web(URL))).await;
+    sql(&world.folder).execute("UPDATE fs_hook SET attempts = 35, next_ms = 0", []).unwrap();
+    for text in ["1", "2"] {
+        world.put("proj/a", text).await.unwrap();
+    }
+    world.fs.keep_hooks(fake);
+    let failed = until(&world, "the second letter fails", |hook| hook.row.error.is_some()).await;
+    assert_eq!(failed.row.hook.after.get(), 2, "the first one was taken");
+    assert_eq!((failed.row.attempts, failed.row.next_ms), (1, Some(now_ms + 1_000)));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_holds_up_nobody_else() {
     // FS-73
     let (world, fake) = (World::new().await, Fake::new());
@@ -461,5 +481,42 @@ async fn what_a_hook_has_still_to_be_told_of_is_not_forgotten() {
     resume(&world, "web").await;
     until(&world, "it stands at the newest commit", |hook| hook.row.hook.after == hook.head).await;
     assert_eq!(names(fake.to(URL).len() - 1), "/g");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hook_that_is_made_while_a_bucket_forgets_misses_nothing() {
+    // FS-70, FS-79
+    let clock = Arc::new(AtomicU64::new(1_800_000_000_000_000_000));
+    let world = World::by_clock(Folder::new(tempfile::tempdir().unwrap()), clock.clone()).await;
+    world.bucket("proj", Terms::default()).await;
+    for name in ["a", "b", "c"] {
+        world.put(&format!("proj/{name}"), name).await.unwrap();
+        world.change(Change::Remove { at: path(&format!("/{name}")), how: RemoveHow::File }).await;
+        clock.fetch_add(3_600_000_000_000, Ordering::Relaxed);
+    }
+    let armed = failpoints::arm({
+        let folder = world.folder.clone();
+        move |step| {
+            if step == "forget.looked" {
+                // What `fs/hook.create` writes, for one that begins with what is all still there.
+                let text = "INSERT INTO fs_hook (bucket, branch, name, prefix, suffix, kind, target, maker, after_seq)
+                    SELECT bucket, id, 'web', x'', x'', 'webhook', ?1, 'ann', 1 FROM fs_branch WHERE true
+                    ON CONFLICT DO NOTHING";
+                sql(&folder).execute(text, [URL]).unwrap();
+            }
+        }
+    });
+    // By the background, or by this: whichever is the first looks before there is a hook.
+    let (permit, bucket) = (world.permit(Right::Admin, "proj", None), "proj".parse().unwrap());
+    let policy = Policy::parse(r#"{"retention":"1s"}"#).unwrap();
+    world.fs.tree().set_bucket(&permit, &bucket, |terms| terms.policy = policy).await.unwrap();
+    let task = Maintenance::of("test");
+    History::new(world.fs.tree().clone()).forget(&task, &bucket).await.unwrap();
+    drop(armed);
+    let fake = Fake::new();
+    world.fs.keep_hooks(fake.clone());
+    until(&world, "it was told of all", |hook| hook.row.hook.after == hook.head).await;
+    assert_eq!(fake.seqs(URL), [2, 3, 4, 5, 6, 7]);
     world.end().await;
 }
