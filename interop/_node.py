@@ -2,9 +2,11 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -35,6 +37,28 @@ class Report:
     def total(self):
         print(f"{self.passed} passed, {self.failed} failed")
         return 1 if self.failed or not self.passed else 0
+
+
+def run(trial, doc, takes_more=False):
+    """Makes the trial, with a report and a world for the binary that the command line names; returns the exit status."""
+    if len(sys.argv) != 2 and not (takes_more and len(sys.argv) > 2):
+        print(doc, file=sys.stderr)
+        return 2
+    report = Report()
+    with World(sys.argv[1]) as world:
+        trial(report, world)
+    return report.total()
+
+
+def allow_many_files():
+    """As many open files as thousands of connections need, where that is allowed."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
+
+
+def mounts_work():
+    """Whether file systems can be mounted here, in a namespace of their own."""
+    return subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
 def equal(found, wanted):

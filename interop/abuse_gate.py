@@ -12,7 +12,6 @@ import ast
 import asyncio
 import os
 import re
-import resource
 import shutil
 import socket
 import sqlite3
@@ -28,7 +27,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
 from _call import Calls, tls
-from _node import Node, Report, World, equal, owner_gets_in, says, wait_until
+from _node import Node, allow_many_files, equal, owner_gets_in, run, says, wait_until
 from _ssh_wire import Wire
 
 STALLS = 1000
@@ -442,52 +441,45 @@ def fail2ban_bans_over_both_carriers(world):
     return True
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
-    report = Report()
-    with World(sys.argv[1]) as world:
-        node = Node(world, "node").start()
-        ssh = node.give_ssh_key()
-        subprocess.run([*ssh, "true"], stdin=subprocess.DEVNULL, check=True)
-        report.check(f"{STALLS} first packets of QUIC count against nobody, and the owner gets in", lambda: quic_stalls(node, ssh))
-        report.check("what honest clients do counts against nobody", lambda: honest_ways_out(node))
-        for state, pieces in RAW.items():
-            gate_forgives(node)
-            report.check(f"the owner gets in among {STALLS} that stall after {state}", lambda: raw_stalls(node, ssh, pieces))
-            report.check("they flooded, and are penalised", lambda: is_penalised(node))
-        for state, mute in (("NEWKEYS", True), ("the first question about a key", False)):
-            gate_forgives(node)
-            report.check(f"the owner gets in among {STALLS} that stall after {state}",
-                         lambda: asyncio.run(ssh_stalls(node, ssh, mute)))
+def trial(report, world):
+    allow_many_files()
+    node = Node(world, "node").start()
+    ssh = node.give_ssh_key()
+    subprocess.run([*ssh, "true"], stdin=subprocess.DEVNULL, check=True)
+    report.check(f"{STALLS} first packets of QUIC count against nobody, and the owner gets in", lambda: quic_stalls(node, ssh))
+    report.check("what honest clients do counts against nobody", lambda: honest_ways_out(node))
+    for state, pieces in RAW.items():
         gate_forgives(node)
-        report.check("eleven wrong keys are a penalty of a minute", lambda: wrong_keys_are_a_penalty(node, ssh))
-        report.check("a key that proves itself gets in and leaves the score as it was", lambda: a_proof_leaves_the_score(node, ssh))
-        report.check("the penalised have two places, and the newest displaces the oldest", lambda: two_places_for_the_penalised(node))
-        before = node.log()
-        report.check("a penalty survives kill -9", lambda: survives_a_kill(node))
-        ssh[ssh.index("-p") + 1] = str(node.port)
-        report.check("the gate is asked and forgives without a running node", lambda: works_without_a_node(node))
-        ssh[ssh.index("-p") + 1] = str(node.port)
-        report.check("every door counts what it sees", lambda: every_door(node))
-        report.check("every door counts who takes too long", lambda: too_slow_at_every_door(node))
-        report.check("a penalised source has ten seconds to log in", lambda: less_time_for_the_penalised(node))
-        if shutil.which("fail2ban-regex"):
-            report.check("fail2ban finds every offence in the log", lambda: fail2ban_reads_the_log(node, before + node.log()))
-            report.check("fail2ban finds them in the journal", lambda: fail2ban_reads_the_journal(node, before))
-            report.check("fail2ban finds them in a log of JSON", lambda: fail2ban_reads_json(world, ssh))
-            report.check("fail2ban is not fooled by what peers say", lambda: fail2ban_is_not_fooled(node, ssh))
-            report.check("fail2ban bans over both carriers", lambda: fail2ban_bans_over_both_carriers(world))
-        else:
-            report.skip("fail2ban reads the log", "fail2ban-regex is not installed")
-        report.check("ranges that are exempt keep no score", lambda: exempt(node, ssh))
-        report.check("no handler panicked", lambda: equal(node.json("status")["panics"], 0))
-        report.check("the node stops cleanly", lambda: equal(node.stop(), 0))
-    return report.total()
+        report.check(f"the owner gets in among {STALLS} that stall after {state}", lambda: raw_stalls(node, ssh, pieces))
+        report.check("they flooded, and are penalised", lambda: is_penalised(node))
+    for state, mute in (("NEWKEYS", True), ("the first question about a key", False)):
+        gate_forgives(node)
+        report.check(f"the owner gets in among {STALLS} that stall after {state}",
+                     lambda: asyncio.run(ssh_stalls(node, ssh, mute)))
+    gate_forgives(node)
+    report.check("eleven wrong keys are a penalty of a minute", lambda: wrong_keys_are_a_penalty(node, ssh))
+    report.check("a key that proves itself gets in and leaves the score as it was", lambda: a_proof_leaves_the_score(node, ssh))
+    report.check("the penalised have two places, and the newest displaces the oldest", lambda: two_places_for_the_penalised(node))
+    before = node.log()
+    report.check("a penalty survives kill -9", lambda: survives_a_kill(node))
+    ssh[ssh.index("-p") + 1] = str(node.port)
+    report.check("the gate is asked and forgives without a running node", lambda: works_without_a_node(node))
+    ssh[ssh.index("-p") + 1] = str(node.port)
+    report.check("every door counts what it sees", lambda: every_door(node))
+    report.check("every door counts who takes too long", lambda: too_slow_at_every_door(node))
+    report.check("a penalised source has ten seconds to log in", lambda: less_time_for_the_penalised(node))
+    if shutil.which("fail2ban-regex"):
+        report.check("fail2ban finds every offence in the log", lambda: fail2ban_reads_the_log(node, before + node.log()))
+        report.check("fail2ban finds them in the journal", lambda: fail2ban_reads_the_journal(node, before))
+        report.check("fail2ban finds them in a log of JSON", lambda: fail2ban_reads_json(world, ssh))
+        report.check("fail2ban is not fooled by what peers say", lambda: fail2ban_is_not_fooled(node, ssh))
+        report.check("fail2ban bans over both carriers", lambda: fail2ban_bans_over_both_carriers(world))
+    else:
+        report.skip("fail2ban reads the log", "fail2ban-regex is not installed")
+    report.check("ranges that are exempt keep no score", lambda: exempt(node, ssh))
+    report.check("no handler panicked", lambda: equal(node.json("status")["panics"], 0))
+    report.check("the node stops cleanly", lambda: equal(node.stop(), 0))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(trial, __doc__))

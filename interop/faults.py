@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from _call import local
-from _node import Node, Report, World, equal, says, wait_until
+from _node import Node, equal, mounts_work, run, says, wait_until
 
 ROUNDS_OF_KILLS = 4
 WRITERS = 4
@@ -200,10 +200,6 @@ def add_peers(node, prefix, acknowledged):
 
 # Disks
 
-def mounts_work(world):
-    return shell("mount -t tmpfs none /mnt", prefix=("unshare", "-m"), world=world).returncode == 0
-
-
 READ_ONLY = '''
 mount --bind "$2" "$2"
 mount -o remount,ro,bind "$2"
@@ -277,31 +273,25 @@ def clock_at_1970(world):
     return equal(later.stop(), 0)
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    report = Report()
-    with World(sys.argv[1]) as world:
-        keystores(report, world)
-        report.check("a port that is taken on TCP is named", lambda: port_taken(world, socket.SOCK_STREAM))
-        report.check("a port that is taken on UDP is named", lambda: port_taken(world, socket.SOCK_DGRAM))
-        node = Node(world, "node").start()
-        report.check("a second up is refused and names the process", lambda: second_up(world, node))
-        report.check("kill -9 while peers are written", lambda: kill_while_writing(world, node))
-        equal(node.stop(), 0)
-        databases(report, world, node)
-        if mounts_work(world):
-            report.check("a read-only data folder is named and left alone", lambda: read_only(world, node))
-            report.check("a full disk loses nothing, and work goes on when there is room", lambda: full(world))
-        else:
-            report.skip("read-only and full disks", "only root may mount file systems")
-        if shutil.which("faketime"):
-            report.check("a clock at 1970 is named, and the node serves", lambda: clock_at_1970(world))
-        else:
-            report.skip("a clock at 1970", "faketime is not installed")
-    return report.total()
+def trial(report, world):
+    keystores(report, world)
+    report.check("a port that is taken on TCP is named", lambda: port_taken(world, socket.SOCK_STREAM))
+    report.check("a port that is taken on UDP is named", lambda: port_taken(world, socket.SOCK_DGRAM))
+    node = Node(world, "node").start()
+    report.check("a second up is refused and names the process", lambda: second_up(world, node))
+    report.check("kill -9 while peers are written", lambda: kill_while_writing(world, node))
+    equal(node.stop(), 0)
+    databases(report, world, node)
+    if mounts_work():
+        report.check("a read-only data folder is named and left alone", lambda: read_only(world, node))
+        report.check("a full disk loses nothing, and work goes on when there is room", lambda: full(world))
+    else:
+        report.skip("read-only and full disks", "only root may mount file systems")
+    if shutil.which("faketime"):
+        report.check("a clock at 1970 is named, and the node serves", lambda: clock_at_1970(world))
+    else:
+        report.skip("a clock at 1970", "faketime is not installed")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(trial, __doc__))

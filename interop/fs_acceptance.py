@@ -17,7 +17,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from _node import Node, Report, World, equal, says, wait_until
+from _node import Node, equal, run, says, wait_until
 
 GUIDE = Path(__file__).resolve().parent.parent / "docs/guide/files.md"
 
@@ -325,15 +325,12 @@ def archives(report, files):
     check("put -rp again moves nothing", lambda: "; 0 B moved" in text("put", "-rp", "./rare", "r-dir/in"))
 
 
-def main():
-    with World(sys.argv[1]) as world:
-        report = Report()
-        node = Node(world, "node").start("--key-file")
-        files = Files(world, node)
-        replay(report, files)
-        verbs(report, files)
-        return report.total()
+def trial(report, world):
+    node = Node(world, "node").start("--key-file")
+    files = Files(world, node)
+    replay(report, files)
+    verbs(report, files)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(trial, __doc__))

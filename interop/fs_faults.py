@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 
 from _call import local
-from _node import Node, Report, World, equal, says, wait_until
+from _node import Node, equal, mounts_work, run, says, wait_until
 
 ROUNDS_OF_KILLS = 4
 WRITERS = 3
@@ -252,11 +252,6 @@ def put_files(node, prefix, acknowledged):
 
 # Full disks and quotas
 
-def mounts_work():
-    done = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], stderr=subprocess.DEVNULL)
-    return done.returncode == 0
-
-
 def full(world):
     """What was acknowledged stays, the refusal says why, and work goes on when there is room."""
     mount = world.folder("full")
@@ -378,38 +373,32 @@ def clock_backwards(world):
     return equal(times, sorted(times))
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    report = Report()
-    with World(sys.argv[1]) as world:
-        node, files = started(world, "node")
-        if shutil.which("strace"):
-            for name, (fault, is_large, said) in STEPS.items():
-                report.check(f"{name}: the old version stays",
-                             lambda: failing_step(world, files, fault, is_large, said))
-        else:
-            report.skip("disks that fail", "strace is not installed")
-        report.check("a quota that is reached", lambda: quota(world, files))
-        damage(report, world, node)
-        equal(node.stop(), 0)
-        report.check("a database of a newer version", lambda: newer_database(world, node))
-        if shutil.which("strace"):
-            _, files = started(world, "unknown")
-            report.check("a log that cannot be synced", lambda: unknown_commit(world, files))
-            report.check("a log that cannot be synced, with changes that nobody waited for", lambda: lazy_log(world))
-        report.check("kill -9 while files are written", lambda: kills(world))
-        if mounts_work():
-            report.check("a full disk", lambda: full(world))
-        else:
-            report.skip("a full disk", "only root may mount file systems")
-        if shutil.which("faketime"):
-            report.check("a clock that goes back", lambda: clock_backwards(world))
-        else:
-            report.skip("a clock that goes back", "faketime is not installed")
-    return report.total()
+def trial(report, world):
+    node, files = started(world, "node")
+    if shutil.which("strace"):
+        for name, (fault, is_large, said) in STEPS.items():
+            report.check(f"{name}: the old version stays",
+                         lambda: failing_step(world, files, fault, is_large, said))
+    else:
+        report.skip("disks that fail", "strace is not installed")
+    report.check("a quota that is reached", lambda: quota(world, files))
+    damage(report, world, node)
+    equal(node.stop(), 0)
+    report.check("a database of a newer version", lambda: newer_database(world, node))
+    if shutil.which("strace"):
+        _, files = started(world, "unknown")
+        report.check("a log that cannot be synced", lambda: unknown_commit(world, files))
+        report.check("a log that cannot be synced, with changes that nobody waited for", lambda: lazy_log(world))
+    report.check("kill -9 while files are written", lambda: kills(world))
+    if mounts_work():
+        report.check("a full disk", lambda: full(world))
+    else:
+        report.skip("a full disk", "only root may mount file systems")
+    if shutil.which("faketime"):
+        report.check("a clock that goes back", lambda: clock_backwards(world))
+    else:
+        report.skip("a clock that goes back", "faketime is not installed")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(trial, __doc__))

@@ -20,7 +20,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from _call import local
-from _node import Node, Report, World, equal, says, wait_until
+from _node import Node, equal, run, says, wait_until
 
 KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
@@ -407,23 +407,20 @@ def makers(report, world, node, server):
     report.check("with the peer's rights its hooks end", ended)
 
 
-def main():
-    if not shutil.which("openssl"):
-        print("SKIP everything: openssl is not installed, which makes the web server's certificate")
-        return 77
-    with World(sys.argv[1]) as world:
-        report = Report()
-        cert, key = certificate(world, "trusted")
-        server = Server(cert, key)
-        environment = {"SSL_CERT_FILE": str(cert), "ALKNET_FS_PRIVATE_HOOKS": "127.0.0.0/8"}
-        node = Node(world, "node").start("--key-file", environment=environment)
-        told(report, world, node, server)
-        kills(report, node, server, environment)
-        bad_servers(report, world, node, server)
-        strangers(report, world, node, server, environment)
-        makers(report, world, node, server)
-        return report.total()
+def trial(report, world):
+    cert, key = certificate(world, "trusted")
+    server = Server(cert, key)
+    environment = {"SSL_CERT_FILE": str(cert), "ALKNET_FS_PRIVATE_HOOKS": "127.0.0.0/8"}
+    node = Node(world, "node").start("--key-file", environment=environment)
+    told(report, world, node, server)
+    kills(report, node, server, environment)
+    bad_servers(report, world, node, server)
+    strangers(report, world, node, server, environment)
+    makers(report, world, node, server)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if not shutil.which("openssl"):
+        print("SKIP everything: openssl is not installed, which makes the web server's certificate")
+        sys.exit(77)
+    sys.exit(run(trial, __doc__))

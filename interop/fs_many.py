@@ -14,9 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-from _node import Node, Report, World, equal
+from _node import Node, equal, run
 
 BYTES = 4096
 
@@ -46,73 +45,70 @@ def make(root, count):
         (folder / f"{number:06}").write_bytes(os.urandom(BYTES))
 
 
-def main():
+def trial(report, world):
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
-    with World(sys.argv[1]) as world:
-        report = Report()
-        if not shutil.which("strace"):
-            report.skip("everything", "strace is not installed")
-            return 0
-        node = Node(world, "node").start("--key-file")
-        root = world.root / "many"
-        make(root, count)
-        whole = count * BYTES
-        node.call("fs", "bucket", "create", "b", "--durability", "group")
-        seen = {}
+    node = Node(world, "node").start("--key-file")
+    root = world.root / "many"
+    make(root, count)
+    whole = count * BYTES
+    node.call("fs", "bucket", "create", "b", "--durability", "group")
+    seen = {}
 
-        def first():
-            seen["first"], took, said = sent(world, node.data, "put", "-r", str(root), "b/many")
-            print(f"     {count} files, {seen['first']} bytes sent in {took:.1f} s (under strace): {said.strip()}")
-            return seen["first"] > whole
+    def first():
+        seen["first"], took, said = sent(world, node.data, "put", "-r", str(root), "b/many")
+        print(f"     {count} files, {seen['first']} bytes sent in {took:.1f} s (under strace): {said.strip()}")
+        return seen["first"] > whole
 
-        def again(share, *words):
-            bytes_sent, took, said = sent(world, node.data, *words)
-            print(f"     {bytes_sent} bytes sent, {100 * bytes_sent / whole:.2f} % of the content, in {took:.1f} s (under strace): {said.strip()}")
-            if bytes_sent > whole * share:
-                raise AssertionError(f"{bytes_sent} bytes were sent")
-            return True
+    def again(share, *words):
+        bytes_sent, took, said = sent(world, node.data, *words)
+        print(f"     {bytes_sent} bytes sent, {100 * bytes_sent / whole:.2f} % of the content, in {took:.1f} s (under strace): {said.strip()}")
+        if bytes_sent > whole * share:
+            raise AssertionError(f"{bytes_sent} bytes were sent")
+        return True
 
-        report.check("the first time everything is sent", first)
-        report.check("again, less than 1 % of the bytes", lambda: again(0.01, "put", "-r", str(root), "b/many"))
-        (root / "00" / "000000").write_bytes(os.urandom(BYTES))
-        report.check("with one file changed, less than 1 %", lambda: again(0.01, "put", "-r", str(root), "b/many"))
-        report.check("to another place no content is sent again", lambda: again(0.12, "put", "-r", str(root), "b/copy"))
+    report.check("the first time everything is sent", first)
+    report.check("again, less than 1 % of the bytes", lambda: again(0.01, "put", "-r", str(root), "b/many"))
+    (root / "00" / "000000").write_bytes(os.urandom(BYTES))
+    report.check("with one file changed, less than 1 %", lambda: again(0.01, "put", "-r", str(root), "b/many"))
+    report.check("to another place no content is sent again", lambda: again(0.12, "put", "-r", str(root), "b/copy"))
 
-        def back():
-            node.call("fs", "get", "-r", "b/copy", str(world.root / "back"), timeout=600)
-            difference = subprocess.run(["diff", "-r", str(root), str(world.root / "back")], capture_output=True, text=True)
-            return equal(difference.stdout, "")
+    def back():
+        node.call("fs", "get", "-r", "b/copy", str(world.root / "back"), timeout=600)
+        difference = subprocess.run(["diff", "-r", str(root), str(world.root / "back")], capture_output=True, text=True)
+        return equal(difference.stdout, "")
 
-        report.check("what comes back is the same", back)
+    report.check("what comes back is the same", back)
 
-        def removed():
-            """In steps, between which others write; their waits are printed."""
-            waits, done = [], threading.Event()
+    def removed():
+        """In steps, between which others write; their waits are printed."""
+        waits, done = [], threading.Event()
 
-            def others():
-                while not done.is_set():
-                    begin = time.monotonic()
-                    node.call("fs", "mkdir", f"b/other{len(waits)}")
-                    waits.append(time.monotonic() - begin)
+        def others():
+            while not done.is_set():
+                begin = time.monotonic()
+                node.call("fs", "mkdir", f"b/other{len(waits)}")
+                waits.append(time.monotonic() - begin)
 
-            writer = threading.Thread(target=others)
-            writer.start()
-            begin = time.monotonic()
-            try:
-                done_removing = node.call("fs", "rm", "-r", "b/copy", "--json", timeout=600)
-            finally:
-                took = time.monotonic() - begin
-                done.set()
-                writer.join()
-            said = json.loads(done_removing.stdout)
-            print(f"     removed in {took:.1f} s, {said['commits']} commits; {len(waits)} commands that wrote meanwhile took {max(waits):.2f} s at the most")
-            steps = (count + 100) // 1000 + 1
-            return equal(said["commits"], steps) and equal("copy" in node.call("fs", "ls", "b").stdout.split(), False)
+        writer = threading.Thread(target=others)
+        writer.start()
+        begin = time.monotonic()
+        try:
+            done_removing = node.call("fs", "rm", "-r", "b/copy", "--json", timeout=600)
+        finally:
+            took = time.monotonic() - begin
+            done.set()
+            writer.join()
+        said = json.loads(done_removing.stdout)
+        print(f"     removed in {took:.1f} s, {said['commits']} commits; {len(waits)} commands that wrote meanwhile took {max(waits):.2f} s at the most")
+        steps = (count + 100) // 1000 + 1
+        return equal(said["commits"], steps) and equal("copy" in node.call("fs", "ls", "b").stdout.split(), False)
 
-        report.check("a folder of all of them is removed in steps while others write", removed)
-        report.check("the node stays small", lambda: node.resident_kib() < 200 * 1024)
-        return report.total()
+    report.check("a folder of all of them is removed in steps while others write", removed)
+    report.check("the node stays small", lambda: node.resident_kib() < 200 * 1024)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if not shutil.which("strace"):
+        print("SKIP everything: strace is not installed")
+        sys.exit(77)
+    sys.exit(run(trial, __doc__, takes_more=True))

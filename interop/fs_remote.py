@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from _node import Node, Report, World, equal, says, wait_until
+from _node import Node, equal, run, says, wait_until
 from _relay import DOWN, Relay
 
 LARGE = 12_000_000
@@ -302,23 +302,17 @@ def two_writers(one, two, owner):
     return owner.text("rm", "b/both") == ""
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    report = Report()
-    with World(sys.argv[1]) as world:
-        node = Node(world, "photos")
-        (Path(world.folder("photos")) / "alknet.toml").write_text(CONFIG)
-        node.start("--key-file")
-        owner = Peer(world, "owner", node.data)
-        for words in (("bucket", "create", "b"), ("branch", "create", "b:draft"), ("bucket", "create", "hidden")):
-            owner.text(*words)
-        owner.text("put", "-", "b/kept", stdin="kept")
-        both(report, world, node, owner)
-        for carrier in ("quic", "tls"):
-            one_carrier(report, world, node, owner, carrier)
-        return report.total()
+def trial(report, world):
+    node = Node(world, "photos")
+    (Path(world.folder("photos")) / "alknet.toml").write_text(CONFIG)
+    node.start("--key-file")
+    owner = Peer(world, "owner", node.data)
+    for words in (("bucket", "create", "b"), ("branch", "create", "b:draft"), ("bucket", "create", "hidden")):
+        owner.text(*words)
+    owner.text("put", "-", "b/kept", stdin="kept")
+    both(report, world, node, owner)
+    for carrier in ("quic", "tls"):
+        one_carrier(report, world, node, owner, carrier)
 
 
 def both(report, world, node, owner):
@@ -367,4 +361,4 @@ def one_carrier(report, world, node, owner, carrier):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(trial, __doc__))

@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import random
-import resource
 import socket
 import ssl
 import struct
@@ -19,7 +18,7 @@ import sys
 import time
 
 from _call import Calls, Pipe, remote, tls
-from _node import Node, Report, World, equal, owner_gets_in, says, wait_until
+from _node import Node, allow_many_files, equal, owner_gets_in, run, says, wait_until
 
 SEED = 20261121
 HALF_OPEN = 1000
@@ -327,41 +326,35 @@ def tokens(report, node):
     report.check("none of them is accepted over HTTP", refused_over_http)
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard))
-    report, chance = Report(), random.Random(SEED)
-    with World(sys.argv[1]) as world:
-        node = Node(world, "node").start()
-        ssh = node.give_ssh_key()
-        says(world.alknet("--data", str(world.root / "passer-by"), "init"), 0)
-        subprocess.run([*ssh, "true"], stdin=subprocess.DEVNULL, check=True)
-        before = node.resident_kib()
-        report.check("a client that says nothing gets the SSH banner", lambda: banner_after_silence(node))
-        report.check("the owner gets in among 1,000 half-open connections", lambda: owner_among_half_open(node, ssh))
-        report.check("a removed peer's shell ends, and its command", lambda: removed_peer_loses_its_shell(node))
-        for carrier in ("tcp", "quic"):
-            report.check(f"a removed peer's calls end over {carrier}", lambda: removed_peer_loses_its_calls(node, carrier))
-        report.check("TLS records that lie", lambda: tls_garbage(node, chance))
-        report.check("first bytes of nothing known", lambda: first_bytes(node, chance))
-        report.check("QUIC packets that lie", lambda: quic_garbage(node, chance))
-        report.check("SSH packets that lie", lambda: ssh_garbage(node, chance))
-        report.check("call frames that lie", lambda: call_garbage(node))
-        report.check("unknown ALPNs get the alert", lambda: unknown_alpn(node))
-        report.check("garbage on the control socket", lambda: socket_garbage(node))
-        report.check("2,000 connections that misbehave", lambda: many_connections(node))
-        tokens(report, node)
-        report.check("the owner gets in as before", lambda: owner_gets_in(ssh))
-        report.check("no handler panicked", lambda: equal(node.json("status")["panics"], 0))
-        report.check("nothing panicked in the log", lambda: "panicked" not in node.log())
-        grown = node.resident_kib() - before
-        report.check(f"all of it left {grown} KiB behind", lambda: grown < GROWTH_KIB)
-        report.check("the node stops cleanly", lambda: equal(node.stop(), 0))
-    return report.total()
+def trial(report, world):
+    allow_many_files()
+    chance = random.Random(SEED)
+    node = Node(world, "node").start()
+    ssh = node.give_ssh_key()
+    says(world.alknet("--data", str(world.root / "passer-by"), "init"), 0)
+    subprocess.run([*ssh, "true"], stdin=subprocess.DEVNULL, check=True)
+    before = node.resident_kib()
+    report.check("a client that says nothing gets the SSH banner", lambda: banner_after_silence(node))
+    report.check("the owner gets in among 1,000 half-open connections", lambda: owner_among_half_open(node, ssh))
+    report.check("a removed peer's shell ends, and its command", lambda: removed_peer_loses_its_shell(node))
+    for carrier in ("tcp", "quic"):
+        report.check(f"a removed peer's calls end over {carrier}", lambda: removed_peer_loses_its_calls(node, carrier))
+    report.check("TLS records that lie", lambda: tls_garbage(node, chance))
+    report.check("first bytes of nothing known", lambda: first_bytes(node, chance))
+    report.check("QUIC packets that lie", lambda: quic_garbage(node, chance))
+    report.check("SSH packets that lie", lambda: ssh_garbage(node, chance))
+    report.check("call frames that lie", lambda: call_garbage(node))
+    report.check("unknown ALPNs get the alert", lambda: unknown_alpn(node))
+    report.check("garbage on the control socket", lambda: socket_garbage(node))
+    report.check("2,000 connections that misbehave", lambda: many_connections(node))
+    tokens(report, node)
+    report.check("the owner gets in as before", lambda: owner_gets_in(ssh))
+    report.check("no handler panicked", lambda: equal(node.json("status")["panics"], 0))
+    report.check("nothing panicked in the log", lambda: "panicked" not in node.log())
+    grown = node.resident_kib() - before
+    report.check(f"all of it left {grown} KiB behind", lambda: grown < GROWTH_KIB)
+    report.check("the node stops cleanly", lambda: equal(node.stop(), 0))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(trial, __doc__))

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from _node import Node, Report, World, equal, owner_gets_in, wait_until
+from _node import Node, equal, owner_gets_in, run, wait_until
 from _ssh_wire import *
 
 SEED = 20261122
@@ -495,21 +495,14 @@ ATTACKS = (
 )
 
 
-def main():
-    if len(sys.argv) < 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    report = Report()
-    with World(sys.argv[1]) as world:
-        siege = Siege(world, report)
-        for name, attack in ATTACKS:
-            if len(sys.argv) == 2 or any(word in name for word in sys.argv[2:]):
-                siege.check(name, attack)
-        report.check("no handler panicked", lambda: equal(siege.node.json("status")["panics"], 0))
-        report.check("nothing panicked in the log", lambda: "panicked" not in siege.node.log())
-        report.check("the node stops cleanly", lambda: equal(siege.node.stop(), 0))
-    return report.total()
+def trial(report, world):
+    siege = Siege(world, report)
+    for name, attack in ATTACKS:
+            siege.check(name, attack)
+    report.check("no handler panicked", lambda: equal(siege.node.json("status")["panics"], 0))
+    report.check("nothing panicked in the log", lambda: "panicked" not in siege.node.log())
+    report.check("the node stops cleanly", lambda: equal(siege.node.stop(), 0))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(trial, __doc__, takes_more=True))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from _node import Report, World
+from _node import run
 
 try:
     import pexpect
@@ -162,19 +162,13 @@ def unattended(report, world, data, elsewhere, node):
     report.check("and stays when the terminal is gone", lambda: world.alknet("stop", "--data", data).returncode == 0)
 
 
-def main():
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    report = Report()
-    with World(sys.argv[1]) as world:
-        data = world.folder("data")
-        node, mnemonic = first_run(report, world, data)
-        restarts(report, world, data, node, mnemonic)
-        elsewhere = restored(report, world, node, mnemonic)
-        unattended(report, world, data, elsewhere, node)
-    return report.total()
+def trial(report, world):
+    data = world.folder("data")
+    node, mnemonic = first_run(report, world, data)
+    restarts(report, world, data, node, mnemonic)
+    elsewhere = restored(report, world, node, mnemonic)
+    unattended(report, world, data, elsewhere, node)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(trial, __doc__))

@@ -14,12 +14,11 @@ use crate::{
     error::{Errno, FsError},
     hash::ContentHash,
     ids::{BlobId, BranchId, BucketId, Ino, Seq},
-    limits::MAX_RESOLVE_STEPS,
     name::{BranchName, BucketName},
     path::FsPath,
     rows::{Kind, blob, branch, bucket, dent::Dent, inode::Inode, upload},
     sight::Sight,
-    tree::{Here, Last, Stop},
+    tree::{Here, Last, Stop, is_attached},
 };
 
 const OPEN: &str = "cannot open";
@@ -205,19 +204,4 @@ fn spotted(here: &Here<'_>, dent: Option<Dent>, place: Option<(Ino, Box<[u8]>)>)
         Some((Kind::File, ino)) => Found::File(Seen { ino, blob: here.inode(ino)?.ok_or(Errno::Io)?.blob }),
     };
     Ok(Spotted { found, dent, place })
-}
-
-/// Whether a folder hangs on the root.
-fn is_attached(here: &Here<'_>, dir: Ino) -> rusqlite::Result<bool> {
-    let mut dir = dir;
-    for _ in 0..MAX_RESOLVE_STEPS {
-        if dir == Ino::ROOT {
-            return Ok(true);
-        }
-        match here.chain.places(here.sql, dir)?.first() {
-            Some((above, _)) => dir = *above,
-            None => return Ok(false),
-        }
-    }
-    Ok(false)
 }

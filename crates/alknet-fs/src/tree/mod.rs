@@ -55,7 +55,7 @@ pub(crate) use put::{FOLDER_MODE, Set};
 pub(crate) use resolve::Last;
 pub use snapshots::Snapshot;
 pub use stat::Attributes;
-pub(crate) use stat::folder_mtime;
+pub(crate) use stat::{folder_mtime, is_attached};
 pub use steps::Steps;
 pub(crate) use stop::Stop;
 pub use txn::{Commit, Committed, Txn};

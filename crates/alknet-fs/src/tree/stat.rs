@@ -118,7 +118,7 @@ pub(crate) fn links(here: &Here<'_>, ino: Ino) -> rusqlite::Result<u32> {
 }
 
 /// Whether a folder hangs on the root. Under a branch that follows, the parent's new names can come to folders that it has removed.
-fn is_attached(here: &Here<'_>, dir: Ino) -> rusqlite::Result<bool> {
+pub(crate) fn is_attached(here: &Here<'_>, dir: Ino) -> rusqlite::Result<bool> {
     let mut dir = dir;
     for _ in 0..MAX_RESOLVE_STEPS {
         if dir == Ino::ROOT {

@@ -23,10 +23,11 @@ use alknet_fs::{
     Terms, failpoints,
 };
 use alknet_store::Durability;
+use alknet_testkit::simulation::{Chance, seeds};
 use bytes::Bytes;
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::world::{Chance, Folder, World, address, noise, seeds};
+use crate::world::{Folder, World, address, noise};
 
 /// Worlds of an ordinary run.
 const WORLDS: u64 = 24;

@@ -10,12 +10,12 @@ use alknet_fs::{
     rows::{Kind, branch::Mode},
 };
 use alknet_store::Durability;
+use alknet_testkit::simulation::{Chance, seeds};
 
 use crate::{
     model::{Model, Op, Seen},
     node::{BEGIN_NS, Node, bytes, errno, path, proj},
     spelling::Spelling,
-    world::{Chance, seeds},
 };
 
 /// Worlds of an ordinary run.

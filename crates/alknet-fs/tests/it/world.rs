@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,8 +11,8 @@ use std::{
 
 use alknet_core::{AuditEvent, AuditLog, Authorizer, Caller, Identity, PeerAddr, Permit, Sessions};
 use alknet_fs::{
-    Address, BranchName, BucketName, Change, Closed, FileSystem, FileSystemConfig, FsError, FsPath, OpenWrite, Place,
-    Right, Terms, WriteSession, rows::branch::Mode,
+    Address, BranchName, BucketName, Change, Closed, FileSystem, FileSystemConfig, FsError, FsPath,
+    OpenWrite, Place, Right, Terms, WriteSession, rows::branch::Mode,
 };
 use alknet_store::{Clock, Roles, Store};
 use bytes::Bytes;
@@ -212,40 +212,4 @@ pub fn errno<T: std::fmt::Debug>(outcome: Result<T, FsError>) -> alknet_fs::Errn
         Err(FsError::At { errno, .. }) => errno,
         other => panic!("{other:?} is no refusal of the file system's"),
     }
-}
-
-/// Chance that is the same for the same seed. Clones draw from the same sequence.
-#[derive(Clone)]
-pub struct Chance(Arc<Mutex<u64>>);
-
-impl Chance {
-    pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(seed)))
-    }
-    /// A sequence of its own.
-    pub fn fork(&self) -> Self {
-        Self::new(self.below(u64::MAX))
-    }
-    /// A number below `bound` (SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
-    pub fn below(&self, bound: u64) -> u64 {
-        let mut state = self.0.lock().unwrap();
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = *state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-    pub fn of<'a, T>(&self, choices: &'a [T]) -> &'a T {
-        &choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
-    }
-}
-
-/// The seeds to run: the one that the environment names, or so many from the first one on.
-pub fn seeds(first: u64, count: u64) -> impl Iterator<Item = u64> {
-    let number = |variable| std::env::var(variable).ok().map(|text| text.parse::<u64>().unwrap());
-    let (first, count) = match number("ALKNET_SEED") {
-        Some(seed) => (seed, 1),
-        None => (number("ALKNET_FIRST_SEED").unwrap_or(first), number("ALKNET_SEEDS").unwrap_or(count)),
-    };
-    (0..count).map(move |offset| first.wrapping_add(offset))
 }

@@ -1,4 +1,5 @@
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use alknet_testkit::http_server::{answer, read_request};
+use tokio::io::{AsyncWriteExt, duplex};
 
 use super::*;
 
@@ -8,35 +9,13 @@ const GOOD: &str = r#"{"access_token":"new","token_type":"Bearer","expires_in":3
 const GRANT: RefreshGrant<'_> =
     RefreshGrant { client_id: "my node", client_secret: None, refresh_token: CANARY, scope: None };
 
-fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()).into_bytes()
-}
-
-/// Reads one request: its head and its body.
-async fn read_request(io: &mut DuplexStream) -> (String, String) {
-    let mut seen = Vec::new();
-    loop {
-        let text = String::from_utf8(seen.clone()).unwrap();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            if body.len() == length.unwrap().parse::<usize>().unwrap() {
-                return (head.to_owned(), body.to_owned());
-            }
-        }
-        assert!(io.read_buf(&mut seen).await.unwrap() > 0);
-    }
-}
-
 /// What a refresh gets from a provider that answers so, and the request that the provider saw.
-async fn refreshed(
-    grant: &RefreshGrant<'_>,
-    reply: Vec<u8>,
-) -> (Result<RenewedTokens, RefreshError>, (String, String)) {
+async fn refreshed(grant: &RefreshGrant<'_>, reply: String) -> (Result<RenewedTokens, RefreshError>, (String, String)) {
     let (ours, mut theirs) = duplex(1024);
     let provider = tokio::spawn(async move {
         let request = read_request(&mut theirs).await;
         // The client may have had enough before everything was written.
-        let _ = theirs.write_all(&reply).await;
+        let _ = theirs.write_all(reply.as_bytes()).await;
         request
     });
     let endpoint = "https://id.example:8443/token?a=b".parse().unwrap();
@@ -77,9 +56,9 @@ async fn what_a_provider_says_is_understood() {
     assert_eq!(renewed.unwrap().expires_in, Some(Duration::from_secs(60)));
     let chunked =
         format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{GOOD}\r\n0\r\n\r\n", GOOD.len());
-    assert!(refreshed(&GRANT, chunked.into_bytes()).await.0.is_ok());
+    assert!(refreshed(&GRANT, chunked).await.0.is_ok());
     let until_the_end = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{GOOD}");
-    assert!(refreshed(&GRANT, until_the_end.into_bytes()).await.0.is_ok());
+    assert!(refreshed(&GRANT, until_the_end).await.0.is_ok());
 }
 
 #[tokio::test]
@@ -144,11 +123,11 @@ async fn what_a_hostile_provider_sends_is_refused_and_not_repeated() {
 #[tokio::test]
 async fn an_answer_without_end_is_cut_off() {
     // STORE-62
-    let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2).into_bytes();
-    let reply = [announced, vec![b' '; 2 * MAX_TOKEN_ANSWER_BYTES]].concat();
+    let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2);
+    let reply = announced + &" ".repeat(2 * MAX_TOKEN_ANSWER_BYTES);
     let (error, _) = refreshed(&GRANT, reply).await;
     assert!(matches!(error, Err(RefreshError::Malformed("it is too large"))), "{error:?}");
-    let head = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'a'; 2 * MAX_TOKEN_HEAD_BYTES]].concat();
+    let head = "HTTP/1.1 200 OK\r\nX: ".to_owned() + &"a".repeat(2 * MAX_TOKEN_HEAD_BYTES);
     assert!(refreshed(&GRANT, head).await.0.is_err());
 }
 

@@ -1,25 +1,11 @@
 use std::io::ErrorKind;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use alknet_testkit::http_server::read_request;
+use tokio::io::{AsyncWriteExt, duplex};
 
 use super::*;
 
 const URL: &str = "https://hooks.example:8443/in?key=7";
-
-/// Reads one request: its head and its body.
-async fn read_request(io: &mut DuplexStream) -> (String, String) {
-    let mut seen = Vec::new();
-    loop {
-        let text = String::from_utf8(seen.clone()).unwrap();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            if body.len() == length.unwrap().parse::<usize>().unwrap() {
-                return (head.to_owned(), body.to_owned());
-            }
-        }
-        assert!(io.read_buf(&mut seen).await.unwrap() > 0);
-    }
-}
 
 /// What comes of posting to a server that answers so, and the request that it saw.
 async fn posted(reply: &str, endless: bool) -> (Result<(), WebhookError>, (String, String), u64) {

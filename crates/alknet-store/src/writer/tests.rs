@@ -14,6 +14,7 @@ use alknet_core::{
     Fingerprint, Identity, IdentityProvider, PeerAddr, Permit, PermitError, Sessions,
 };
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
@@ -68,6 +69,15 @@ async fn hold_up(store: &Store) -> Sender<()> {
     release
 }
 
+/// A store with a writer that is busy until the sender is dropped, and the count of its commits from now on.
+async fn held_up() -> (TempDir, Store, Arc<AtomicUsize>, Sender<()>) {
+    let (folder, store) = store();
+    let commits = hook_commits(&store, false).await;
+    let release = hold_up(&store).await;
+    commits.store(0, Ordering::SeqCst);
+    (folder, store, commits, release)
+}
+
 async fn until(happened: &Receiver<()>) {
     let patience = Instant::now() + PATIENCE;
     while happened.try_recv().is_err() {
@@ -91,7 +101,7 @@ async fn hook_commits(store: &Store, refuse: bool) -> Arc<AtomicUsize> {
     commits
 }
 
-fn submit<F>(store: &Store, touches: Touches, body: F) -> tokio::task::JoinHandle<Result<(), StoreError>>
+fn submit<F>(store: &Store, touches: Touches, body: F) -> JoinHandle<Result<(), StoreError>>
 where
     F: FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static,
 {
@@ -106,13 +116,24 @@ async fn settle_queue() {
     }
 }
 
+/// What came of the changes that waited for a writer which is held up no longer.
+async fn let_go(
+    release: Sender<()>,
+    jobs: impl IntoIterator<Item = JoinHandle<Result<(), StoreError>>>,
+) -> Vec<Result<(), StoreError>> {
+    settle_queue().await;
+    drop(release);
+    let mut outcomes = Vec::new();
+    for job in jobs {
+        outcomes.push(job.await.unwrap());
+    }
+    outcomes
+}
+
 #[tokio::test]
 async fn changes_that_wait_share_one_commit_and_a_failing_one_fails_alone() {
     // STORE-02
-    let (_folder, store) = store();
-    let commits = hook_commits(&store, false).await;
-    let release = hold_up(&store).await;
-    commits.store(0, Ordering::SeqCst);
+    let (_folder, store, commits, release) = held_up().await;
     let bad = |sql: &Connection| -> Result<(), StoreError> {
         sql.execute("INSERT INTO meta VALUES ('half', 'x')", [])?;
         sql.execute("INSERT INTO meta VALUES ('a', 'again')", [])?;
@@ -124,13 +145,8 @@ async fn changes_that_wait_share_one_commit_and_a_failing_one_fails_alone() {
         submit(&store, Touches::Directory, put("b")),
         submit(&store, Touches::Nothing, put("c")),
     ];
-    settle_queue().await;
-    drop(release);
-    let mut outcomes = Vec::new();
-    for job in jobs {
-        outcomes.push(job.await.unwrap().is_ok());
-    }
-    assert_eq!(outcomes, [true, false, true, true]);
+    let outcomes = let_go(release, jobs).await;
+    assert!(matches!(outcomes[..], [Ok(()), Err(_), Ok(()), Ok(())]), "{outcomes:?}");
     assert_eq!(keys(&store).await, ["a", "b", "c"]);
     assert_eq!(commits.load(Ordering::SeqCst), 2, "one for the job that held the writer up, one for the rest");
 }
@@ -138,10 +154,7 @@ async fn changes_that_wait_share_one_commit_and_a_failing_one_fails_alone() {
 #[tokio::test]
 async fn a_change_that_panics_is_undone_alone_and_the_writer_goes_on() {
     // STORE-25
-    let (_folder, store) = store();
-    let commits = hook_commits(&store, false).await;
-    let release = hold_up(&store).await;
-    commits.store(0, Ordering::SeqCst);
+    let (_folder, store, commits, release) = held_up().await;
     let bad = |sql: &Connection| -> Result<(), StoreError> {
         sql.execute("INSERT INTO meta VALUES ('half', 'x')", [])?;
         let mut statement = sql.prepare_cached("SELECT key FROM meta").unwrap();
@@ -154,12 +167,7 @@ async fn a_change_that_panics_is_undone_alone_and_the_writer_goes_on() {
         submit(&store, Touches::Directory, bad),
         submit(&store, Touches::Directory, put("b")),
     ];
-    settle_queue().await;
-    drop(release);
-    let mut outcomes = Vec::new();
-    for job in jobs {
-        outcomes.push(job.await.unwrap());
-    }
+    let outcomes = let_go(release, jobs).await;
     assert!(matches!(outcomes[..], [Ok(()), Err(StoreError::Panicked), Ok(())]), "{outcomes:?}");
     assert_eq!(commits.load(Ordering::SeqCst), 2, "one for the job that held the writer up, one for the three");
     store.writer().write(Touches::Nothing, put("c")).await.unwrap();
@@ -169,16 +177,10 @@ async fn a_change_that_panics_is_undone_alone_and_the_writer_goes_on() {
 #[tokio::test]
 async fn nothing_shares_a_commit_with_an_earlier_change_of_rights() {
     // STORE-05
-    let (_folder, store) = store();
-    let commits = hook_commits(&store, false).await;
-    let release = hold_up(&store).await;
-    commits.store(0, Ordering::SeqCst);
+    let (_folder, store, commits, release) = held_up().await;
     let jobs = [submit(&store, Touches::Rights, put("a")), submit(&store, Touches::Nothing, put("b"))];
-    settle_queue().await;
-    drop(release);
-    for job in jobs {
-        job.await.unwrap().unwrap();
-    }
+    let outcomes = let_go(release, jobs).await;
+    assert!(matches!(outcomes[..], [Ok(()), Ok(())]), "{outcomes:?}");
     assert_eq!(commits.load(Ordering::SeqCst), 3);
 }
 
@@ -225,11 +227,8 @@ async fn a_commit_that_fails_fails_all_of_its_changes() {
     let _commits = hook_commits(&store, true).await;
     let release = hold_up_refused(&store);
     let jobs = [submit(&store, Touches::Nothing, put("a")), submit(&store, Touches::Directory, put("b"))];
-    settle_queue().await;
-    drop(release);
-    for job in jobs {
-        assert!(matches!(job.await.unwrap(), Err(StoreError::Failed(_))));
-    }
+    let outcomes = let_go(release, jobs).await;
+    assert!(matches!(outcomes[..], [Err(StoreError::Failed(_)), Err(StoreError::Failed(_))]), "{outcomes:?}");
     assert_eq!(keys(&store).await, [""; 0]);
 }
 

@@ -13,6 +13,7 @@ use alknet_core::{AccessRule, Authorizer, Caller, CredentialVerifier, Identity, 
 use alknet_store::AuditFilter;
 use alknet_testkit::{
     canary::Canary,
+    http_server::answer,
     identities::{peer_with_key, stranger},
     memory,
 };
@@ -22,7 +23,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     fixture::{NOW, Node, bearer, node, permit, token_of},
-    provider::{Provider, http, renewed},
+    provider::{Provider, renewed},
 };
 
 /// Everything that is logged in this process.
@@ -140,7 +141,7 @@ async fn a_secret_that_operations_use_is_seen_by_its_service_alone() {
     let (node, service, sessions, canary) = (node(), Service::default(), Sessions::default(), Canary::new());
     let said = format!(r#"{{"error":"invalid_grant","error_description":"{} is old"}}"#, canary.text());
     let provider = Provider::start(&[renewed(canary.text(), Some(canary.text()))]).await;
-    let refusing = Provider::start(&[http("400 No", &said)]).await;
+    let refusing = Provider::start(&[answer("400 No", "", &said)]).await;
     node.add("service", &bearer(canary.text())).await;
     node.add("renewing", &provider.tokens("old", canary.text(), NOW)).await;
     node.add("refused", &refusing.tokens(canary.text(), canary.text(), NOW)).await;

@@ -6,8 +6,9 @@ use std::{
 };
 
 use alknet_call::{CredentialKind, CredentialSet};
+use alknet_testkit::http_server::{answer, read_request};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
@@ -77,32 +78,14 @@ impl Provider {
 }
 
 async fn serve(state: Arc<State>, mut io: TcpStream) {
-    let form = read_form(&mut io).await;
+    let (_, form) = read_request(&mut io).await;
     state.asked.lock().unwrap().push(form);
     let gate = state.gate.lock().unwrap().clone();
     if let Some(gate) = gate {
         gate.acquire().await.unwrap().forget();
     }
-    let answer = state.answers.lock().unwrap().pop().unwrap_or_else(|| http("500 No", ""));
-    let _ = io.write_all(answer.as_bytes()).await;
-}
-
-async fn read_form(io: &mut TcpStream) -> String {
-    let mut seen = Vec::new();
-    loop {
-        let text = String::from_utf8(seen.clone()).unwrap();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            if body.len() == length.unwrap().parse::<usize>().unwrap() {
-                return body.to_owned();
-            }
-        }
-        assert!(io.read_buf(&mut seen).await.unwrap() > 0);
-    }
-}
-
-pub fn http(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    let said = state.answers.lock().unwrap().pop().unwrap_or_else(|| answer("500 No", "", ""));
+    let _ = io.write_all(said.as_bytes()).await;
 }
 
 /// An answer with new tokens.
@@ -111,5 +94,5 @@ pub fn renewed(access_token: &str, refresh_token: Option<&str>) -> String {
     if let Some(refresh_token) = refresh_token {
         body["refresh_token"] = refresh_token.into();
     }
-    http("200 OK", &body.to_string())
+    answer("200 OK", "", &body.to_string())
 }

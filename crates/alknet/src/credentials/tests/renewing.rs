@@ -1,9 +1,10 @@
 use alknet_call::{CapabilityError, CapabilitySource, CredentialKind, CredentialSet};
+use alknet_testkit::http_server::answer;
 
 use super::{
     super::renewal::{Need, need},
     fixture::{NOW, bearer, node, set, token_of},
-    provider::{Provider, http, renewed},
+    provider::{Provider, renewed},
 };
 
 const HOUR: u64 = 3600;
@@ -88,7 +89,7 @@ async fn what_its_owner_gave_meanwhile_wins() {
 async fn a_refusal_says_so_and_is_not_asked_for_at_once_again() {
     // STORE-63
     let node = node();
-    let provider = Provider::start(&[http("400 No", r#"{"error":"invalid_grant"}"#), renewed("new", None)]).await;
+    let provider = Provider::start(&[answer("400 No", "", r#"{"error":"invalid_grant"}"#), renewed("new", None)]).await;
     node.add("mail", &provider.tokens("old", "canary", NOW)).await;
     for _ in 0..3 {
         let error = node.resolve("mail").await.unwrap_err();
