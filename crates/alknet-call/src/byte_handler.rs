@@ -15,7 +15,10 @@ use tokio::{
 use crate::{
     Authenticator, ByteSource, ByteTickets, CallError, TicketId,
     envelope::ErrorPayload,
-    limits::{BYTES_CHUNK_BYTES, BYTES_STALL_TIMEOUT, DELIVERY_TIMEOUT, LOCAL_BYTES_CHUNK_BYTES, TICKET_TIMEOUT},
+    limits::{
+        BYTES_CHUNK_BYTES, BYTES_PACE_INTERVAL, BYTES_STALL_TIMEOUT, DELIVERY_TIMEOUT, LEAST_PACE_BYTES,
+        LOCAL_BYTES_CHUNK_BYTES, TICKET_TIMEOUT,
+    },
     tickets::{Transfer, Upload},
     trailer::TrailedBytes,
     wire::encode_frame,
@@ -173,7 +176,7 @@ async fn receive(upload: Upload, stream: &mut Stream, at_once: usize) -> Result<
 async fn store(upload: Upload, stream: &mut Stream, at_once: usize) -> Result<Result<Value, CallError>, TransferError> {
     let Upload { mut sink, max_bytes } = upload;
     let mut trailed = if sink.hashes_itself() { TrailedBytes::unhashed() } else { TrailedBytes::default() };
-    let mut has_ended = false;
+    let (mut has_ended, mut pace) = (false, Pace::default());
     while !has_ended || trailed.waiting() > 0 {
         let content = trailed.content();
         if trailed.size() > max_bytes {
@@ -184,13 +187,14 @@ async fn store(upload: Upload, stream: &mut Stream, at_once: usize) -> Result<Re
         let mut storing = pin!(async { if content.is_empty() { Ok(()) } else { sink.write(content).await } });
         // As long as it takes to store, and at least something where nothing waits.
         while !is_stored || (!has_ended && trailed.waiting() == 0) {
+            let (begin, waits_for_sender) = (Instant::now(), is_stored);
             tokio::select! {
                 stored = &mut storing, if !is_stored => match stored {
                     Ok(()) => is_stored = true,
                     Err(error) => return Ok(Err(error)),
                 },
                 read = read_some(&mut stream.recv, &mut trailed, at_once), if !has_ended && trailed.waiting() < at_once => match read {
-                    Ok(read) => has_ended = read == 0,
+                    Ok(read) => (has_ended, pace.came) = (read == 0, pace.came.saturating_add(read)),
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                         let words = format!("nothing came for {} s", BYTES_STALL_TIMEOUT.as_secs());
                         return Ok(Err(CallError::unavailable(words)));
@@ -198,11 +202,32 @@ async fn store(upload: Upload, stream: &mut Stream, at_once: usize) -> Result<Re
                     Err(error) => return Err(error.into()),
                 },
             }
+            if waits_for_sender && pace.is_too_slow(begin.elapsed()) && !has_ended {
+                let (least, waited) = (LEAST_PACE_BYTES / 1024, BYTES_PACE_INTERVAL.as_secs());
+                return Ok(Err(CallError::unavailable(format!("less than {least} KiB came in {waited} s"))));
+            }
         }
     }
     match trailed.finish() {
         Ok(hash) => Ok(sink.commit(trailed.size(), hash).await),
         Err(error) => Ok(Err(CallError::invalid_input("", error.to_string()))),
+    }
+}
+
+/// How much came in the time that was spent waiting for it. Storing is not held against the sender.
+#[derive(Default)]
+struct Pace {
+    came: usize,
+    waited: Duration,
+}
+
+impl Pace {
+    fn is_too_slow(&mut self, waited: Duration) -> bool {
+        self.waited += waited;
+        if self.waited < BYTES_PACE_INTERVAL {
+            return false;
+        }
+        std::mem::take(self).came < LEAST_PACE_BYTES
     }
 }
 

@@ -73,6 +73,12 @@ pub const MAX_TICKETS: usize = 4096;
 pub const TICKET_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a byte stream may move nothing.
 pub const BYTES_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time spent waiting for the bytes of an upload within which `LEAST_PACE_BYTES` must have come, again and again.
+pub const BYTES_PACE_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// Least that comes of an upload within `BYTES_PACE_INTERVAL`, in bytes.
+pub const LEAST_PACE_BYTES: usize = 64 * 1024;
+/// How long the answer to an upload may take once everything was sent.
+pub const UPLOAD_ANSWER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// How much of a byte stream is held at once, in bytes.
 pub const BYTES_CHUNK_BYTES: usize = 64 * 1024;
 /// How much of a byte stream of the machine's own user is held at once, in bytes.

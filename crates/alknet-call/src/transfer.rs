@@ -1,6 +1,7 @@
 //! The caller's side of `alknet/bytes`.
 
 use std::{
+    future::Future,
     io,
     time::{Duration, Instant},
 };
@@ -10,12 +11,17 @@ use bytes::BytesMut;
 use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 
 use crate::{
     ByteTicket, CallError, TicketId,
     envelope::{decode_error, present},
-    limits::{BYTES_CHUNK_BYTES, BYTES_STALL_TIMEOUT, LOCAL_BYTES_CHUNK_BYTES, MAX_UPLOAD_ANSWER_BYTES},
+    limits::{
+        BYTES_CHUNK_BYTES, BYTES_STALL_TIMEOUT, LOCAL_BYTES_CHUNK_BYTES, MAX_UPLOAD_ANSWER_BYTES, UPLOAD_ANSWER_TIMEOUT,
+    },
     scan::scan_json,
     trailer::TrailedBytes,
     wire::FrameDecoder,
@@ -69,7 +75,7 @@ pub async fn download(
         trailed.buffer().reserve(at_once);
         // The next bytes come while those before them are written.
         let write = async { writer.write_all(&content).await.map_err(TransferError::Own).map(|()| begin.elapsed()) };
-        let read = async { Ok(stream.recv.read_buf(trailed.buffer()).await) };
+        let read = async { Ok(within(stream.recv.read_buf(trailed.buffer()), "nothing came").await) };
         let (took, read) = tokio::try_join!(write, read)?;
         slowest = slowest.max(took);
         if read.map_err(|error| cut(error, slowest))? == 0 {
@@ -92,8 +98,8 @@ pub async fn download(
 /// they are not hashed here: where they have another one, the callee keeps nothing.
 ///
 /// # Errors
-/// What the callee answers; `UNAVAILABLE` when the ticket is not accepted or the transfer is cut; `Own` when `reader` fails, and then
-/// the callee keeps nothing.
+/// What the callee answers; `UNAVAILABLE` when the ticket is not accepted, the transfer is cut, or the callee takes nothing or does not
+/// answer; `Own` when `reader` fails, and then the callee keeps nothing.
 pub async fn upload(
     connection: &Connection,
     ticket: &ByteTicket,
@@ -103,6 +109,10 @@ pub async fn upload(
     let mut stream = open(connection, ticket).await?;
     match send(&mut stream, reader, hash, at_once(connection)).await {
         Ok(()) => Ok(answer(&mut stream).await?),
+        Err(SendError::Stream(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            stream.abort(0);
+            Err(lost(error).into())
+        }
         // A callee that refuses early says why before it stops reading.
         Err(SendError::Stream(error)) => Ok(answer(&mut stream).await.map_err(|later| match later.code {
             crate::ErrorCode::Unavailable if later.message.starts_with(LOST) => lost(error),
@@ -137,7 +147,7 @@ async fn send(
         next.clear();
         next.reserve(at_once);
         let read = async { (&mut *reader).take(at_once as u64).read_buf(&mut next).await.map_err(SendError::Reader) };
-        let write = async { stream.send.write_all(&leaving).await.map_err(SendError::Stream) };
+        let write = async { within(stream.send.write_all(&leaving), TAKEN).await.map_err(SendError::Stream) };
         tokio::try_join!(write, read)?;
         if next.is_empty() {
             break;
@@ -149,12 +159,26 @@ async fn send(
     }
     let made = hasher.map(|hasher| *hasher.finalize().as_bytes());
     let hash = hash.or(made).unwrap_or_default();
-    stream.send.write_all(&hash).await.map_err(SendError::Stream)?;
-    stream.send.shutdown().await.map_err(SendError::Stream)
+    within(stream.send.write_all(&hash), TAKEN).await.map_err(SendError::Stream)?;
+    within(stream.send.shutdown(), TAKEN).await.map_err(SendError::Stream)
 }
 
-/// Waits for the one frame that ends an upload.
+/// What is said of a callee that takes nothing.
+const TAKEN: &str = "nothing was taken";
+
+/// Waits for a stream only so long; `what` says what did not happen.
+async fn within<T>(io: impl Future<Output = io::Result<T>>, what: &str) -> io::Result<T> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("{what} for {} s", BYTES_STALL_TIMEOUT.as_secs()));
+    timeout(BYTES_STALL_TIMEOUT, io).await.map_err(late)?
+}
+
+/// Waits for the one frame that ends an upload, as long as keeping it may take.
 async fn answer(stream: &mut Stream) -> Result<Value, CallError> {
+    let late = |_| lost(format_args!("no answer came for {} s", UPLOAD_ANSWER_TIMEOUT.as_secs()));
+    timeout(UPLOAD_ANSWER_TIMEOUT, read_answer(stream)).await.map_err(late)?
+}
+
+async fn read_answer(stream: &mut Stream) -> Result<Value, CallError> {
     let mut decoder = FrameDecoder::new(MAX_UPLOAD_ANSWER_BYTES);
     let frame = loop {
         if let Some(frame) = decoder.next_frame().map_err(lost)? {

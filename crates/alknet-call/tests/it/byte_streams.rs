@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use alknet_call::{
@@ -18,7 +19,10 @@ use alknet_core::{BoxFuture, Carrier, Connection, Identity, Peer, PerStream, Pro
 use alknet_testkit::{identities::peer_with_key, memory};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, sleep},
+};
 
 use crate::node::{NODE, Node, alices, anonymous, credential, soon, until};
 
@@ -326,4 +330,64 @@ async fn a_refused_upload_says_why() {
     let mut long = io::Cursor::new(vec![0; 1_000_001]);
     assert!(soon(upload(&library.bytes(alices()), &ticket, &mut long, None)).await.is_err());
     assert!(library.shelf.kept.lock().unwrap().is_empty());
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+// CALL-36, CALL-61: who trickles does not hold an upload open for ever.
+#[tokio::test(start_paused = true)]
+async fn an_upload_of_which_too_little_comes_ends() {
+    let library = Library::new();
+    for (pause, words, bound) in [
+        (50, "less than 64 KiB came in 300 s", 5 * MINUTE..6 * MINUTE),
+        (3600, "nothing came for 60 s", MINUTE..2 * MINUTE),
+    ] {
+        let (_connection, mut stream) = raw_upload(&library, b"x").await;
+        let (begin, mut answer) = (Instant::now(), Vec::new());
+        let trickle = async {
+            while stream.send.write_all(b"x").await.is_ok() {
+                sleep(Duration::from_secs(pause)).await;
+            }
+        };
+        tokio::select! {
+            read = stream.recv.read_to_end(&mut answer) => { read.unwrap(); }
+            () = trickle => panic!("it was cut without a word"),
+        }
+        assert!(bound.contains(&begin.elapsed()), "{:?}", begin.elapsed());
+        let answer: Value = serde_json::from_slice(&answer[4..]).unwrap();
+        assert_eq!(answer["error"]["code"], "UNAVAILABLE");
+        assert_eq!(answer["error"]["message"], words);
+    }
+    assert_eq!(library.shelf.dropped.load(Ordering::Acquire), 2);
+    let (_connection, mut stream) = raw_upload(&library, b"").await;
+    let content = vec![7; 40 * 16 * 1024];
+    for piece in content.chunks(16 * 1024) {
+        stream.send.write_all(piece).await.unwrap();
+        sleep(50 * Duration::from_secs(1)).await;
+    }
+    stream.send.write_all(blake3::hash(&content).as_bytes()).await.unwrap();
+    stream.send.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    stream.recv.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(library.shelf.kept.lock().unwrap().pop().as_deref(), Some(&content[..]), "slow, and fast enough");
+}
+
+// CALL-61: nor is a caller held up by a callee that takes nothing, sends nothing, or never answers.
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_is_silent_is_given_up() {
+    let ticket = ByteTicket { stream: "00".repeat(16), size: None, hash: None, offset: None };
+    let silent = || memory::pair_over(&BYTES, alices(), peer_with_key(NODE), Carrier::Quic);
+    for (length, words, bound) in [
+        (1_000_000, "the byte stream failed: nothing was taken for 60 s", MINUTE),
+        (1_000, "the byte stream failed: no answer came for 600 s", 10 * MINUTE),
+    ] {
+        let ((near, _far), begin) = (silent(), Instant::now());
+        let error = upload(&near, &ticket, &mut vec![0; length].as_slice(), None).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("UNAVAILABLE: {words}"));
+        assert_eq!(begin.elapsed().as_secs(), bound.as_secs());
+    }
+    let ((near, _far), begin) = (silent(), Instant::now());
+    let error = download(&near, &ticket, &mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.to_string(), "UNAVAILABLE: the byte stream failed: nothing came for 60 s");
+    assert_eq!(begin.elapsed().as_secs(), MINUTE.as_secs());
 }
