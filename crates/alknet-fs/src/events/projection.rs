@@ -10,6 +10,7 @@ use crate::{
     ids::{BranchId, Ino, Seq},
     limits::MAX_LISTED_BYTES,
     rows::{Kind, commit::CommitRow, dent, dent::Dent, inode, inode::Inode},
+    sight::Sight,
 };
 
 /// A way in which an entry was changed.
@@ -61,12 +62,12 @@ pub struct Reach {
 /// A name of an inode.
 type Spot = (Ino, Box<[u8]>);
 
-/// What a commit made of what a branch shows, as far as the filter admits it and the reach goes.
+/// What a commit made of what a branch shows within somebody's sight, as far as the filter admits it and the reach goes.
 ///
 /// A commit of another branch counts as far as `branch` shows it. What was forgotten since cannot be told.
 pub fn tell(
     sql: &Connection,
-    branch: BranchId,
+    (branch, sight): (BranchId, &Sight),
     commit: &CommitRow,
     filter: &PathFilter,
     reach: Reach,
@@ -74,6 +75,7 @@ pub fn tell(
     let before = Seq::new(commit.seq.get().saturating_sub(1)).unwrap_or(Seq::ZERO);
     let chains = (Chain::of(sql, branch, before)?, Chain::of(sql, branch, commit.seq)?);
     let (Some(before), Some(after)) = chains else { return Ok(Told::default()) };
+    let (before, after) = (sight.chain(before), sight.chain(after));
     let holder = if commit.branch == branch {
         branch
     } else {

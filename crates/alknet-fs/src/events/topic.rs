@@ -11,6 +11,7 @@ use crate::{
     error::{Errno, FsError},
     limits::{MAX_EVENT_CHANGES, MAX_EVENT_PATH_BYTES},
     operations::{Octets, Timestamp},
+    sight::Sight,
     tree::{Commit, Witness},
 };
 
@@ -46,7 +47,8 @@ impl Witness for Publishing {
         if !commit.policy.events {
             return Ok(());
         }
-        let mut told = tell(commit.sql, commit.branch.id, commit.row, &PathFilter::default(), REACH)?;
+        let mut told =
+            tell(commit.sql, (commit.branch.id, &Sight::default()), commit.row, &PathFilter::default(), REACH)?;
         let bytes = |change: &ToldChange| change.path.len() + change.from.as_ref().map_or(0, Vec::len);
         if told.changes.iter().map(bytes).sum::<usize>() > MAX_EVENT_PATH_BYTES {
             told = Told { changes: Vec::new(), more: true };

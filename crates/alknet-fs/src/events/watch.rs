@@ -173,7 +173,7 @@ pub(crate) fn page(
         if !shows(&commit) {
             continue;
         }
-        let told = tell(sql, branch, &commit, filter, REACH)?;
+        let told = tell(sql, (branch, sight), &commit, filter, REACH)?;
         if told.changes.is_empty() && !told.more {
             continue;
         }

@@ -19,6 +19,7 @@ use crate::{
         commit::{self, CommitRow},
         dent, inode,
     },
+    sight::Sight,
 };
 
 /// Commits, the newest first.
@@ -78,7 +79,7 @@ pub fn commits(
     Ok(Commits { all, next })
 }
 
-/// At most `limit` versions of the entry at a path, from before `before`. An entry that was removed has its versions too, and one that
+/// At most `limit` versions of the entry at a path, from before `before`, as they are within somebody's sight, which `chain` is. An entry that was removed has its versions too, and one that
 /// another took the place of goes on with the other's. `None`: there never was one.
 ///
 /// # Errors
@@ -86,13 +87,13 @@ pub fn commits(
 pub fn versions(
     sql: &Connection,
     (bucket, branch): (BucketId, BranchId),
-    chain: &Chain,
+    (chain, sight): (&Chain, &Sight),
     path: &FsPath,
     (before, limit): (Seq, usize),
 ) -> Result<Option<Versions>, FsError> {
     let Some((ino, _)) = named(sql, chain, path)? else { return Ok(None) };
     let bound = chain.levels().first().map_or(Seq::ZERO, |level| level.bound);
-    let mut trail = Trail { sql, branch, open: BTreeMap::from([(ino, bound)]) };
+    let mut trail = Trail { sql, branch, sight, open: BTreeMap::from([(ino, bound)]) };
     let mut all: Vec<Version> = Vec::new();
     for _ in 0..MAX_LOG_STEPS {
         let Some((ino, seq)) = trail.next()? else { return Ok(Some(Versions { all, next: None })) };
@@ -128,6 +129,7 @@ pub(super) fn named(sql: &Connection, chain: &Chain, path: &FsPath) -> rusqlite:
 struct Trail<'a> {
     sql: &'a Connection,
     branch: BranchId,
+    sight: &'a Sight,
     open: BTreeMap<Ino, Seq>,
 }
 
@@ -160,7 +162,7 @@ impl Trail<'_> {
     }
 
     fn chain(&self, bound: Seq) -> rusqlite::Result<Option<Chain>> {
-        Chain::of(self.sql, self.branch, bound)
+        Ok(Chain::of(self.sql, self.branch, bound)?.map(|chain| self.sight.chain(chain)))
     }
 
     /// What a commit made of an inode, if anything that is seen.

@@ -112,8 +112,9 @@ async fn commits(view: &View, before: Seq, limit: usize) -> Result<LogOutput, Ca
 
 async fn versions(view: &View, path: crate::path::FsPath, before: Seq, limit: usize) -> Result<LogOutput, CallError> {
     let of = (view.bucket_id(), view.branch_id());
+    let sight = view.sight().clone();
     let find = move |here: &Here<'_>| {
-        let found = log::versions(here.sql, of, here.chain, &path, (before, limit))?;
+        let found = log::versions(here.sql, of, (here.chain, &sight), &path, (before, limit))?;
         let none = || FsError::At { errno: Errno::NoEnt, what: "cannot find in the log", path: path.to_string() };
         found.ok_or_else(none)
     };

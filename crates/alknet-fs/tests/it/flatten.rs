@@ -8,7 +8,7 @@ use std::{
 
 use alknet_core::Maintenance;
 use alknet_fs::{
-    BranchId, Change, Errno, FsError, FsPath, Ino, RemoveHow, Right, Seq, Terms,
+    BranchId, Change, Errno, FsError, FsPath, Ino, RemoveHow, Right, Seq, Sight, Terms,
     events::{self, PathFilter, Reach},
     failpoints,
     history::{
@@ -184,14 +184,15 @@ impl Twins {
                 let path = FsPath::parse(path.as_bytes()).unwrap();
                 let versions = self.both().map(|tree| {
                     let chain = tree.chain(of);
-                    log::versions(&tree.sql, (tree.bucket, of), &chain, &path, (Seq::MAX, 1000)).unwrap()
+                    log::versions(&tree.sql, (tree.bucket, of), (&chain, &Sight::default()), &path, (Seq::MAX, 1000))
+                        .unwrap()
                 });
                 assert_eq!(format!("{:?}", versions[0]), format!("{:?}", versions[1]));
             }
             for commit in &logs[0] {
                 let told = self.both().map(|tree| {
                     let reach = Reach { rows: 1000, changes: 1000 };
-                    events::tell(&tree.sql, of, commit, &PathFilter::default(), reach).unwrap()
+                    events::tell(&tree.sql, (of, &Sight::default()), commit, &PathFilter::default(), reach).unwrap()
                 });
                 assert_eq!(told[0], told[1], "what is told of {commit:?} on {of:?}");
             }

@@ -11,12 +11,12 @@ use std::{
 
 use alknet_core::{BoxFuture, Identity, Maintenance, ResourceGrants, ScopeSet};
 use alknet_fs::{
-    Change, Policy, RemoveHow, Right, Seq, Terms,
+    Change, Policy, RemoveHow, RenameHow, Right, Seq, Terms,
     events::PathFilter,
     failpoints,
     history::History,
     hooks::{Courier, Hook, Hooks, Letter, PostError, Wanted},
-    rows::hook::Target,
+    rows::{branch::Mode, hook::Target},
 };
 use serde_json::Value;
 
@@ -353,18 +353,20 @@ async fn a_server_that_hangs_holds_up_nobody_else() {
     world.end().await;
 }
 
+/// Ann, who may read and hand jobs in, where these grants say.
+fn reader(grants: &[(&str, &str)]) -> Identity {
+    let mut resources = ResourceGrants::default();
+    for (resource, action) in grants {
+        resources.grant(resource.parse().unwrap(), *action);
+    }
+    let scopes: ScopeSet = ["fs:read", "queues:produce"].iter().map(|scope| scope.parse().unwrap()).collect();
+    Identity::new("ann", scopes, resources)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_makers_rights_are_asked_at_each_delivery() {
     // FS-76
     let (world, fake) = (World::new().await, Fake::new());
-    let reader = |grants: &[(&str, &str)]| {
-        let mut resources = ResourceGrants::default();
-        for (resource, action) in grants {
-            resources.grant(resource.parse().unwrap(), *action);
-        }
-        let scopes: ScopeSet = ["fs:read", "queues:produce"].iter().map(|scope| scope.parse().unwrap()).collect();
-        Identity::new("ann", scopes, resources)
-    };
     hook(&world, "main", wanted("web", web(URL))).await;
     fake.may("ann", Some(reader(&[("bucket:proj", "fs:read")])));
     world.fs.keep_hooks(fake.clone());
@@ -518,5 +520,37 @@ async fn a_hook_that_is_made_while_a_bucket_forgets_misses_nothing() {
     world.fs.keep_hooks(fake.clone());
     until(&world, "it was told of all", |hook| hook.row.hook.after == hook.head).await;
     assert_eq!(fake.seqs(URL), [2, 3, 4, 5, 6, 7]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hook_tells_nothing_of_a_parent_that_its_maker_may_not_read() {
+    // FS-88
+    let (world, fake) = (World::new().await, Fake::new());
+    let begin = world.put("proj/a", "1").await.unwrap().seq;
+    world.branch_as("live", Mode::Follow).await;
+    world.put("proj/later", "2").await.unwrap();
+    let rename = |from, to| Change::Rename { from: path(from), to: path(to), how: RenameHow::Replace };
+    world.change(rename("/a", "/hidden")).await;
+    let permit = world.permit(Right::Write, "proj", Some("live"));
+    let at = ("proj".parse().unwrap(), "live".parse().unwrap());
+    world.fs.tree().change(&permit, (&at.0, &at.1), vec![rename("/hidden", "/b")], None).await.unwrap();
+    let from_the_beginning = Wanted { after: Some(Seq::ZERO), ..wanted("live", web(URL)) };
+    hook(&world, "live", from_the_beginning).await;
+    fake.may("ann", Some(reader(&[("bucket:proj/live", "fs:read")])));
+    world.fs.keep_hooks(fake.clone());
+    let own = world.put("proj:live/own", "3").await.unwrap().seq;
+    world.until("it is told", |_| fake.seqs(URL).last() == Some(&own.get())).await;
+    let told = serde_json::to_string(&fake.to(URL)).unwrap();
+    assert!(told.contains("/b") && told.contains("/own"), "{told}");
+    assert!(!told.contains("/later") && !told.contains("/hidden") && !told.contains("\"/a\""), "{told}");
+    assert_eq!(
+        fake.seqs(URL),
+        [own.get() - 1, own.get()],
+        "nothing up to the fork at {begin}, nor later of the parent"
+    );
+    fake.may("ann", Some(reader(&[("bucket:proj", "fs:read")])));
+    world.put("proj/seen", "4").await.unwrap();
+    world.until("the parent is told of", |_| fake.seqs(URL).last() == Some(&(own.get() + 1))).await;
     world.end().await;
 }

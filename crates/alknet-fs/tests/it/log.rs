@@ -1,5 +1,5 @@
 use alknet_fs::{
-    BranchId, FsPath, Ino, Seq,
+    BranchId, FsPath, Ino, Seq, Sight,
     history::log::{self, Version, Versions},
     rows::{Kind, branch::Mode},
 };
@@ -10,7 +10,7 @@ const ROOT: Ino = Ino::ROOT;
 
 fn versions(tree: &Tree, branch: BranchId, path: &str, page: (Seq, usize)) -> Option<Versions> {
     let path = FsPath::parse(path.as_bytes()).unwrap();
-    log::versions(&tree.sql, (tree.bucket, branch), &tree.chain(branch), &path, page).unwrap()
+    log::versions(&tree.sql, (tree.bucket, branch), (&tree.chain(branch), &Sight::default()), &path, page).unwrap()
 }
 
 fn lines(tree: &Tree, branch: BranchId, path: &str) -> Vec<String> {

@@ -37,6 +37,7 @@ mod session_quota;
 mod session_shared;
 mod session_uploads;
 mod sessions;
+mod sight;
 mod sim_disk;
 mod spelling;
 mod tables;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alknet_core::Maintenance;
 use alknet_fs::{
-    BranchId, FsError, Ino, Seq,
+    BranchId, FsError, Ino, Seq, Sight,
     events::{PathFilter, Reach, Told, ToldChange, WatchError, Watcher, tell},
     rows::{Kind, branch::Mode, bucket, commit, dent, inode},
 };
@@ -22,7 +22,7 @@ fn told(tree: &Tree, branch: BranchId, filter: &PathFilter) -> Told {
 
 fn told_within(tree: &Tree, branch: BranchId, filter: &PathFilter, reach: Reach) -> Told {
     let commit = commit::newest(&tree.sql, tree.bucket).unwrap().unwrap();
-    tell(&tree.sql, branch, &commit, filter, reach).unwrap()
+    tell(&tree.sql, (branch, &Sight::default()), &commit, filter, reach).unwrap()
 }
 
 /// Each change as `path ways [from]`.

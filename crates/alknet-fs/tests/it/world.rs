@@ -11,7 +11,7 @@ use std::{
 
 use alknet_core::{AuditEvent, AuditLog, Authorizer, Caller, Identity, PeerAddr, Permit, Sessions};
 use alknet_fs::{
-    Address, BranchName, BucketName, Change, Closed, FileSystem, FileSystemConfig, FsError, FsPath,
+    Address, BranchId, BranchName, BucketName, Change, Closed, FileSystem, FileSystemConfig, FsError, FsPath,
     OpenWrite, Place, Right, Terms, WriteSession, rows::branch::Mode,
 };
 use alknet_store::{Clock, Roles, Store};
@@ -138,10 +138,16 @@ impl World {
     }
     /// A branch of `proj`, made from `main` as it is.
     pub async fn branch(&self, name: &str) {
+        self.branch_as(name, Mode::Pinned).await;
+    }
+    /// The same, pinned or following; gives its number.
+    pub async fn branch_as(&self, name: &str, mode: Mode) -> BranchId {
         let at = address("proj");
         let view = self.fs.tree().view(&self.permit_at(Right::Read, &at), &at).await.unwrap();
         let permit = self.permit(Right::Branch, "proj", Some(name));
-        self.fs.tree().create_branch(&permit, &name.parse().unwrap(), &view, Mode::Pinned).await.unwrap();
+        self.fs.tree().create_branch(&permit, &name.parse().unwrap(), &view, mode).await.unwrap();
+        let at = address(&format!("proj:{name}"));
+        self.fs.tree().view(&self.permit_at(Right::Read, &at), &at).await.unwrap().branch_id()
     }
     pub async fn begin(&self, at: &str, how: OpenWrite) -> Result<WriteSession, FsError> {
         let at = address(at);
