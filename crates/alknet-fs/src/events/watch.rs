@@ -16,7 +16,8 @@ use crate::{
     ids::{BranchId, BucketId, Seq},
     limits::{MAX_TOLD_CHANGES, MAX_TOLD_ROWS, WATCHED_COMMITS_AT_ONCE},
     rows::{
-        branch, bucket,
+        branch::{self, Mode},
+        bucket,
         commit::{self, CommitRow},
     },
     sight::Sight,
@@ -47,6 +48,16 @@ pub enum WatchError {
         position: Seq,
         /// The newest one.
         newest: Seq,
+    },
+    /// The position is one of another branch, which had this name before.
+    #[error(
+        "the branch was made after commit {made}, and does not show commit {position}: another branch had its name then; begin anew"
+    )]
+    Another {
+        /// What was asked for.
+        position: Seq,
+        /// The bucket's newest commit when the branch was made.
+        made: Seq,
     },
     /// The branch is gone.
     #[error("the branch was removed")]
@@ -135,7 +146,28 @@ pub(crate) fn position(sql: &Connection, branch: BranchId, after: Option<Seq>) -
         return Err(WatchError::Ahead { position, newest });
     }
     not_trimmed(sql, bucket, position, newest)?;
+    not_anothers(sql, branch, position)?;
     Ok(position)
+}
+
+/// Refuses a position that somebody can have from another branch only, which had this one's name before it was made: it would go on with
+/// what it was not told of. A branch begins as its parent, whose commits up to then are its own; what one that follows showed of its parent
+/// it showed beside its own.
+fn not_anothers(sql: &Connection, branch: BranchId, position: Seq) -> Result<(), WatchError> {
+    let row = branch::get(sql, branch)?.ok_or(WatchError::Removed)?;
+    let Some(fork) = row.fork.filter(|_| Seq::ZERO < position && position <= row.made) else { return Ok(()) };
+    let lineage = Lineage::of(sql, branch, Seq::MAX)?.ok_or(WatchError::Removed)?;
+    let commit = commit::get(sql, row.bucket, position)?;
+    let of = commit.as_ref().map(|commit| commit.branch);
+    let is_shown = of.and_then(|of| lineage.bound(of)).is_some_and(|bound| position <= bound);
+    let is_its_own = if position == row.made {
+        // Whoever begins with the branch need not have seen that commit.
+        let is_there = of.map(|of| branch::get(sql, of)).transpose()?.flatten().is_some_and(|row| !row.hidden);
+        is_shown || is_there
+    } else {
+        is_shown && fork.mode == Mode::Pinned
+    };
+    if is_its_own { Ok(()) } else { Err(WatchError::Another { position, made: row.made }) }
 }
 
 fn not_trimmed(sql: &Connection, bucket: BucketId, after: Seq, newest: Seq) -> Result<(), WatchError> {

@@ -153,7 +153,7 @@ async fn pending(
         match found {
             Ok(page) => Ok(Some(Pending { bucket: of.name, branch: on.name, at: page.at, heard: page.heard })),
             Err(WatchError::Store(error)) => Err(error),
-            Err(WatchError::Removed | WatchError::Ahead { .. } | WatchError::Trimmed { .. }) => Ok(None),
+            Err(_) => Ok(None),
         }
     };
     tables.read(look).await

@@ -95,7 +95,7 @@ fn unheard(error: WatchError) -> CallError {
             CallError::declared("TRIMMED", words).with_details(json!({ "oldest": oldest }))
         }
         WatchError::Ahead { .. } => CallError::invalid_input("/after", words),
-        WatchError::Removed => CallError::declared("STALE", words),
+        WatchError::Removed | WatchError::Another { .. } => CallError::declared("STALE", words),
         WatchError::Store(error) => not_stored(&error),
     }
 }

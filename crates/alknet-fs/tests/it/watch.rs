@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alknet_core::Maintenance;
 use alknet_fs::{
-    BranchId, FsError, Ino, Seq, Sight,
+    BranchId, FsError, Ino, Right, Seq, Sight,
     events::{PathFilter, Reach, Told, ToldChange, WatchError, Watcher, tell},
     rows::{Kind, branch::Mode, bucket, commit, dent, inode},
 };
@@ -12,7 +12,7 @@ use alknet_store::{Durability, Rights, Store};
 use rusqlite::Connection;
 use tokio::time::timeout;
 
-use crate::{fixture, tree_writer::Tree};
+use crate::{fixture, tree_writer::Tree, world::World};
 
 const REACH: Reach = Reach { rows: 64, changes: 16 };
 
@@ -212,4 +212,59 @@ async fn what_is_no_longer_kept_is_said_and_so_is_what_never_was() {
     change(&kept.store, move |sql| sql.execute("UPDATE fs_branch SET hidden = 1 WHERE id = ?1", [main])).await;
     let ended = timeout(Duration::from_secs(20), watcher.next()).await.unwrap();
     assert!(matches!(ended, Err(WatchError::Removed)));
+}
+
+async fn remove_branch(world: &World, name: &str) {
+    let permit = world.permit(Right::Branch, "proj", Some(name));
+    world.fs.tree().remove_branch(&permit, &"proj".parse().unwrap(), &name.parse().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_goes_on_with_another_branch_of_the_name_is_told() {
+    // FS-66
+    let world = World::new().await;
+    let goes_on = async |branch: BranchId, after: Seq| match Watcher::new(
+        world.store.tables(),
+        branch,
+        PathFilter::default(),
+        Some(after),
+    )
+    .await
+    {
+        Ok(_) => true,
+        Err(WatchError::Another { position, .. }) if position == after => false,
+        Err(error) => panic!("{error}"),
+    };
+    let first = world.put("proj/a", "1").await.unwrap().seq;
+    let branch = world.branch_as("try", Mode::Pinned).await;
+    let own = world.put("proj:try/b", "2").await.unwrap().seq;
+    assert!(goes_on(branch, own).await && goes_on(branch, first).await && goes_on(branch, Seq::ZERO).await);
+    remove_branch(&world, "try").await;
+    let later = world.put("proj/c", "3").await.unwrap().seq;
+    let again = world.branch_as("try", Mode::Pinned).await;
+    assert!(!goes_on(again, own).await, "that was a commit of the other");
+    for after in [Seq::ZERO, first, later] {
+        assert!(goes_on(again, after).await, "it began with {after}");
+    }
+    let last = world.put("proj:try/d", "4").await.unwrap().seq;
+    let beside = world.branch_as("beside", Mode::Pinned).await;
+    assert!(goes_on(beside, last).await, "with the branch, whoever made that commit");
+    remove_branch(&world, "try").await;
+    let third = world.branch_as("try", Mode::Pinned).await;
+    assert!(!goes_on(third, last).await, "made again before anything else was committed");
+
+    let live = world.branch_as("live", Mode::Follow).await;
+    let theirs = world.put("proj/e", "5").await.unwrap().seq;
+    assert!(goes_on(live, theirs).await);
+    remove_branch(&world, "live").await;
+    world.put("proj/f", "6").await.unwrap();
+    let live = world.branch_as("live", Mode::Follow).await;
+    assert!(!goes_on(live, theirs).await, "it may have been told beside what the other had of its own");
+    assert!(goes_on(live, Seq::ZERO).await);
+    let at = crate::world::address("proj");
+    let main = world.fs.tree().view(&world.permit_at(Right::Read, &at), &at).await.unwrap().branch_id();
+    for after in [first, own, later, last, theirs] {
+        assert!(goes_on(main, after).await, "a bucket's first branch is older than all");
+    }
+    world.end().await;
 }
