@@ -67,8 +67,11 @@ impl Tree {
                 return Err(no(Errno::Perm));
             }
             let levels = depth(sql, parent.id)?;
-            if branch::count(sql, row.id)? >= MAX_BRANCHES || levels >= MAX_CHAIN_LEVELS {
-                return Err(no(Errno::TooBig));
+            if branch::count(sql, row.id)? >= MAX_BRANCHES {
+                return Err(no(Errno::TooMany));
+            }
+            if levels >= MAX_CHAIN_LEVELS {
+                return Err(too_deep(&bucket, &name));
             }
             let fork = Fork { parent: parent.id, at: from.bound(), mode };
             branch::insert(sql, row.id, &name, Some(fork), row.head)?;
@@ -143,6 +146,15 @@ pub(super) fn find(
 
 pub(super) fn refused(errno: Errno, what: &'static str, bucket: &BucketName, name: &BranchName) -> FsError {
     FsError::At { errno, what, path: format!("{bucket}:{name}") }
+}
+
+/// What is said of a branch that would read through too many others. Those that follow others are not flattened.
+fn too_deep(bucket: &BucketName, name: &BranchName) -> FsError {
+    let path = format!(
+        "{bucket}:{name}, which would read through {MAX_CHAIN_LEVELS} others (flatten the one that it is made from, or follow one that \
+         comes before it)"
+    );
+    FsError::At { errno: Errno::TooMany, what: "cannot make the branch", path }
 }
 
 fn depth(sql: &Connection, branch: BranchId) -> rusqlite::Result<usize> {

@@ -371,7 +371,7 @@ async fn a_chain_that_is_full_goes_on_after_its_last_branch_is_flattened() {
     let node = Node::with_bucket().await;
     node.main(put("/0", "main")).await.unwrap();
     let last = chain_of(&node, MAX_CHAIN_LEVELS).await;
-    assert_eq!(errno(node.branch("more", &format!("proj:{last}"), Mode::Pinned).await), Errno::TooBig);
+    assert_eq!(errno(node.branch("more", &format!("proj:{last}"), Mode::Pinned).await), Errno::TooMany);
     let names = node.names(&format!("proj:{last}/")).await.unwrap();
     let flattened = node.flatten(&last).await.unwrap();
     assert_eq!(flattened, Flattened { levels: 1, rows: 2 * (MAX_CHAIN_LEVELS as u64 - 1) });

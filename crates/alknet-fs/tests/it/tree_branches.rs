@@ -74,14 +74,24 @@ async fn a_branch_begins_as_a_version_and_goes_its_own_way() {
 async fn a_chain_of_branches_has_an_end() {
     // TREE-40
     let node = Node::with_bucket().await;
-    let mut last = "main".to_owned();
-    for number in 1..MAX_CHAIN_LEVELS {
-        let name = format!("b{number}");
-        node.branch(&name, &format!("proj:{last}"), Mode::Pinned).await.unwrap();
-        last = name;
+    for (kind, mode) in [("p", Mode::Pinned), ("f", Mode::Follow)] {
+        let mut last = "main".to_owned();
+        for number in 1..MAX_CHAIN_LEVELS {
+            let name = format!("{kind}{number}");
+            node.branch(&name, &format!("proj:{last}"), mode).await.unwrap();
+            last = name;
+        }
+        node.change(&last, vec![put("/a", "1")]).await.unwrap();
+        for mode in [Mode::Pinned, Mode::Follow] {
+            let error = node.branch("more", &format!("proj:{last}"), mode).await.unwrap_err();
+            assert!(
+                error.to_string().contains("flatten the one that it is made from, or follow one that comes before it"),
+                "{error}"
+            );
+            assert_eq!(errno(Err::<(), _>(error)), Errno::TooMany);
+        }
     }
-    node.change(&last, vec![put("/a", "1")]).await.unwrap();
-    assert_eq!(errno(node.branch("more", &format!("proj:{last}"), Mode::Pinned).await), Errno::TooBig);
+    node.branch("more", "proj:f62", Mode::Follow).await.unwrap();
 }
 
 #[tokio::test]

@@ -218,6 +218,8 @@ pub fn explain(operation: &str, error: &CallError) -> Failure {
         "NOT_EMPTY" => failure.hint("with -r it goes with all that is in it"),
         "QUOTA" => failure.hint("`alknet fs usage BUCKET` shows what is used; `alknet fs bucket set` allows more"),
         "TOO_MUCH" => failure.hint("do less of it at once: folder by folder, or file by file"),
+        // What reads through too many others is helped as its message says.
+        "TOO_MANY" if message.contains("read through") => failure,
         "TOO_MANY" => failure.hint("remove one that is not needed any more"),
         "CONFLICT" => failure.hint("somebody else changed it meanwhile: read it again, and then try again"),
         "DAMAGED" => failure.hint("`alknet fs fsck --deep` lists what is damaged; nothing else is affected"),
