@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::bucket;
+use super::{bucket, inode::charges};
 use crate::ids::BucketId;
 
 /// A count.
@@ -16,8 +16,12 @@ pub struct Usage {
 
 /// The bytes and the files that a bucket holds.
 pub fn usage(sql: &Connection, id: BucketId) -> rusqlite::Result<[Usage; 2]> {
-    let bytes = "SELECT used_bytes, (SELECT coalesce(sum(size), 0) FROM fs_branch JOIN fs_inode ON fs_inode.branch = fs_branch.id
-                 WHERE fs_branch.bucket = ?1 AND changed & 1) FROM fs_bucket WHERE id = ?1";
+    let bytes = concat!(
+        "SELECT used_bytes, (SELECT ",
+        charges!(),
+        " FROM fs_branch JOIN fs_inode ON fs_inode.branch = fs_branch.id WHERE fs_branch.bucket = ?1)
+         FROM fs_bucket WHERE id = ?1"
+    );
     let files = "SELECT used_files, (SELECT count(*) FROM (SELECT DISTINCT branch, ino FROM fs_branch
                  JOIN fs_inode ON fs_inode.branch = fs_branch.id WHERE fs_branch.bucket = ?1)) FROM fs_bucket WHERE id = ?1";
     let one = |text: &str| {

@@ -59,11 +59,21 @@ pub struct Inode {
 }
 
 impl Inode {
-    /// What the bucket is charged for this version: its length, if that is new with it.
+    /// What the bucket is charged for this version: its length, if that is new with it, and its extended attributes, which each version
+    /// keeps anew.
     fn charge(&self) -> i64 {
-        if self.changed.content { stored(self.size) } else { 0 }
+        let content = if self.changed.content { stored(self.size) } else { 0 };
+        content.saturating_add(stored(self.xattrs.as_ref().map_or(0, |xattrs| xattrs.len() as u64)))
     }
 }
+
+/// What versions are charged, as [`Inode::charge`] has it.
+macro_rules! charges {
+    () => {
+        "coalesce(sum(iif(changed & 1, size, 0) + ifnull(length(xattrs), 0)), 0)"
+    };
+}
+pub(super) use charges;
 
 /// The versions of an inode that match the rest of the statement. Put together by the compiler: this is asked for every entry of a list.
 macro_rules! select {
@@ -239,7 +249,7 @@ pub fn some(sql: &Connection, branch: BranchId, count: usize) -> rusqlite::Resul
 
 /// How many versions a branch itself keeps, and the bytes that they are charged.
 pub fn kept(sql: &Connection, branch: BranchId) -> rusqlite::Result<(u64, u64)> {
-    let text = "SELECT count(*), coalesce(sum(iif(changed & 1, size, 0)), 0) FROM fs_inode WHERE branch = ?1";
+    let text = concat!("SELECT count(*), ", charges!(), " FROM fs_inode WHERE branch = ?1");
     sql.prepare_cached(text)?.query_row([branch], |row| Ok((loaded(row.get(0)?), loaded(row.get(1)?))))
 }
 
@@ -272,8 +282,11 @@ pub fn copy(sql: &Connection, from: BranchId, on: On, (ino, seq): (Ino, Seq)) ->
 
 /// What the versions on a branch itself, after a commit and up to another, are charged: bytes and files.
 pub fn charged(sql: &Connection, branch: BranchId, (after, bound): (Seq, Seq)) -> rusqlite::Result<(u64, u64)> {
-    let text = "SELECT coalesce(sum(iif(changed & 1, size, 0)), 0), count(DISTINCT ino) FROM fs_inode
-                WHERE branch = ?1 AND seq > ?2 AND seq <= ?3";
+    let text = concat!(
+        "SELECT ",
+        charges!(),
+        ", count(DISTINCT ino) FROM fs_inode WHERE branch = ?1 AND seq > ?2 AND seq <= ?3"
+    );
     sql.prepare_cached(text)?
         .query_row(params![branch, after, bound], |row| Ok((loaded(row.get(0)?), loaded(row.get(1)?))))
 }

@@ -203,7 +203,9 @@ impl Twins {
 fn recounted(tree: &Tree) -> [i64; 3] {
     let one = |text: &str| tree.sql.query_row(text, [], |row| row.get::<_, i64>(0)).unwrap();
     [
-        one("SELECT used_bytes - (SELECT coalesce(sum(size), 0) FROM fs_inode WHERE changed & 1) FROM fs_bucket"),
+        one(
+            "SELECT used_bytes - (SELECT coalesce(sum(iif(changed & 1, size, 0) + ifnull(length(xattrs), 0)), 0) FROM fs_inode) FROM fs_bucket",
+        ),
         one("SELECT used_files - (SELECT count(*) FROM (SELECT DISTINCT branch, ino FROM fs_inode)) FROM fs_bucket"),
         one("SELECT count(*) FROM fs_blob WHERE refs <> (SELECT count(*) FROM fs_inode WHERE blob = fs_blob.id)
              OR refs <> (SELECT coalesce(sum(count), 0) FROM fs_ref WHERE blob = fs_blob.id)"),

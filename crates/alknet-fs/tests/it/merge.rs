@@ -462,7 +462,7 @@ pub fn is_counted(tree: &Tree) -> Result<(), TestCaseError> {
     let one = |text: &str| tree.sql.query_row(text, [], |row| row.get::<_, i64>(0)).unwrap();
     prop_assert_eq!(
         one("SELECT used_bytes FROM fs_bucket"),
-        one("SELECT coalesce(sum(size), 0) FROM fs_inode WHERE changed & 1")
+        one("SELECT coalesce(sum(iif(changed & 1, size, 0) + ifnull(length(xattrs), 0)), 0) FROM fs_inode")
     );
     prop_assert_eq!(
         one("SELECT used_files FROM fs_bucket"),

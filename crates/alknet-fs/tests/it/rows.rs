@@ -207,7 +207,7 @@ fn content_lives_while_something_refers_to_it() {
 }
 
 #[test]
-fn what_only_attributes_changed_is_not_charged_again() {
+fn content_that_did_not_change_is_not_charged_again() {
     // FS-91
     let sql = tables();
     let on = {
@@ -237,6 +237,40 @@ fn what_only_attributes_changed_is_not_charged_again() {
     assert_eq!(used(), (0, 0));
 }
 
+#[test]
+fn extended_attributes_are_charged_with_each_version_that_keeps_them() {
+    // FS-91
+    let sql = tables();
+    let on = {
+        let bucket = bucket(&sql);
+        on(bucket, branch(&sql, bucket, "main", None))
+    };
+    let used = || bucket::get(&sql, on.bucket).unwrap().unwrap().used_bytes;
+    let with = |at: u64, bytes: usize, changed: Changed| Inode {
+        xattrs: Some(vec![7; bytes].into()),
+        changed,
+        ..file(2, at, None, 0)
+    };
+    let attributes = Changed { content: false, attributes: true };
+    inode::write(&sql, on, &with(1, 100, Changed::ALL)).unwrap();
+    inode::write(&sql, on, &with(2, 30, attributes)).unwrap();
+    assert_eq!(used(), 130);
+    inode::write(&sql, on, &with(2, 50, attributes)).unwrap();
+    assert_eq!(used(), 150, "what one commit writes twice is one version");
+    let content = inline(&sql, b"hello");
+    inode::write(
+        &sql,
+        on,
+        &Inode { blob: Some(content), size: 5, ..with(3, 50, Changed { content: true, attributes: false }) },
+    )
+    .unwrap();
+    assert_eq!(used(), 205, "it is kept with the new content too");
+    for (at, left) in [(1, 105), (2, 55), (3, 0)] {
+        inode::prune(&sql, on, ino(2), seq(at)).unwrap();
+        assert_eq!(used(), left);
+    }
+}
+
 /// Every counter, counted again from the rows that it sums up.
 fn counters_are_right(sql: &Connection) {
     let differs = |text: &str| sql.query_row(text, [], |row| row.get::<_, i64>(0)).unwrap();
@@ -245,7 +279,8 @@ fn counters_are_right(sql: &Connection) {
         "SELECT count(*) FROM fs_blob WHERE refs <> coalesce((SELECT sum(count) FROM fs_ref WHERE blob = fs_blob.id), 0)",
         "SELECT count(*) FROM fs_ref WHERE count <>
             (SELECT count(*) FROM fs_inode WHERE blob = fs_ref.blob AND branch = fs_ref.branch)",
-        "SELECT used_bytes - (SELECT coalesce(sum(size), 0) FROM fs_inode WHERE changed & 1) FROM fs_bucket",
+        "SELECT used_bytes - (SELECT coalesce(sum(size), 0) FROM fs_inode WHERE changed & 1)
+            - (SELECT coalesce(sum(length(xattrs)), 0) FROM fs_inode) FROM fs_bucket",
         "SELECT used_files - (SELECT count(*) FROM (SELECT DISTINCT branch, ino FROM fs_inode)) FROM fs_bucket",
     ];
     for check in checks {
@@ -256,7 +291,7 @@ fn counters_are_right(sql: &Connection) {
 proptest! {
     #[test]
     fn counters_hold_whatever_is_written_and_forgotten(
-        steps in proptest::collection::vec((0..2usize, 1..4u64, 1..6u64, 0..4u8, any::<bool>(), any::<bool>()), 1..60)
+        steps in proptest::collection::vec((0..2usize, 1..4u64, 1..6u64, 0..4u8, any::<bool>(), any::<bool>(), 0..4usize), 1..60)
     ) {
         // FS-90, FS-91
         let sql = tables();
@@ -264,13 +299,14 @@ proptest! {
         let main = branch(&sql, bucket, "main", None);
         let branches = [on(bucket, main), on(bucket, branch(&sql, bucket, "dev", Some((main, 3, Mode::Pinned))))];
         let blobs: Vec<BlobId> = (0..3u8).map(|size| inline(&sql, &vec![7; usize::from(size) + 1])).collect();
-        for (which, count, at, what, content, attributes) in steps {
+        for (which, count, at, what, content, attributes, length) in steps {
             let on = branches[which];
             match what.checked_sub(1) {
                 None => inode::prune(&sql, on, ino(count), seq(at)).unwrap(),
                 Some(blob) => {
                     let row = file(count, at, Some(blobs[usize::from(blob)]), u64::from(blob) + 1);
-                    inode::write(&sql, on, &Inode { changed: Changed { content, attributes }, ..row }).unwrap();
+                    let xattrs = (length > 0).then(|| vec![7; length].into());
+                    inode::write(&sql, on, &Inode { xattrs, changed: Changed { content, attributes }, ..row }).unwrap();
                 }
             }
             counters_are_right(&sql);

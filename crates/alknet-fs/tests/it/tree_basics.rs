@@ -201,6 +201,30 @@ async fn a_quota_is_asked_in_the_change_that_needs_it() {
 }
 
 #[tokio::test]
+async fn attributes_fill_a_quota_as_content_does() {
+    // TREE-60, FS-91
+    let node = Node::new();
+    node.create_bucket(Terms { quota_bytes: Some(1000), ..Terms::default() }).await.unwrap();
+    node.main(put("/a", "1")).await.unwrap();
+    let set = |length: usize| Change::SetAttributes {
+        at: path("/a"),
+        mode: None,
+        mtime_ns: None,
+        xattrs: Some(Xattrs::new([("user.k", vec![7; length])]).unwrap()),
+        follow: true,
+    };
+    node.main(set(400)).await.unwrap();
+    node.main(set(401)).await.unwrap();
+    assert_eq!(errno(node.main(set(402)).await), Errno::Quota, "the versions before are kept");
+    assert_eq!(node.stat("proj/a").await.unwrap().xattrs.get(b"user.k").map(<[u8]>::len), Some(401));
+    let read = node.permit(Right::Read, None);
+    // Two bytes for how many there are, five and six for lengths and key.
+    assert_eq!(node.tree.bucket(&read, &proj()).await.unwrap().used_bytes, 1 + 413 + 414);
+    let usage = node.tree.usage(&read, &proj()).await.unwrap();
+    assert_eq!(usage.branches[0].bytes, 1 + 413 + 414, "counted anew");
+}
+
+#[tokio::test]
 async fn the_bucket_says_what_an_answer_means() {
     // TREE-62
     let node = Node::with_bucket().await;

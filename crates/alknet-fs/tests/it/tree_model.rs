@@ -332,7 +332,7 @@ fn seen(here: &Here<'_>, spelling: Spelling) -> Result<BTreeMap<String, Seen>, F
 /// The counters, against the rows that they count.
 fn recount(sql: &rusqlite::Connection) -> Result<(), FsError> {
     let wrong = [
-        "SELECT count(*) FROM fs_bucket b WHERE used_bytes <> (SELECT coalesce(sum(iif(changed & 1, size, 0)), 0)
+        "SELECT count(*) FROM fs_bucket b WHERE used_bytes <> (SELECT coalesce(sum(iif(changed & 1, size, 0) + ifnull(length(xattrs), 0)), 0)
             FROM fs_inode JOIN fs_branch ON fs_branch.id = branch WHERE fs_branch.bucket = b.id)",
         "SELECT count(*) FROM fs_bucket b WHERE used_files <> (SELECT count(DISTINCT branch || ':' || ino)
             FROM fs_inode JOIN fs_branch ON fs_branch.id = branch WHERE fs_branch.bucket = b.id)",

@@ -19,7 +19,7 @@ pub struct UsageInput {
 /// Output of `fs/usage`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageView {
-    /// Bytes that the bucket is charged: the length of every kept version of content.
+    /// Bytes that the bucket is charged: the length of every kept version of content, and extended attributes.
     pub used_bytes: u64,
     /// Files, folders and links that it is charged.
     pub used_files: u64,
