@@ -84,6 +84,9 @@ pub async fn download(
     }
     let rest = trailed.content();
     writer.write_all(&rest).await.map_err(TransferError::Own)?;
+    if let Some(size) = ticket.size.filter(|size| trailed.size() < *size) {
+        return Err(lost(format_args!("it ended after {} of {size} bytes", trailed.size())).into());
+    }
     let hash = trailed.finish().map_err(lost)?;
     writer.flush().await.map_err(TransferError::Own)?;
     let size_differs = ticket.size.is_some_and(|size| size != trailed.size());

@@ -156,17 +156,20 @@ impl<S: SingleIo> Shared<S> {
         self.ended.cancel();
     }
 
-    /// Runs one poll on the socket; a failure ends the connection.
+    /// Runs one poll on the socket; a failure that is one for both directions ends the connection.
     fn poll<T>(
         &self,
         cx: &mut Context<'_>,
+        is_over: impl FnOnce(&io::Error) -> bool,
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let polled = match self.io().as_mut() {
             Some(io) => poll(Pin::new(io), cx),
             None => Poll::Ready(Err(aborted())),
         };
-        if let Poll::Ready(Err(error)) = &polled {
+        if let Poll::Ready(Err(error)) = &polled
+            && is_over(error)
+        {
             self.end(CloseReason::Transport(error.to_string()));
         }
         polled
@@ -184,6 +187,11 @@ impl<S: SingleIo> Shared<S> {
         }
         self.end(CloseReason::Local);
     }
+}
+
+/// Whether a failure to write is one to read as well. Of a peer that takes nothing any more can still be read what it said before.
+fn is_over_for_both(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 fn aborted() -> io::Error {
@@ -210,12 +218,13 @@ impl<S: SingleIo> Half<S> {
     fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
+        is_over: impl FnOnce(&io::Error) -> bool,
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(aborted()));
         }
-        self.shared.poll(cx, poll)
+        self.shared.poll(cx, is_over, poll)
     }
 }
 
@@ -231,18 +240,18 @@ struct SingleSend<S: SingleIo>(Half<S>);
 
 impl<S: SingleIo> AsyncWrite for SingleSend<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll(cx, |io, cx| io.poll_write(cx, buf))
+        self.0.poll(cx, is_over_for_both, |io, cx| io.poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll(cx, |io, cx| io.poll_flush(cx))
+        self.0.poll(cx, is_over_for_both, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.0.shared.sent_all.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
-        ready!(self.0.poll(cx, |io, cx| io.poll_shutdown(cx)))?;
+        ready!(self.0.poll(cx, is_over_for_both, |io, cx| io.poll_shutdown(cx)))?;
         self.0.shared.sent_all.store(true, Ordering::Release);
         Poll::Ready(Ok(()))
     }
@@ -252,7 +261,7 @@ impl<S: SingleIo> AsyncWrite for SingleSend<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll(cx, |io, cx| io.poll_write_vectored(cx, bufs))
+        self.0.poll(cx, is_over_for_both, |io, cx| io.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -289,7 +298,7 @@ impl<S: SingleIo> AsyncRead for SingleRecv<S> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(self.half.poll(cx, |io, cx| io.poll_read(cx, buf)))?;
+        ready!(self.half.poll(cx, |_| true, |io, cx| io.poll_read(cx, buf)))?;
         if buf.filled().len() == before && buf.remaining() > 0 {
             self.half.shared.received_all.store(true, Ordering::Release);
         }
@@ -343,6 +352,27 @@ mod tests {
         assert_eq!(near.closed().await, CloseReason::Local);
         let mut incoming = far.accept_bi().await.unwrap().unwrap();
         assert_eq!(incoming.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    // CALL-35: who answers early and reads no more is heard, however much is still sent.
+    #[tokio::test]
+    async fn what_the_peer_said_is_read_after_it_takes_nothing_any_more() {
+        let (near, far) = pair().await;
+        let mut stream = near.open_bi().await.unwrap();
+        let mut incoming = far.accept_bi().await.unwrap().unwrap();
+        incoming.write_all(b"enough").await.unwrap();
+        incoming.shutdown().await.unwrap();
+        drop((incoming, far));
+        let more = vec![0; 64 * 1024];
+        let error = loop {
+            if let Err(error) = stream.write_all(&more).await {
+                break error;
+            }
+        };
+        assert!(!is_over_for_both(&error), "{error}");
+        let mut said = [0; 6];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"enough");
     }
 
     #[tokio::test]

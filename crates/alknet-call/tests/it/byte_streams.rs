@@ -302,6 +302,9 @@ async fn a_cut_stream_keeps_nothing() {
     assert!(matches!(error, TransferError::Own(ref own) if own.to_string() == "as the test wants"), "{error:?}");
     until(|| library.shelf.dropped.load(Ordering::Acquire) == 3).await;
     assert!(library.shelf.kept.lock().unwrap().is_empty());
+    let ticket = ByteTicket { size: Some(1000), ..library.ticket("shelf/read").await };
+    let error = soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.unwrap_err();
+    assert!(error.to_string().ends_with("it ended after 47 of 1000 bytes"), "{error}");
     let ticket = library.ticket("shelf/broken").await;
     let error = soon(download(&library.bytes(alices()), &ticket, &mut Vec::new())).await.unwrap_err();
     assert_eq!(code(error), ErrorCode::Unavailable);
