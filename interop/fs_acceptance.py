@@ -185,6 +185,25 @@ def verbs(report, files):
 
     history(report, files)
     archives(report, files)
+    check("nothing is said when nobody reads", lambda: nobody_reads(files))
+
+
+def nobody_reads(files):
+    """Into a pipe that nobody reads any more, every verb ends quietly and well, as `cat` would be ended."""
+    files.put("b/x/large", os.urandom(3_000_000))
+    verbs = ["ls b", "ls", "ls -lR b", "tree b", "cat b/x/large", "get b/x/large -", "stat b/x/f", "du b", "find b", "log b", "log b/x/f",
+             "diff b b:other", "usage b", "branch list b", "snapshot list b", "bucket list", "hook list b", "conflicts b", "complete b/",
+             "export b -", "export --as zip b -"]
+    for words in [verb.split() for verb in verbs] + [["--json", *verb.split()] for verb in verbs]:
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(["alknet", "fs", *words], env=files.environment, cwd=files.here, stdin=subprocess.DEVNULL, stdout=writer,
+                              stderr=subprocess.PIPE, timeout=60, text=True)
+        os.close(writer)
+        if (done.returncode, done.stderr) != (0, ""):
+            raise AssertionError(f"{words}: status {done.returncode}, {done.stderr!r}")
+    files.out("rm", "b/x/large")
+    return True
 
 
 def put_only_new(files):

@@ -373,6 +373,65 @@ def clock_backwards(world):
     return equal(times, sorted(times))
 
 
+# What ends in the middle
+
+class Running:
+    """A command whose standard input and output are pipes of this script."""
+
+    def __init__(self, files, *words):
+        world = files.node.world
+        self.process = subprocess.Popen([str(world.binary), "--data", files.node.data, "fs", *words], env=world.environment,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        world.own(self.process.pid)
+
+    def ends(self, given=None):
+        """Its status, and the rest of what it gave and said."""
+        gave, said = self.process.communicate(given, timeout=60)
+        return self.process.returncode, gave, said.decode()
+
+
+def branch_removed(files):
+    """Whoever is reading a file of a branch that is removed is told, and has nothing that was not in it; its rows go."""
+    content = random.Random("side").randbytes(8_000_000)
+    files.calls.output("fs/branch.create", {"bucket": "b/side"})
+    used = files.calls.output("fs/usage", {"bucket": "b"})["used_bytes"]
+    equal(Running(files, "put", "-", "b:side/large").ends(content)[0], 0)
+    reading = Running(files, "get", "b:side/large", "-")
+    had = os.read(reading.process.stdout.fileno(), 1000)
+    files.calls.output("fs/branch.remove", {"bucket": "b/side"})
+    equal(Running(files, "get", "b:side/large", "-").ends()[0], 4)
+    status, rest, said = reading.ends()
+    equal((status, content.startswith(had + rest), "of 8000000 bytes" in said), (5, True, True))
+    return wait_until(lambda: files.calls.output("fs/usage", {"bucket": "b"})["used_bytes"] == used, 20, "its rows go")
+
+
+def quota_in_the_middle(files):
+    """An upload is refused at the byte that is too much, not at its end; it leaves nothing, and what fits goes on."""
+    files.calls.output("fs/bucket.create", {"bucket": "tight", "quota_bytes": 3_000_000})
+    before, content = files.stored(), random.Random("tight").randbytes(1_000_000)
+    sending = Running(files, "put", "-", "tight/f")
+    sending.process.stdin.write(content)
+    wait_until(lambda: files.spooled(), 20, "the upload has begun")
+    equal(Running(files, "put", "-", "tight/beside").ends(content)[0], 0)
+    try:
+        # It ends without its input having ended.
+        for _ in range(60):
+            sending.process.stdin.write(content)
+            sending.process.stdin.flush()
+    except BrokenPipeError:
+        pass
+    else:
+        raise AssertionError("sixty times what is allowed was taken")
+    sending.process.stdin = None
+    status, _, said = sending.ends()
+    equal((status, "quota" in said and "fs usage" in said), (1, True))
+    wait_until(lambda: files.spooled() == [], 5, "the spool is empty again")
+    entries = files.calls.output("fs/list", {"bucket": "tight/main", "path": "/"})["entries"]
+    equal([entry["name"] for entry in entries], ["beside"])
+    equal(len(set(files.stored()) - set(before)), 1)
+    return equal(Running(files, "put", "-", "tight/f").ends(content)[0], 0)
+
+
 def trial(report, world):
     node, files = started(world, "node")
     if shutil.which("strace"):
@@ -382,6 +441,8 @@ def trial(report, world):
     else:
         report.skip("disks that fail", "strace is not installed")
     report.check("a quota that is reached", lambda: quota(world, files))
+    report.check("a quota that is reached in the middle of an upload", lambda: quota_in_the_middle(files))
+    report.check("a branch that is removed while a file of it is read", lambda: branch_removed(files))
     damage(report, world, node)
     equal(node.stop(), 0)
     report.check("a database of a newer version", lambda: newer_database(world, node))

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -333,7 +334,22 @@ def both(report, world, node, owner):
     # A shell does not wait for ever: on a busy machine an answer may come too late.
     report.check("addresses there are completed", lambda: wait_until(
         lambda: hers.text("complete", "photos//b/k").split() == ["photos//b/kept"], 30, "an entry is completed"))
+    report.check("a node that is silent holds no shell up", lambda: silent(hers))
     equal(other.stop(), 0)
+
+
+def silent(peer):
+    """Where nobody answers, an address is not completed, and soon."""
+    with socket.create_server(("127.0.0.1", 0)) as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        port = stream.getsockname()[1]
+        datagrams.bind(("127.0.0.1", port))
+        begin = time.monotonic()
+        done = peer.fs("complete", f"127.0.0.1:{port}//b/k")
+        took = time.monotonic() - begin
+        equal((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        if not 0.5 <= took < 3:
+            raise AssertionError(f"it took {took:.1f} s")
+        return True
 
 
 def one_carrier(report, world, node, owner, carrier):

@@ -6,7 +6,7 @@ use alknet_fs::operations::{
     BranchMode, BranchRef, BranchView, Branches, CreateBranch, FlattenedBranch, ListBranches, OneBranch,
 };
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Files, same_node};
 use crate::{
@@ -79,7 +79,7 @@ impl Branch {
                 create(files, &branch, from.as_ref(), mode).await
             }
             Action::Flatten { branch } => flatten(files, &written(files, &branch)?).await,
-            Action::Remove { branch } => change(files, &written(files, &branch)?, "fs/branch.remove", "removed").await,
+            Action::Remove { branch } => remove(files, &written(files, &branch)?).await,
         }
     }
 }
@@ -167,13 +167,14 @@ async fn flatten(files: &Files<'_>, branch: &Spot) -> Result<(), Failure> {
     })
 }
 
-async fn change(files: &Files<'_>, branch: &Spot, operation: &str, done: &str) -> Result<(), Failure> {
+async fn remove(files: &Files<'_>, branch: &Spot) -> Result<(), Failure> {
     let remote = files.reach(branch).await?;
     let input = OneBranch { bucket: branch.branch.clone() };
-    let answer: Value = remote.call_within(operation, &input, LONG_TIMEOUT).await?;
+    let _: Value = remote.call_within("fs/branch.remove", &input, LONG_TIMEOUT).await?;
     remote.finish().await;
+    let BranchRef { bucket, branch } = &branch.branch;
     if files.json() {
-        return output::json(&answer);
+        return output::json(&json!({ "bucket": bucket, "branch": branch }));
     }
-    output::line(format!("{}:{} is {done}", branch.branch.bucket, branch.branch.branch))
+    output::line(format!("{bucket}:{branch} is removed"))
 }

@@ -3,8 +3,12 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, BufWriter},
+    io::{self, BufWriter, Stdout, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use clap::Args;
@@ -88,6 +92,8 @@ impl Export {
         let failed =
             |error: io::Error| Failure::from(error).while_doing(format_args!("cannot write {}", shown(&place)));
         let (reference, metadata, asked) = (self.reference, self.metadata, self.format);
+        let nobody_reads = Arc::<AtomicBool>::default();
+        let to_stdout = StandardOutput { stdout: io::stdout(), nobody_reads: nobody_reads.clone() };
         let exporting = async {
             match format {
                 Format::Dir => get::tree(how, &found, &place).await,
@@ -96,8 +102,8 @@ impl Export {
                     let message = format!("alknet fs export {address}\n\nversion {}", found.seq);
                     get::archive(how, &found, move || GitSink::open(&place, &reference, &message, metadata)).await
                 }
-                Format::Tar if standard => get::archive(how, &found, || Ok(TarSink::new(io::stdout(), false))).await,
-                Format::Zip if standard => get::archive(how, &found, || Ok(ZipSink::new(io::stdout()))).await,
+                Format::Tar if standard => get::archive(how, &found, move || Ok(TarSink::new(to_stdout, false))).await,
+                Format::Zip if standard => get::archive(how, &found, move || Ok(ZipSink::new(to_stdout))).await,
                 Format::Tar | Format::Zip => {
                     let file = File::create_new(&part).map_err(failed)?;
                     let compressed = place.to_string_lossy().to_ascii_lowercase().ends_with("gz");
@@ -113,7 +119,11 @@ impl Export {
                 }
             }
         };
-        let left_out = Box::pin(transfer::beside(exporting, counting)).await?;
+        let exported = Box::pin(transfer::beside(exporting, counting)).await;
+        let left_out = exported.map_err(|failure| match nobody_reads.load(Ordering::Relaxed) {
+            true => Failure::status(0),
+            false => failure,
+        })?;
         let done = progress.done.clone();
         drop(progress);
         remote.finish().await;
@@ -128,6 +138,39 @@ impl Export {
             return Ok(());
         }
         transfer::summary(files, &done, None, &left_out)
+    }
+}
+
+/// Standard output. That the reader of a pipe has seen enough is noted; what is written after that goes nowhere.
+struct StandardOutput {
+    stdout: Stdout,
+    nobody_reads: Arc<AtomicBool>,
+}
+
+impl StandardOutput {
+    fn noted<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        outcome.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                self.nobody_reads.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.nobody_reads.load(Ordering::Relaxed) {
+            return Ok(bytes.len());
+        }
+        let outcome = self.stdout.write(bytes);
+        self.noted(outcome)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        if self.nobody_reads.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let outcome = self.stdout.flush();
+        self.noted(outcome)
     }
 }
 

@@ -166,9 +166,9 @@ impl One {
             Kind::NotFound => failure.hint(format_args!("`alknet fs hook list {}` lists the hooks", input.bucket)),
             _ => failure,
         };
-        let answer: Value = remote.call(operation, &input).await.map_err(missing)?;
+        let _: Value = remote.call(operation, &input).await.map_err(missing)?;
         remote.finish().await;
-        if files.json() { output::json(&answer) } else { output::line(format!("{} {done}", self.name)) }
+        if files.json() { output::json(&input) } else { output::line(format!("{} {done}", self.name)) }
     }
 }
 

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 
 use alknet_fs::{
     SnapshotName,
-    operations::{CreateSnapshot, ListSnapshots, RemoveSnapshot, SnapshotView, Snapshots},
+    operations::{BranchRef, CreateSnapshot, ListSnapshots, RemoveSnapshot, SnapshotView, Snapshots},
 };
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Files, listing};
 use crate::{cli::output, failure::Failure, files::address::Spot};
@@ -61,9 +61,13 @@ impl Snapshot {
                 let spot = files.spot_now(&address)?;
                 let remote = files.reach(&spot).await?;
                 let input = RemoveSnapshot { bucket: spot.branch.clone(), name: name.clone() };
-                let answer: Value = remote.call("fs/snapshot.remove", &input).await?;
+                let _: Value = remote.call("fs/snapshot.remove", &input).await?;
                 remote.finish().await;
-                if files.json() { output::json(&answer) } else { output::line(format!("{name} is removed")) }
+                if files.json() {
+                    let BranchRef { bucket, branch } = &spot.branch;
+                    return output::json(&json!({ "bucket": bucket, "branch": branch, "name": name }));
+                }
+                output::line(format!("{name} is removed"))
             }
         }
     }
