@@ -287,7 +287,9 @@ def history(report, files):
 
 def settle(files):
     files.put("b:d/h", b"there"), files.put("b/h", b"here")
-    merged = json.loads(files.text("--json", "merge", "b:d", "b"))
+    merging = files.fs("--json", "merge", "b:d", "b")
+    merged = json.loads(merging.stdout)
+    equal(merging.returncode, 1)
     [conflict] = json.loads(files.text("--json", "conflicts", "b"))
     equal((merged["conflict_count"], merged["conflicts"]), (1, [conflict]))
     for side, wanted in (("ours", b"here"), ("theirs", b"there")):

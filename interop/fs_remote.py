@@ -105,17 +105,17 @@ def file_of(peer, name, size, seed):
 
 # What each role may
 
-def unknown(peer, *words):
-    """Operations that a role can do nowhere do not exist for it."""
-    return peer.refused(4, *words, text="does not let this one know of them")
+def beyond(peer, *words):
+    """Operations that a role can do nowhere do not exist for it; the command line says what that means."""
+    return peer.refused(3, *words, text="--role writer")
 
 
 def reader(peer, owner):
-    unknown(peer, "put", f"{peer.here}/no", "photos//b/no")
-    unknown(peer, "mkdir", "photos//b/no")
-    unknown(peer, "rm", "photos//b/kept")
-    unknown(peer, "branch", "create", "photos//b:mine")
-    unknown(peer, "bucket", "create", "photos//mine")
+    beyond(peer, "put", f"{peer.here}/no", "photos//b/no")
+    beyond(peer, "mkdir", "photos//b/no")
+    beyond(peer, "rm", "photos//b/kept")
+    beyond(peer, "branch", "create", "photos//b:mine")
+    beyond(peer, "bucket", "create", "photos//mine")
     equal(owner.text("ls", "b").split(), ["kept"])
     equal((peer.text("ls", "photos//b").split(), peer.text("cat", "photos//b/kept")), (["kept"], "kept"))
     rows = [json.loads(row) for row in peer.text("--json", "log", "photos//b/kept").splitlines()]
@@ -127,9 +127,9 @@ def writer(peer, owner):
     peer.text("put", "-", "photos//b/w/f", stdin="mine")
     peer.text("mv", "photos//b/w/f", "photos//b/w/x/")
     peer.text("cp", "photos//b/w/x/f", "photos//b/w/g")
-    unknown(peer, "branch", "create", "photos//b:mine")
-    unknown(peer, "snapshot", "create", "photos//b", "mine")
-    unknown(peer, "bucket", "create", "photos//mine")
+    beyond(peer, "branch", "create", "photos//b:mine")
+    beyond(peer, "snapshot", "create", "photos//b", "mine")
+    beyond(peer, "bucket", "create", "photos//mine")
     equal((owner.text("cat", "b/w/x/f"), peer.text("cat", "photos//b/w/g")), ("mine", "mine"))
     return equal(peer.text("rm", "-r", "photos//b/w"), "")
 
@@ -327,7 +327,7 @@ def both(report, world, node, owner):
     report.check("two nodes read each other's files", lambda: equal(
         (hers.text("cat", "photos//b/kept"), owner.text("cat", "hers//c/f")), ("kept", "hers")))
     report.check("each as far as its role goes", lambda: (
-        owner.text("put", "-", "hers//c/g", stdin="his"), unknown(hers, "put", "-", "photos//b/g"),
+        owner.text("put", "-", "hers//c/g", stdin="his"), beyond(hers, "put", "-", "photos//b/g"),
         equal(hers.text("cat", "c/g"), "his"))[-1])
     report.check("from the one to the other", lambda: (
         owner.text("get", "hers//c/g", str(owner.here / "g")), equal((owner.here / "g").read_text(), "his"))[-1])

@@ -169,6 +169,8 @@ impl fmt::Display for Escaped<'_> {
             for character in chunk.valid().chars() {
                 match character {
                     '\'' | '"' => f.write_char(character)?,
+                    // A mark that is put over the character before it steers nothing; alone it would be escaped.
+                    _ if is_mark(character) => f.write_char(character)?,
                     _ => character.escape_debug().try_for_each(|part| f.write_char(part))?,
                 }
             }
@@ -178,11 +180,29 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Whether a character is escaped only where none stands before it.
+fn is_mark(character: char) -> bool {
+    if character.is_ascii() || character.escape_debug().len() == 1 {
+        return false;
+    }
+    let mut behind = String::from("-");
+    behind.push(character);
+    behind.escape_debug().count() == 2
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn marks_over_a_character_are_shown_and_what_steers_is_not() {
+        // FS-16
+        let shown = |text: &str| Escaped(text.as_bytes()).to_string();
+        assert_eq!(shown("cafe\u{301}/\u{301}"), "cafe\u{301}/\u{301}");
+        assert_eq!(shown("a\u{202e}\u{200b}\u{9b}\n"), "a\\u{202e}\\u{200b}\\u{9b}\\n");
+    }
 
     #[test]
     fn any_bytes_are_a_name_but_these() {

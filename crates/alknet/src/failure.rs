@@ -80,9 +80,13 @@ impl Failure {
     pub const fn kind(&self) -> Kind {
         self.kind
     }
+    /// The number of the process's exit code.
+    pub fn code(&self) -> u8 {
+        self.status.unwrap_or(self.kind as u8)
+    }
     /// The process's exit code.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.status.unwrap_or(self.kind as u8))
+        ExitCode::from(self.code())
     }
 }
 

@@ -182,7 +182,7 @@ pub async fn dial(
 
 /// Writes a key that was taken on trust down as a peer named after its host.
 async fn adopt(place: &Place, ticket: &Ticket) -> Result<(), Failure> {
-    crate::cli::ensure_identity(place)?;
+    crate::cli::ensure_identity(place).await?;
     let name = ticket.addresses().first().map_or_else(|| "host".to_owned(), name_of_host);
     let node = NodeClient::local(place).await?;
     let peer = AddPeer { name, key: None, ticket: Some(ticket.to_string()), role: "guest".to_owned() };

@@ -111,7 +111,12 @@ fn find(
     let of = branch::find(sql, row.id, &branch)?;
     let of = of.ok_or_else(|| no(Errno::NoEnt, "cannot find the branch", &place))?;
     let no_version = |stop: Stop| stop.at_place("cannot find the version", || format!("{place}@{when}"));
-    let bound = when::bound(sql, &row, &of, when).map_err(no_version)?;
+    let bound = when::bound(sql, &row, &of, when).map_err(|stop| {
+        stop.at_place("cannot find the version", || match when::forgotten(sql, &row, when) {
+            Some(oldest) => format!("{place}@{when}, which is older than what is kept (the oldest is {oldest})"),
+            None => format!("{place}@{when}"),
+        })
+    })?;
     let sight = Sight::of_identity(sql, &bucket, &of, Some(identity))?;
     if bound < sight.oldest() {
         return Err(no_version(Errno::NoEnt.into()));

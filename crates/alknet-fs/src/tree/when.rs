@@ -6,7 +6,7 @@ use super::stop::Stop;
 use crate::{
     address::When,
     error::Errno,
-    history::retention::is_kept,
+    history::retention::{floor, is_kept},
     ids::Seq,
     rows::{branch::BranchRow, bucket::BucketRow, commit, snapshot},
 };
@@ -24,6 +24,17 @@ pub(crate) fn bound(sql: &Connection, bucket: &BucketRow, branch: &BranchRow, wh
             Ok(found.filter(|snapshot| snapshot.branch == branch.id).ok_or(Errno::NoEnt)?.seq)
         }
     }
+}
+
+/// The oldest version that is kept, where one is meant that is older.
+pub(crate) fn forgotten(sql: &Connection, bucket: &BucketRow, when: &When) -> Option<Seq> {
+    let oldest = floor(sql, bucket.id).ok()?;
+    let meant = match when {
+        When::Seq(seq) => *seq,
+        When::Time(ns) => commit::at_time(sql, bucket.id, *ns).ok()?,
+        When::Now | When::Snapshot(_) => return None,
+    };
+    (meant < oldest).then_some(oldest)
 }
 
 /// What may have been forgotten in part is not shown.

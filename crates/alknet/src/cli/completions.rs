@@ -46,7 +46,8 @@ fn with_addresses(shell: Shell, script: &str) -> String {
     }
 }
 
-/// Bash parts words at `:`, which an address may have.
+/// Bash parts words where an address may have a `:`, `@` or `=`: what is completed begins behind the last of them, or with it if it is
+/// a `@`, at which bash would complete the names of hosts.
 const BASH: &str = r#"
 _alknet_or_addresses() {
     local word=${COMP_LINE:0:COMP_POINT}
@@ -54,11 +55,13 @@ _alknet_or_addresses() {
     if [[ ${COMP_WORDS[1]} == fs && $COMP_CWORD -gt 2 && $word != -* && $word != /* && $word != ./* && $word != ../* ]]; then
         local candidates
         mapfile -t candidates < <(alknet fs complete "$word" 2>/dev/null)
-        local part=${word%"${COMP_WORDS[COMP_CWORD]}"}
-        [[ $word == *: ]] && part=$word
-        COMPREPLY=("${candidates[@]#"$part"}")
+        local breaks= break part=
+        for break in : @ =; do [[ $COMP_WORDBREAKS == *$break* ]] && breaks+=$break; done
+        [[ -n $breaks ]] && part=${word%"${word##*[$breaks]}"}
+        COMPREPLY=("${candidates[@]#"${part%@}"}")
         compopt -o nospace
-        [[ ${#COMPREPLY[@]} -gt 0 ]] && return
+        [[ $word == *@* ]] && compopt +o bashdefault +o default
+        [[ ${#COMPREPLY[@]} -gt 0 || $word == *@* ]] && return
     fi
     _alknet "$@"
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
+use alknet_core::Sessions;
+use alknet_store::{Roles, Store};
 use alknet_vault::Mnemonic;
 use clap::Args;
 use serde_json::json;
@@ -25,9 +27,10 @@ pub struct Init {
 
 impl Init {
     /// Runs the command.
-    pub fn run(self, place: &Place) -> Result<(), Failure> {
+    pub async fn run(self, place: &Place) -> Result<(), Failure> {
         place.data.create()?;
         let _lock = place.data.lock()?;
+        must_have_no_node(place).await?;
         let identity = make(place, self.key_file)?;
         if place.json {
             return output::json(&json!({ "node_id": identity.node_key().to_string() }));
@@ -37,14 +40,28 @@ impl Init {
 }
 
 /// Makes an identity where there is none yet, for a command that only makes sense with one.
-pub fn ensure(place: &Place) -> Result<(), Failure> {
+pub async fn ensure(place: &Place) -> Result<(), Failure> {
     if NodeIdentity::exists(&place.data) {
         return Ok(());
     }
     place.data.create()?;
     let _lock = place.data.lock()?;
+    must_have_no_node(place).await?;
     output::note("This machine has no identity yet; making one.");
     make(place, false).map(drop)
+}
+
+/// Refuses to make an identity beside the database of a node that has another one: the two would never open each other. For whoever
+/// holds the folder's lock.
+pub async fn must_have_no_node(place: &Place) -> Result<(), Failure> {
+    if NodeIdentity::exists(&place.data) || !place.data.database().exists() {
+        return Ok(());
+    }
+    let store = Store::open(&place.data.database(), Roles::default(), Sessions::default())?;
+    let Some(bound) = store.node_key().await? else { return Ok(()) };
+    let folder = place.data.root().display();
+    Err(Failure::failed(format_args!("the data in {folder} belongs to the node {bound}, whose identity is not there"))
+        .hint(format_args!("`alknet identity restore --data {folder}` brings it back from its mnemonic")))
 }
 
 /// Makes an identity as the situation allows, and tells its owner what to keep.

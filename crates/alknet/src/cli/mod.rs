@@ -145,7 +145,7 @@ impl Cli {
         let place = Place::new(self.global)?;
         match self.verb {
             Verb::Up(verb) => verb.run(&place).await,
-            Verb::Init(verb) => verb.run(&place),
+            Verb::Init(verb) => verb.run(&place).await,
             Verb::Serve(verb) => verb.run(&place).await,
             Verb::Stop(verb) => verb.run(&place).await,
             Verb::Status(verb) => verb.run(&place).await,

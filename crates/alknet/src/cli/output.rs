@@ -25,6 +25,15 @@ pub fn flow(text: impl AsRef<str>) -> Result<(), Failure> {
     }
 }
 
+/// As [`flow`], of bytes as they are and what ends them: for a pipe.
+pub fn flow_bytes(bytes: &[u8], end: u8) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.write_all(&[end])).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::status(0)),
+        outcome => Ok(outcome?),
+    }
+}
+
 /// As [`flow`], of JSON.
 pub fn json_flow(value: &impl Serialize) -> Result<(), Failure> {
     flow(unsteering(serde_json::to_string(value)?))

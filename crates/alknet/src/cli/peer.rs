@@ -85,7 +85,7 @@ impl Peer {
     /// Runs the command.
     pub async fn run(self, place: &Place) -> Result<(), Failure> {
         if matches!(self.action, Action::Add { .. } | Action::Import { .. }) {
-            init::ensure(place)?;
+            init::ensure(place).await?;
         }
         let node = NodeClient::local(place).await?;
         match self.action {

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{
     Place,
     identity::open_or_make,
+    init::must_have_no_node,
     output,
     serve::{configure, ready},
 };
@@ -51,6 +52,7 @@ impl Up {
         if self.detach {
             place.passphrase.keep();
         }
+        must_have_no_node(place).await?;
         let identity = open_or_make(place, self.key_file)?;
         if self.detach {
             drop(lock);

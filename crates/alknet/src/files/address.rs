@@ -64,6 +64,9 @@ impl Spot {
         let bytes = text.as_bytes();
         let address = Address::parse(bytes, now_ns()).map_err(|error| {
             let failure = Failure::usage(error);
+            if matches!(Argument::of(text), Argument::Local(_)) {
+                return failure.hint("that names a file of this machine; here an address is meant: BUCKET/PATH");
+            }
             if Path::new(text).exists() {
                 return failure.hint(format_args!(
                     "a file of this machine is written ./{}",
@@ -239,6 +242,8 @@ mod tests {
         assert!(!spot("b", &switched).into && !spot("b/a", &switched).into);
         assert_eq!(spot("b@17/a", &switched).when.as_deref(), Some("17"));
         assert!(Spot::read_now(OsStr::new("b@17/a"), &switched).is_err());
+        let local = Spot::read(OsStr::new("./b"), &switched).unwrap_err().to_string();
+        assert!(local.contains("hint: that names a file of this machine") && !local.contains("././"), "{local}");
         assert_eq!(spot("b@now/a", &switched).when, None);
     }
 }

@@ -367,7 +367,7 @@ async fn fetch(how: &Getting<'_, '_>, into: &Folder, large: &Semaphore, wanted: 
     };
     let told = |outcome| {
         how.done.file();
-        (how.tell)(&entry.path, outcome, size)
+        (how.tell)(&from, outcome, size)
     };
     if is_there(&place, size, hash, &how.done).await {
         how.done.bytes(size);
@@ -386,12 +386,13 @@ async fn fetch(how: &Getting<'_, '_>, into: &Folder, large: &Semaphore, wanted: 
     }
     // Closing is no concern: the permits outlive everybody who takes one.
     let _permit = large.acquire().await;
-    let shown = shown(&part);
+    // What it is called meanwhile is nobody's concern.
+    let shown = shown(&place);
     let failed = |error: io::Error| Failure::from(error).while_doing(format_args!("cannot write {shown}"));
     let mode = u32::from(entry.mode) & 0o777 | 0o600;
     let file = match open_part(&part, mode) {
         Ok(file) => tokio::fs::File::from_std(file),
-        Err(error) => return into.leave_out(&entry, ArchiveError::Disk { path: part, source: error }),
+        Err(error) => return into.leave_out(&entry, ArchiveError::Disk { path: place, source: error }),
     };
     let began = file.metadata().await.map_err(failed)?.len();
     // One that is as long may be whole, and lack only its name.

@@ -4,7 +4,12 @@ use std::{fs::File, io::Read, path::Path};
 
 use alknet_fs::ContentHash;
 
-use super::{archive::ArchiveError, limits::MAX_KEPT_BYTES, progress::Done};
+use super::{
+    archive::ArchiveError,
+    limits::MAX_KEPT_BYTES,
+    progress::Done,
+    steady::{Stamp, changed},
+};
 
 const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -17,17 +22,22 @@ pub struct Hashed {
     pub size: u64,
     /// Its bytes, if they are few.
     pub kept: Option<Vec<u8>>,
+    /// When it was so.
+    pub stamp: Stamp,
 }
 
-/// Reads a file once; blocks. Says how much it has read.
+/// Reads a file once; blocks. Says how much it has read. A file that changes meanwhile is an error.
 pub fn hash_file(path: &Path, done: &Done) -> Result<Hashed, ArchiveError> {
     let disk = |source| ArchiveError::Disk { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(disk)?;
+    let stamp = Stamp::of(&file).map_err(disk)?;
+    let steady = |file: &File| if Stamp::of(file)? == stamp { Ok(()) } else { Err(changed()) };
     let mut kept = Vec::new();
     Read::by_ref(&mut file).take(MAX_KEPT_BYTES + 1).read_to_end(&mut kept).map_err(disk)?;
     if kept.len() as u64 <= MAX_KEPT_BYTES {
+        steady(&file).map_err(disk)?;
         let hash = ContentHash::of(&kept);
-        return Ok(Hashed { hash, size: kept.len() as u64, kept: Some(kept) });
+        return Ok(Hashed { hash, size: kept.len() as u64, kept: Some(kept), stamp });
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update(&kept);
@@ -42,11 +52,16 @@ pub fn hash_file(path: &Path, done: &Done) -> Result<Hashed, ArchiveError> {
                 hasher.update(&chunk[..read]);
                 size += read as u64;
                 done.looked(read as u64);
+                // One that grows as fast as it is read has no end.
+                if size > stamp.size {
+                    steady(&file).map_err(disk)?;
+                }
             }
         }
     }
+    steady(&file).map_err(disk)?;
     let hash = ContentHash::from_bytes(*hasher.finalize().as_bytes());
-    Ok(Hashed { hash, size, kept: None })
+    Ok(Hashed { hash, size, kept: None, stamp })
 }
 
 #[cfg(test)]

@@ -11,3 +11,4 @@ pub mod progress;
 pub mod put;
 pub mod remote;
 pub mod send;
+pub mod steady;

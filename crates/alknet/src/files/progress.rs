@@ -28,6 +28,7 @@ pub struct Done {
     moved: AtomicU64,
     /// Bytes of large files that were read to be hashed.
     looked: AtomicU64,
+    kept: AtomicU64,
     all_files: AtomicU64,
     all_bytes: AtomicU64,
     all_known: AtomicU64,
@@ -37,6 +38,10 @@ impl Done {
     /// A file is where it should be.
     pub fn file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
+    }
+    /// A file was left as it is there.
+    pub fn kept(&self) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
     }
     /// So many bytes of content need not be cared for any more, whether they were moved or were there.
     pub fn bytes(&self, bytes: u64) {
@@ -65,6 +70,7 @@ impl Done {
             bytes: read(&self.bytes),
             moved: read(&self.moved),
             looked: read(&self.looked),
+            kept: read(&self.kept),
             all: known.then(|| (read(&self.all_files), read(&self.all_bytes))),
         }
     }
@@ -81,6 +87,8 @@ pub struct Figures {
     pub moved: u64,
     /// Bytes that were read to be hashed.
     pub looked: u64,
+    /// Files of which another is there, and stays.
+    pub kept: u64,
     /// Files and bytes in all, once that is known.
     pub all: Option<(u64, u64)>,
 }
@@ -195,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_line_says_rate_and_time_left_and_fits() {
-        let now = Figures { files: 3, bytes: 512 << 20, moved: 0, looked: 0, all: Some((10, 1 << 30)) };
+        let now = Figures { files: 3, bytes: 512 << 20, moved: 0, looked: 0, kept: 0, all: Some((10, 1 << 30)) };
         assert_eq!(line(now, 64 << 20, 80), " 50 %  3/10 files  512.0 MiB of 1.0 GiB  64.0 MiB/s  8 s left");
         assert_eq!(line(now, 64 << 20, 25), " 50 %  3/10 files");
         assert_eq!(line(now, 0, 80), " 50 %  3/10 files  512.0 MiB of 1.0 GiB");
@@ -203,7 +211,7 @@ mod tests {
         assert_eq!(line(unknown, 1 << 20, 80), "3 files  512.0 MiB  1.0 MiB/s");
         let hashing = Figures { files: 0, bytes: 0, looked: 1 << 20, ..now };
         assert_eq!(line(hashing, 0, 80), "  0 %  0/10 files  0 B of 1.0 GiB  1.0 MiB hashed");
-        let nothing = Figures { files: 0, bytes: 0, moved: 0, looked: 0, all: Some((0, 0)) };
+        let nothing = Figures { files: 0, bytes: 0, moved: 0, looked: 0, kept: 0, all: Some((0, 0)) };
         assert_eq!(line(nothing, 0, 80), "100 %  0/0 files  0 B of 0 B");
     }
 

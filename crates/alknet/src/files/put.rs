@@ -11,7 +11,7 @@ use std::{
 
 use alknet_fs::{
     FsPath,
-    operations::{AttributesView, BranchRef, EntryKind, EntryView, Have, HaveOutput, InodeNumber},
+    operations::{AttributesView, BranchRef, EntryKind, EntryView, Have, HaveOutput, InodeNumber, StatView},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -23,12 +23,12 @@ use tokio::{
 use super::{
     archive::{ArchiveError, Keep, LeftOut, Source, Walk, Walked, read_entry},
     came::Came,
-    entry::{Entry, What, relative, shown},
+    entry::{Entry, What, Xattrs, relative, shown},
     hashing::hash_file,
     limits::{MAX_KEPT_BYTES, ONE_READING_BYTES, PIECE_BYTES, WAITING_ENTRIES, WAITING_PIECES},
     progress::Done,
     remote::{Pages, Remote, path_of},
-    send::{Content, Sender, Sending, Sent},
+    send::{Content, Lost, Outcome, Sender, Sending, Sent, below},
 };
 use crate::failure::{Failure, Kind};
 
@@ -36,19 +36,32 @@ use crate::failure::{Failure, Kind};
 pub async fn file(how: Sending<'_, '_>, place: &Path) -> Result<Sent, Failure> {
     let mut left_out = LeftOut::default();
     let Some(entry) = read_entry(place, FsPath::ROOT, true, &mut left_out)? else {
-        let why = left_out.shown.pop().map_or("it is no file", |(_, why)| why);
+        let why = left_out.shown.pop().map_or("it is no file".into(), |(_, why)| why);
         return Err(Failure::failed(format_args!("{}: {why}", shown(place)))
             .hint("`COMMAND | alknet fs put - ADDR` puts what a command writes"));
     };
     let mut sender = Sender::new(how);
-    let is_kept = sender.how().only_new && sender.how().remote.look(&sender.how().to, false).await?.is_some();
-    if is_kept {
-        sender.unchanged(&entry)?;
+    let there = match sender.how().remote.look(&sender.how().to, false).await {
+        // Who may only write does not see.
+        Err(failure) if failure.kind() == Kind::Denied && !sender.how().only_new => None,
+        there => there?.map(There::from),
+    };
+    if sender.how().only_new && there.is_some() {
+        sender.is_there(&entry, Outcome::Kept)?;
     } else {
-        let (entry, content) = Reading::of(sender.how()).content(entry, place.to_owned()).await?;
-        sender.take(entry, content).await?;
+        let failed = |lost: Lost| Failure::failed(format_args!("{}: {}", shown(&lost.place), lost.why));
+        let read = Reading::of(sender.how()).content(entry, place.to_owned()).await?;
+        let (entry, content) = read.map_err(failed)?;
+        if there.is_some_and(|there| there.has(&entry, &content, sender.how().keep)) {
+            sender.is_there(&entry, Outcome::Unchanged)?;
+        } else {
+            sender.take(entry, content).await?;
+        }
     }
     let mut sent = sender.finish().await?;
+    if let Some((_, why)) = sent.left_out.failures.pop() {
+        return Err(Failure::failed(format_args!("{}: {why}", shown(place))));
+    }
     sent.left_out.extend(left_out);
     Ok(sent)
 }
@@ -64,19 +77,24 @@ pub async fn tree(how: Sending<'_, '_>, root: &Path) -> Result<Sent, Failure> {
     let reading = &Reading::of(&how);
     let mut hashed = waiting
         .map(|found: Walked| async move {
-            let (entry, content) = reading.content(found.entry, found.place).await?;
-            Ok::<_, Failure>((entry, content, found.names))
+            let read = reading.content(found.entry, found.place).await?;
+            Ok::<_, Failure>(read.map(|(entry, content)| (entry, content, found.names)))
         })
         .buffered(threads * 2);
     let mut sender = Sender::new(how);
     while let Some(next) = hashed.next().await {
-        let (entry, content, names) = next?;
-        let there = known.at(&entry.path).await?;
+        let (entry, content, names) = match next? {
+            Ok(read) => read,
+            Err(lost) => {
+                sender.lost(lost);
+                continue;
+            }
+        };
+        let there = known.at(&entry, sender.how()).await?;
         known.note(&entry, names, there.as_ref());
-        if known.has(&entry, &content, there.as_ref(), sender.how()) {
-            sender.unchanged(&entry)?;
-        } else {
-            sender.take(entry, content).await?;
+        match known.has(&entry, &content, there.as_ref(), sender.how()) {
+            Some(outcome) => sender.is_there(&entry, outcome)?,
+            None => sender.take(entry, content).await?,
         }
     }
     let left_out = walking.await??;
@@ -171,19 +189,23 @@ impl<'r, 'a> Reading<'r, 'a> {
         Self { remote: how.remote, branch: how.to.branch.clone(), done: how.done.clone() }
     }
 
-    async fn content(&self, entry: Entry, place: PathBuf) -> Result<(Entry, Content), Failure> {
-        let What::File { size } = entry.what else { return Ok((entry, Content::None)) };
+    async fn content(&self, entry: Entry, place: PathBuf) -> Result<Result<(Entry, Content), Lost>, Failure> {
+        let What::File { size } = entry.what else { return Ok(Ok((entry, Content::None))) };
         // Beside what the disk takes for it, a second reading counts; the wire is slower than both.
         if self.remote.is_local() && ONE_READING_BYTES.contains(&size) && !self.is_as_long(size).await? {
-            return Ok((entry, Content::Unread { place }));
+            return Ok(Ok((entry, Content::Unread { place })));
         }
         let (here, done) = (place.clone(), self.done.clone());
-        let hashed = spawn_blocking(move || hash_file(&here, &done)).await??;
-        let entry = Entry { what: What::File { size: hashed.size }, ..entry };
-        Ok(match hashed.kept {
-            Some(bytes) => (entry, Content::Kept { bytes, hash: hashed.hash }),
-            None => (entry, Content::File { place, hash: hashed.hash, size: hashed.size }),
-        })
+        let hashed = match spawn_blocking(move || hash_file(&here, &done)).await? {
+            Err(ArchiveError::Disk { source, .. }) => return Ok(Err(Lost::of(&entry.path, place, &source))),
+            hashed => hashed?,
+        };
+        let (hash, size, stamp) = (hashed.hash, hashed.size, hashed.stamp);
+        let entry = Entry { what: What::File { size }, mtime_ns: stamp.mtime_ns, ..entry };
+        Ok(Ok(match hashed.kept {
+            Some(bytes) => (entry, Content::Kept { bytes, hash }),
+            None => (entry, Content::File { place, hash, size, stamp }),
+        }))
     }
 
     /// Whether something in the bucket is so long.
@@ -249,12 +271,34 @@ fn send_pieces(size: u64, content: &mut dyn Read, pieces: &mpsc::Sender<io::Resu
 
 const OTHER_LENGTH: &str = "it has another length than the archive says";
 
-/// Whether an entry is there as it is.
-fn is_there(entry: &Entry, content: &Content, there: &EntryView, keep: Keep) -> bool {
-    let Some(attributes) = &there.attributes else { return false };
-    let same_content = match (&entry.what, there.kind, content) {
-        // With everything, its time is to be set.
-        (What::Folder, EntryKind::Folder, _) => return keep == Keep::Permissions,
+/// What is there of the name of an entry.
+struct There {
+    kind: EntryKind,
+    attributes: Option<AttributesView>,
+    /// Where they are known.
+    xattrs: Option<Xattrs>,
+}
+
+impl From<StatView> for There {
+    fn from(found: StatView) -> Self {
+        let xattrs = found.xattrs.into_iter().map(|xattr| (xattr.name.0, xattr.value.0)).collect();
+        Self { kind: found.kind, attributes: Some(found.attributes), xattrs: Some(xattrs) }
+    }
+}
+
+impl There {
+    /// Whether an entry is there as it is.
+    fn has(&self, entry: &Entry, content: &Content, keep: Keep) -> bool {
+        let same_xattrs = self.xattrs.as_ref().map_or(entry.xattrs.is_empty(), |there| *there == entry.xattrs);
+        let has = |attributes| is_same(entry, content, self.kind, attributes, keep);
+        self.attributes.as_ref().is_some_and(has) && (keep == Keep::Permissions || same_xattrs)
+    }
+}
+
+fn is_same(entry: &Entry, content: &Content, kind: EntryKind, attributes: &AttributesView, keep: Keep) -> bool {
+    let same_content = match (&entry.what, kind, content) {
+        (What::Folder, EntryKind::Folder, _) if keep == Keep::Permissions => return true,
+        (What::Folder, EntryKind::Folder, _) => true,
         (What::File { .. }, EntryKind::File, Content::Kept { hash, .. } | Content::File { hash, .. }) => {
             attributes.hash == Some(*hash)
         }
@@ -264,10 +308,8 @@ fn is_there(entry: &Entry, content: &Content, there: &EntryView, keep: Keep) -> 
         _ => false,
     };
     let same_rest = match keep {
-        Keep::Permissions => there.kind == EntryKind::Symlink || attributes.mode & 0o777 == entry.mode & 0o777,
-        Keep::Everything => {
-            attributes.mode == entry.mode && attributes.mtime.0 == entry.mtime_ns && entry.xattrs.is_empty()
-        }
+        Keep::Permissions => kind == EntryKind::Symlink || attributes.mode & 0o777 == entry.mode & 0o777,
+        Keep::Everything => attributes.mode == entry.mode && attributes.mtime.0 == entry.mtime_ns,
     };
     same_content && same_rest
 }
@@ -297,7 +339,7 @@ impl<'r, 'a> Known<'r, 'a> {
     }
 
     /// Notes what a file is there that has several names here.
-    fn note(&mut self, entry: &Entry, names: u64, there: Option<&EntryView>) {
+    fn note(&mut self, entry: &Entry, names: u64, there: Option<&There>) {
         if let (What::File { .. }, true, Some(there)) = (&entry.what, names > 1, there)
             && let (EntryKind::File, Some(attributes)) = (there.kind, &there.attributes)
         {
@@ -305,23 +347,25 @@ impl<'r, 'a> Known<'r, 'a> {
         }
     }
 
-    /// Whether an entry is there and stays as it is.
-    fn has(&self, entry: &Entry, content: &Content, there: Option<&EntryView>, how: &Sending<'_, '_>) -> bool {
-        // A list does not have the folder itself.
-        if entry.path == FsPath::ROOT {
-            return self.exists && (how.keep == Keep::Permissions || how.only_new);
+    /// What becomes of an entry that stays as it is there; `None` where it is to be sent.
+    fn has(&self, entry: &Entry, content: &Content, there: Option<&There>, how: &Sending<'_, '_>) -> Option<Outcome> {
+        if entry.path == FsPath::ROOT && self.exists && (how.keep == Keep::Permissions || how.only_new) {
+            return Some(Outcome::Unchanged);
         }
-        let Some(there) = there else { return false };
-        match &entry.what {
+        let there = there?;
+        let is_same = match &entry.what {
             // What lies in it may be new.
             What::Folder if how.only_new && there.kind == EntryKind::Folder => true,
-            What::Folder => is_there(entry, content, there, how.keep),
-            _ if how.only_new => true,
             What::HardLink { to, .. } => {
                 let is_same = |attributes: &AttributesView| self.linked.get(to) == Some(&attributes.ino);
                 there.kind == EntryKind::File && there.attributes.as_ref().is_some_and(is_same)
             }
-            What::File { .. } | What::Symlink { .. } => is_there(entry, content, there, how.keep),
+            What::Folder | What::File { .. } | What::Symlink { .. } => there.has(entry, content, how.keep),
+        };
+        match entry.what {
+            _ if is_same => Some(Outcome::Unchanged),
+            What::Folder => None,
+            _ => how.only_new.then_some(Outcome::Kept),
         }
     }
 
@@ -338,7 +382,24 @@ impl<'r, 'a> Known<'r, 'a> {
         Ok(())
     }
 
-    async fn at(&mut self, path: &FsPath) -> Result<Option<EntryView>, Failure> {
+    /// What is there of this name.
+    async fn at(&mut self, entry: &Entry, how: &Sending<'_, '_>) -> Result<Option<There>, Failure> {
+        let wants_all = how.keep == Keep::Everything && !how.only_new && self.exists;
+        if entry.path == FsPath::ROOT {
+            // A list does not have the folder itself.
+            return if wants_all { Ok(how.remote.look(&how.to, false).await?.map(There::from)) } else { Ok(None) };
+        }
+        let Some(view) = self.listed(&entry.path).await? else { return Ok(None) };
+        let there = There { kind: view.kind, attributes: view.attributes, xattrs: None };
+        // Nor has it extended attributes.
+        if wants_all && !entry.xattrs.is_empty() {
+            let spot = how.to.at(below(&how.to.path, &entry.path)?);
+            return Ok(how.remote.look(&spot, false).await?.map(There::from));
+        }
+        Ok(Some(there))
+    }
+
+    async fn listed(&mut self, path: &FsPath) -> Result<Option<EntryView>, Failure> {
         loop {
             while self.page.front().is_some_and(|(there, _)| there < path) {
                 self.page.pop_front();

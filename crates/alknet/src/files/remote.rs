@@ -31,7 +31,8 @@ const PAGE: u32 = 1000;
 /// A node, ours or another.
 pub struct Remote<'a> {
     node: NodeClient<'a>,
-    is_local: bool,
+    /// What the other node is called here; `None`: it is the one that runs here.
+    name: Option<String>,
     /// A connection for bytes that holds many streams.
     lane: Mutex<Option<Connection>>,
 }
@@ -39,17 +40,17 @@ pub struct Remote<'a> {
 impl<'a> Remote<'a> {
     /// Reaches the node that an address names, or the one that runs here.
     pub async fn reach(place: &'a Place, node: Option<&str>) -> Result<Self, Failure> {
-        let is_local = node.is_none();
+        let name = node.map(str::to_owned);
         let node = match node {
             None => NodeClient::running(place).await?,
             named => NodeClient::reach(place, named, Trust::Pinned).await?,
         };
-        Ok(Self { node, is_local, lane: Mutex::new(None) })
+        Ok(Self { node, name, lane: Mutex::new(None) })
     }
 
     /// Whether it is the node that runs here.
     pub const fn is_local(&self) -> bool {
-        self.is_local
+        self.name.is_none()
     }
 
     /// The client of the node, for what is not about files.
@@ -69,8 +70,19 @@ impl<'a> Remote<'a> {
         input: &impl Serialize,
         timeout: Duration,
     ) -> Result<T, Failure> {
-        let output = self.node.ask(operation, serde_json::to_value(input)?, timeout).await;
-        Ok(serde_json::from_value(output.map_err(|error| explain(operation, &error))?)?)
+        match self.node.ask(operation, serde_json::to_value(input)?, timeout).await {
+            Ok(output) => Ok(serde_json::from_value(output)?),
+            Err(error) if is_unknown(&error) && self.shows_files().await => {
+                Err(beyond_role(operation, self.name.as_deref()))
+            }
+            Err(error) => Err(explain(operation, &error)),
+        }
+    }
+
+    /// Whether the node lets this one know of files at all.
+    async fn shows_files(&self) -> bool {
+        let asked = self.node.ask("fs/bucket.list", serde_json::json!({}), CALL_TIMEOUT).await;
+        asked.err().is_none_or(|error| !is_unknown(&error))
     }
 
     /// Looks at an entry; `None` where there is none.
@@ -86,7 +98,7 @@ impl<'a> Remote<'a> {
     /// Looks at an entry that must be there.
     pub async fn stat(&self, spot: &Spot, follow: bool) -> Result<StatView, Failure> {
         let input = StatEntry { bucket: spot.branch.clone(), path: spot.octets(), when: spot.when.clone(), follow };
-        self.call("fs/stat", &input).await
+        self.call("fs/stat", &input).await.map_err(|failure| at(spot, failure))
     }
 
     /// What is in a folder, page by page, of one version.
@@ -193,6 +205,27 @@ fn moved(operation: &str, error: TransferError) -> Failure {
     }
 }
 
+/// Names the bucket, the branch and the version too of what is not there: a node names the path alone.
+pub fn at(spot: &Spot, failure: Failure) -> Failure {
+    let (text, said) = (failure.to_string(), ["the bucket", "the branch", "the version", "does not allow"]);
+    if failure.kind() != Kind::NotFound || said.iter().any(|said| text.contains(said)) {
+        return failure;
+    }
+    failure.while_doing(spot)
+}
+
+/// Whether there is no such operation, or none that the node lets this one know of.
+fn is_unknown(error: &CallError) -> bool {
+    error.code == ErrorCode::NotFound && error.message == "no such operation"
+}
+
+/// Of an operation that is not there for the role that this node has at another one, which does show it files.
+fn beyond_role(operation: &str, node: Option<&str>) -> Failure {
+    let node = printable(node.unwrap_or("that node"));
+    Failure::new(Kind::Denied, format_args!("the role of this node at {node} does not allow {operation}"))
+        .hint("the owner there gives another: `alknet peer add NAME --role writer` for files, or maintainer for branches, snapshots and buckets too")
+}
+
 /// What a failed operation on files means to the person who asked for it.
 pub fn explain(operation: &str, error: &CallError) -> Failure {
     let kind = match &error.code {
@@ -203,7 +236,7 @@ pub fn explain(operation: &str, error: &CallError) -> Failure {
         _ => Kind::Failed,
     };
     let message = printable(&error.message);
-    if error.code == ErrorCode::NotFound && message == "no such operation" {
+    if is_unknown(error) {
         return Failure::new(kind, format_args!("{operation}: {message}"))
             .hint("that node is of a version without files, or does not let this one know of them");
     }
@@ -223,6 +256,9 @@ pub fn explain(operation: &str, error: &CallError) -> Failure {
         "TOO_MANY" => failure.hint("remove one that is not needed any more"),
         "CONFLICT" => failure.hint("somebody else changed it meanwhile: read it again, and then try again"),
         "DAMAGED" => failure.hint("`alknet fs fsck --deep` lists what is damaged; nothing else is affected"),
+        "NOT_FOUND" if message.contains("older than what is kept") => {
+            failure.hint("`alknet fs bucket set BUCKET --retention TIME` says how long versions are kept from now on")
+        }
         "TRIMMED" => failure.hint("so old changes are not kept; begin without --after"),
         _ if kind == Kind::Denied => failure.hint("the owner of that node says who may: `alknet peer add --role …`"),
         _ => failure,

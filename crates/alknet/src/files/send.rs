@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    io::{self, SeekFrom},
+    io,
+    os::unix::ffi::OsStrExt,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -20,7 +21,7 @@ use alknet_fs::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::{
-    io::{AsyncRead, AsyncSeekExt, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     sync::mpsc,
 };
 use tokio_util::io::StreamReader;
@@ -32,6 +33,7 @@ use super::{
     limits::{MAX_BYTES_AT_ONCE, MAX_UNASKED_BYTES, MAX_WRITTEN_AT_ONCE, WRITTEN_ENTRY_BYTES},
     progress::Done,
     remote::Remote,
+    steady::{Stamp, Steady},
 };
 use crate::failure::Failure;
 
@@ -55,6 +57,8 @@ pub enum Content {
         hash: ContentHash,
         /// Its length, in bytes.
         size: u64,
+        /// When it was so.
+        stamp: Stamp,
     },
     /// It is in a file of the disk, and nothing there is as long: it is read once, when it is sent.
     Unread {
@@ -65,6 +69,8 @@ pub enum Content {
     Pieces(mpsc::Receiver<io::Result<Bytes>>),
 }
 
+const OTHER_NAME: &str = "it is another name of what was left out";
+
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -74,6 +80,8 @@ pub enum Outcome {
     Linked,
     /// It was there as it is.
     Unchanged,
+    /// Something of its name was there, and stays.
+    Kept,
 }
 
 impl Outcome {
@@ -83,6 +91,7 @@ impl Outcome {
             Self::Sent => "sent",
             Self::Linked => "linked",
             Self::Unchanged => "unchanged",
+            Self::Kept => "kept",
         }
     }
 }
@@ -115,11 +124,32 @@ pub struct Sender<'r, 'a> {
     how: Sending<'r, 'a>,
     waiting: Vec<(Entry, Content)>,
     waiting_bytes: usize,
-    /// Folders whose mode and time are set at the end.
-    folders: BTreeMap<FsPath, Entry>,
+    /// Folders whose mode and time are set at the end, unless they are so already and nothing came into them.
+    folders: BTreeMap<FsPath, (Entry, bool)>,
+    /// What could not be read: other names of it do not come either.
+    missing: HashSet<FsPath>,
     /// The newest commit.
     newest: Option<Committed>,
     left_out: LeftOut,
+}
+
+/// A file that could not be read, or changed while it was.
+pub struct Lost {
+    /// Which entry it was to be.
+    pub path: FsPath,
+    /// Where it lies.
+    pub place: PathBuf,
+    /// Why.
+    pub why: String,
+    /// Whether it went away meanwhile.
+    pub is_gone: bool,
+}
+
+impl Lost {
+    /// What an error of the disk means for an entry.
+    pub fn of(path: &FsPath, place: PathBuf, error: &io::Error) -> Self {
+        Self { path: path.clone(), place, why: error.to_string(), is_gone: error.kind() == io::ErrorKind::NotFound }
+    }
 }
 
 /// What sending came to.
@@ -133,14 +163,15 @@ pub struct Sent {
 
 impl<'r, 'a> Sender<'r, 'a> {
     /// Begins.
-    pub const fn new(how: Sending<'r, 'a>) -> Self {
+    pub fn new(how: Sending<'r, 'a>) -> Self {
         Self {
             how,
             waiting: Vec::new(),
             waiting_bytes: 0,
             folders: BTreeMap::new(),
+            missing: HashSet::new(),
             newest: None,
-            left_out: LeftOut { count: 0, shown: Vec::new() },
+            left_out: LeftOut::default(),
         }
     }
 
@@ -149,14 +180,38 @@ impl<'r, 'a> Sender<'r, 'a> {
         &self.how
     }
 
-    /// Says that an entry is there as it is.
-    pub fn unchanged(&self, entry: &Entry) -> Result<(), Failure> {
-        if let What::File { size } = entry.what {
-            self.how.done.file();
-            self.how.done.bytes(size);
-            (self.how.tell)(&entry.path, Outcome::Unchanged, size)?;
+    /// Says that an entry is there: as it is, or another that stays.
+    pub fn is_there(&mut self, entry: &Entry, outcome: Outcome) -> Result<(), Failure> {
+        match entry.what {
+            What::File { size } => {
+                self.how.done.file();
+                self.how.done.bytes(size);
+                if outcome == Outcome::Kept {
+                    self.how.done.kept();
+                }
+                (self.how.tell)(&entry.path, outcome, size)?;
+            }
+            // What comes into it may make it newer.
+            What::Folder if self.how.keep == Keep::Everything && !self.how.only_new => {
+                self.folders.insert(entry.path.clone(), (entry.clone(), false));
+            }
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Leaves a file out that could not be read.
+    pub fn lost(&mut self, lost: Lost) {
+        // One that went away is as one that went before anybody looked.
+        if !lost.is_gone {
+            self.left_out.fail(lost.place.as_os_str().as_bytes(), lost.why);
+        }
+        self.missing.insert(lost.path);
+    }
+
+    /// Whether it is another name of what could not be read.
+    fn is_missing(&self, entry: &Entry) -> bool {
+        matches!(&entry.what, What::HardLink { to, .. } if self.missing.contains(to))
     }
 
     /// Takes the next entry. One whose path would be too long is left out.
@@ -166,14 +221,15 @@ impl<'r, 'a> Sender<'r, 'a> {
             return Ok(());
         };
         if let What::HardLink { to, .. } = &entry.what
-            && below(&self.how.to.path, to).is_err()
+            && (self.is_missing(&entry) || below(&self.how.to.path, to).is_err())
         {
-            self.left_out.add(&relative(&entry.path), "it is another name of what was left out");
+            self.left_out.add(&relative(&entry.path), OTHER_NAME);
             return Ok(());
         }
+        self.changes_folders_of(&entry.path);
         if entry.what == What::Folder && self.how.keep == Keep::Everything {
             // Its own content would make it newer again.
-            self.folders.insert(entry.path.clone(), entry.clone());
+            self.folders.insert(entry.path.clone(), (entry.clone(), true));
         }
         if let Content::Pieces(pieces) = content {
             self.flush().await?;
@@ -186,6 +242,18 @@ impl<'r, 'a> Sender<'r, 'a> {
         self.waiting_bytes += own;
         self.waiting.push((entry, content));
         Ok(())
+    }
+
+    /// The folders above are to be set again, also those that are as they should be.
+    fn changes_folders_of(&mut self, path: &FsPath) {
+        let above = |path: &FsPath| path.split_last().map(|(above, _)| above);
+        let mut folder = above(path);
+        while let Some(at) = folder {
+            if let Some((_, is_due)) = self.folders.get_mut(&at) {
+                *is_due = true;
+            }
+            folder = above(&at);
+        }
     }
 
     /// How many bytes of JSON an entry is when it is written.
@@ -209,7 +277,8 @@ impl<'r, 'a> Sender<'r, 'a> {
         self.flush().await?;
         let (mut entries, mut bytes) = (Vec::new(), 0);
         // The innermost first, so that none makes another newer.
-        for entry in std::mem::take(&mut self.folders).into_values().rev() {
+        let folders = std::mem::take(&mut self.folders).into_values().rev();
+        for (entry, _) in folders.filter(|(_, is_due)| *is_due) {
             let own = self.weight(&below(&self.how.to.path, &entry.path)?, &entry, &Content::None)?;
             if entries.len() == MAX_WRITTEN_AT_ONCE || bytes + own > MAX_BYTES_AT_ONCE {
                 self.write_many(std::mem::take(&mut entries)).await?;
@@ -245,31 +314,37 @@ impl<'r, 'a> Sender<'r, 'a> {
                     told.push((entry.path.clone(), Outcome::Sent, *size, bytes.len() as u64));
                     NewEntry::Content(Base64(bytes))
                 }
-                (What::File { .. }, Content::File { place, hash, size }) => {
-                    uploads.push((entry, place, Some(hash), size));
+                (What::File { .. }, Content::File { place, hash, size, stamp }) => {
+                    uploads.push((entry, place, Some((hash, size, stamp))));
                     continue;
                 }
-                (What::File { size }, Content::Unread { place }) => {
-                    let size = *size;
-                    uploads.push((entry, place, None, size));
+                (What::File { .. }, Content::Unread { place }) => {
+                    uploads.push((entry, place, None));
                     continue;
                 }
                 (What::File { .. }, Content::None | Content::Pieces(_)) => continue,
             };
-            entries.push(self.write_one(&entry, new)?);
+            entries.push((self.write_one(&entry, new)?, entry));
         }
         // First what hard links of the same batch may lead to.
         let jobs = self.how.jobs;
         let this = &*self;
-        let uploaded: Vec<Committed> = stream::iter(uploads)
-            .map(|(entry, place, hash, size)| async move { this.upload(&entry, place, hash, size).await })
+        let uploaded: Vec<Result<Committed, Lost>> = stream::iter(uploads)
+            .map(|(entry, place, hashed)| async move { this.upload(entry, place, hashed).await })
             .buffer_unordered(jobs)
             .try_collect()
             .await?;
-        for committed in uploaded {
-            self.note(committed);
+        for uploaded in uploaded {
+            match uploaded {
+                Ok(committed) => self.note(committed),
+                Err(lost) => self.lost(lost),
+            }
         }
-        self.write_many(entries).await?;
+        let (missing, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| self.is_missing(entry));
+        for (_, entry) in missing {
+            self.left_out.add(&relative(&entry.path), OTHER_NAME);
+        }
+        self.write_many(entries.into_iter().map(|(one, _)| one).collect()).await?;
         for (path, outcome, size, moved) in told {
             self.how.done.file();
             self.how.done.bytes(size);
@@ -348,29 +423,38 @@ impl<'r, 'a> Sender<'r, 'a> {
         Ok(WriteFile { bucket, path, mode, mtime, xattrs, parents: true, expect, beneath, resume })
     }
 
-    /// Sends a file of the disk; one that was hashed, from where an upload that was cut left off.
+    /// Sends a file of the disk as it was at one moment; one that was hashed, from where an upload that was cut left off.
     async fn upload(
         &self,
-        entry: &Entry,
+        mut entry: Entry,
         place: PathBuf,
-        hash: Option<ContentHash>,
-        size: u64,
-    ) -> Result<Committed, Failure> {
-        let resume = hash.filter(|_| self.how.resume).map(|hash| ResumeUpload { size, hash });
-        let ticket: ByteTicket = self.how.remote.call("fs/write", &self.write_file(entry, resume)?).await?;
-        let shown = shown(&place);
-        let failed = |error: io::Error| Failure::from(error).while_doing(&shown);
-        let mut file = tokio::fs::File::open(&place).await.map_err(failed)?;
+        hashed: Option<(ContentHash, u64, Stamp)>,
+    ) -> Result<Result<Committed, Lost>, Failure> {
+        let mut file = match Steady::open(&place, hashed.map(|(_, size, stamp)| (stamp, size))) {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(Lost::of(&entry.path, place, &error))),
+        };
+        let size = hashed.map_or(file.stamp().size, |(_, size, _)| size);
+        entry.mtime_ns = file.stamp().mtime_ns;
+        let resume = hashed.filter(|_| self.how.resume).map(|(hash, size, _)| ResumeUpload { size, hash });
+        let ticket: ByteTicket = self.how.remote.call("fs/write", &self.write_file(&entry, resume)?).await?;
         let offset = ticket.offset.unwrap_or_default();
-        file.seek(SeekFrom::Start(offset)).await.map_err(failed)?;
+        file.skip(offset).map_err(|error| Failure::from(error).while_doing(shown(&place)))?;
         self.how.done.bytes(offset);
         let mut bytes = Counted { inner: file, done: self.how.done.clone() };
         // It was hashed when it was looked whether it is there. Of the rest of a file that is not known.
-        let known = hash.filter(|_| offset == 0);
-        let committed = self.how.remote.upload(&ticket, &mut bytes, known).await?;
+        let known = hashed.map(|(hash, ..)| hash).filter(|_| offset == 0);
+        let committed = match self.how.remote.upload(&ticket, &mut bytes, known).await {
+            Ok(committed) => committed,
+            Err(failure) => {
+                let trouble = bytes.inner.trouble.take();
+                let lost = |why| Lost { path: entry.path.clone(), place: place.clone(), why, is_gone: false };
+                return trouble.map_or_else(|| Err(failure.while_doing(shown(&place))), |why| Ok(Err(lost(why))));
+            }
+        };
         self.how.done.file();
         (self.how.tell)(&entry.path, Outcome::Sent, size)?;
-        Ok(committed)
+        Ok(Ok(committed))
     }
 
     /// Sends what comes in pieces.

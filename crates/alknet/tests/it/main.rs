@@ -26,4 +26,5 @@ mod transcripts;
 
 mod call_frames;
 mod folder;
+mod fs_trial;
 mod running;

@@ -47,7 +47,7 @@ enum Action {
         /// The new branch
         #[arg(value_name = "BUCKET:BRANCH")]
         branch: OsString,
-        /// What it begins as: another branch, perhaps as it was [default: main, now]
+        /// What it begins as: another branch, perhaps as it was [default: the branch that was switched to, else main, now]
         #[arg(long, value_name = "ADDR")]
         from: Option<OsString>,
         /// It shows later changes of that branch too, where it has none of its own
@@ -74,9 +74,12 @@ impl Branch {
             Action::List { bucket } => list(files, &files.spot(&bucket)?).await,
             Action::Create { branch, from, follow } => {
                 let branch = written(files, &branch)?;
-                let from = from.map(|from| files.spot(&from)).transpose()?;
+                let from = match from {
+                    Some(from) => files.spot(&from)?,
+                    None => meant(files, &branch),
+                };
                 let mode = if follow { BranchMode::Follow } else { BranchMode::Pinned };
-                create(files, &branch, from.as_ref(), mode).await
+                create(files, &branch, &from, mode).await
             }
             Action::Flatten { branch } => flatten(files, &written(files, &branch)?).await,
             Action::Remove { branch } => remove(files, &written(files, &branch)?).await,
@@ -125,16 +128,20 @@ async fn list(files: &Files<'_>, spot: &Spot) -> Result<(), Failure> {
     output::table(["", "BRANCH", "FROM", "AT", "MODE"], &rows)
 }
 
-async fn create(files: &Files<'_>, branch: &Spot, from: Option<&Spot>, mode: BranchMode) -> Result<(), Failure> {
-    if let Some(from) = from {
-        same_node(from, branch)?;
-        if from.branch.bucket != branch.branch.bucket {
-            return Err(Failure::usage(format_args!("{from} is in another bucket than {branch}")));
-        }
+/// The branch that is meant where none is written.
+fn meant(files: &Files<'_>, spot: &Spot) -> Spot {
+    let bucket = spot.branch.bucket.clone();
+    let branch = files.switched.branch(spot.node.as_deref(), &bucket);
+    Spot { branch: BranchRef { bucket, branch }, ..spot.clone() }
+}
+
+async fn create(files: &Files<'_>, branch: &Spot, from: &Spot, mode: BranchMode) -> Result<(), Failure> {
+    same_node(from, branch)?;
+    if from.branch.bucket != branch.branch.bucket {
+        return Err(Failure::usage(format_args!("{from} is in another bucket than {branch}")));
     }
     let remote = files.reach(branch).await?;
-    let when = from.and_then(|from| from.when.clone());
-    let from = from.map(|from| from.branch.branch.clone());
+    let (when, from) = (from.when.clone(), Some(from.branch.branch.clone()));
     let input = CreateBranch { bucket: branch.branch.clone(), from, when, mode };
     let made: BranchView = remote.call("fs/branch.create", &input).await?;
     remote.finish().await;
@@ -172,7 +179,11 @@ async fn remove(files: &Files<'_>, branch: &Spot) -> Result<(), Failure> {
     let input = OneBranch { bucket: branch.branch.clone() };
     let _: Value = remote.call_within("fs/branch.remove", &input, LONG_TIMEOUT).await?;
     remote.finish().await;
+    let is_meant = meant(files, branch).branch == branch.branch;
     let BranchRef { bucket, branch } = &branch.branch;
+    if is_meant {
+        output::note(format!("`{bucket}` meant this branch; `alknet fs switch {bucket} main` goes back to main"));
+    }
     if files.json() {
         return output::json(&json!({ "bucket": bucket, "branch": branch }));
     }

@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{
-    BucketView, Committed, ConflictPolicy, CreateBucket, DurabilityName, NamePolicy, RemoveBucket, SetBucket,
+use alknet_fs::{
+    Retention,
+    operations::{
+        BucketView, Committed, ConflictPolicy, CreateBucket, DurabilityName, NamePolicy, RemoveBucket, SetBucket,
+    },
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
@@ -88,7 +91,7 @@ struct Terms {
     #[arg(long, value_name = "HOW")]
     conflict: Option<Conflict>,
     /// How long old versions are kept: 12h, 30d, 8w, or forever
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = parse_retention)]
     retention: Option<String>,
     /// Whether each commit is published as an event
     #[arg(long, value_name = "BOOL")]
@@ -125,7 +128,24 @@ enum Conflict {
     KeepBoth,
 }
 
+fn parse_retention(text: &str) -> Result<String, String> {
+    if text == "forever" || Retention::parse(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("write a number with s, m, h, d or w behind it, as 12h, 30d or 52w, or forever".to_owned())
+}
+
 impl Terms {
+    /// Whether nothing is said.
+    const fn is_empty(&self) -> bool {
+        let Self { quota, quota_files, durability, conflict, retention, events } = self;
+        quota.is_none()
+            && quota_files.is_none()
+            && durability.is_none()
+            && conflict.is_none()
+            && retention.is_none()
+            && events.is_none()
+    }
     fn durability(&self) -> Option<DurabilityName> {
         self.durability.map(|durability| match durability {
             Durability::Strict => DurabilityName::Strict,
@@ -169,6 +189,10 @@ impl Bucket {
             }
             Action::Set { bucket, terms } => {
                 let spot = named(&bucket)?;
+                if terms.is_empty() {
+                    return Err(Failure::usage("say what is to be set")
+                        .hint("--quota, --quota-files, --durability, --conflict, --retention or --events; `alknet fs bucket list` shows what is"));
+                }
                 let input = SetBucket {
                     bucket: spot.branch.bucket.clone(),
                     quota_bytes: terms.quota,
@@ -239,4 +263,19 @@ async fn list(files: &Files<'_>, node: Option<&str>) -> Result<(), Failure> {
         })
         .collect();
     output::table(["BUCKET", "HOLDS", "FILES", "COMMIT", "DURABILITY", "RETENTION"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_retention;
+
+    #[test]
+    fn a_retention_is_a_number_with_a_unit_or_for_ever() {
+        for good in ["1s", "90m", "12h", "30d", "8w", "forever"] {
+            assert_eq!(parse_retention(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "1", "1y", "d", "1.5d", "-1d", "1 d", "for ever", "1dd"] {
+            assert!(parse_retention(bad).unwrap_err().contains("30d"), "{bad}");
+        }
+    }
 }

@@ -7,10 +7,13 @@ use alknet_fs::operations::ReadFile;
 use clap::Args;
 use tokio::io::{AsyncWriteExt, stdout};
 
-use super::Files;
+use super::{Files, turns::Turns};
 use crate::{
     failure::Failure,
-    files::{address::Spot, remote::Remote},
+    files::{
+        address::Spot,
+        remote::{Remote, at},
+    },
 };
 
 /// Write files to standard output
@@ -34,27 +37,35 @@ pub struct Cat {
 
 impl Cat {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
-        for address in &self.addresses {
-            let spot = files.spot(address)?;
-            let remote = files.reach(&spot).await?;
-            let outcome = to_stdout(&remote, &spot, self.range).await;
-            remote.finish().await;
-            outcome?;
-        }
-        Ok(())
+        all_to_stdout(files, &self.addresses, self.range).await
     }
 }
 
-/// Writes a file, or these of its bytes, to standard output.
-pub(super) async fn to_stdout(
-    remote: &Remote<'_>,
-    spot: &Spot,
-    range: Option<(u64, Option<u64>)>,
-) -> Result<(), Failure> {
+/// Writes files, or these of their bytes, to standard output.
+pub(super) async fn all_to_stdout(files: &Files<'_>, addresses: &[OsString], range: Range) -> Result<(), Failure> {
+    let mut turns = Turns::of(addresses.len());
+    for address in addresses {
+        let one = async {
+            let spot = files.spot(address)?;
+            let remote = files.reach(&spot).await?;
+            let outcome = to_stdout(&remote, &spot, range).await;
+            remote.finish().await;
+            outcome
+        };
+        turns.took(one.await)?;
+    }
+    turns.end()
+}
+
+/// The first byte, and the last.
+type Range = Option<(u64, Option<u64>)>;
+
+async fn to_stdout(remote: &Remote<'_>, spot: &Spot, range: Range) -> Result<(), Failure> {
     let (offset, last) = range.unwrap_or_default();
     let length = last.map(|last| last - offset + 1);
     let (bucket, path, when) = (spot.branch.clone(), spot.octets(), spot.when.clone());
-    let ticket: ByteTicket = remote.call("fs/read", &ReadFile { bucket, path, when, offset, length }).await?;
+    let ticket = remote.call("fs/read", &ReadFile { bucket, path, when, offset, length }).await;
+    let ticket: ByteTicket = ticket.map_err(|failure| at(spot, failure))?;
     let mut out = stdout();
     remote.download(&ticket, &mut out).await?;
     Ok(out.flush().await?)

@@ -8,7 +8,7 @@ use std::{
 
 use alknet_fs::{
     limits::MAX_ENTRY_NAME_BYTES,
-    operations::{Entries, EntryKind, EntryView, ListFolder, Octets},
+    operations::{Entries, EntryKind, EntryView, ListFolder, ListSnapshots, Octets, Snapshots},
 };
 use clap::Args;
 
@@ -54,6 +54,14 @@ async fn candidates(files: &Files<'_>, word: &OsStr) -> Result<Vec<String>, Fail
     let remote = Remote::reach(files.place, node).await?;
     let before = &text[..text.len() - rest.len()];
     let all: Vec<_> = match rest.split_once(':') {
+        _ if rest.contains('@') => {
+            let named = text.split_once('@').map_or(text, |(named, _)| named);
+            let spot = files.spot(OsStr::new(named))?;
+            let input = ListSnapshots { bucket: spot.branch.bucket.clone() };
+            let Snapshots { snapshots } = remote.call("fs/snapshot.list", &input).await?;
+            let of_branch = snapshots.into_iter().filter(|snapshot| snapshot.branch == spot.branch.branch);
+            of_branch.map(|snapshot| format!("{named}@{}/", snapshot.name)).collect()
+        }
         Some((bucket, _)) => {
             let named = format!("{before}{bucket}");
             let spot = files.spot(OsStr::new(&named))?;

@@ -80,7 +80,7 @@ async fn list(files: &Files<'_>, spot: &Spot) -> Result<(), Failure> {
     if files.json() {
         return output::json(&all);
     }
-    all.iter().try_for_each(|conflict| output::line(line(conflict)))
+    all.iter().try_for_each(|conflict| output::line(line(spot, conflict)))
 }
 
 async fn settle(files: &Files<'_>, spot: &Spot, number: u64, side: &Side) -> Result<(), Failure> {
@@ -107,12 +107,14 @@ const fn about(about: ConflictAbout) -> &'static str {
     }
 }
 
-/// A conflict as a line: its number, what both changed, the path, and where each side can be read.
-pub(super) fn line(conflict: &ConflictView) -> String {
+/// A conflict of a branch as a line: its number, what both changed, the path, and the addresses at which each side can be read.
+pub(super) fn line(spot: &Spot, conflict: &ConflictView) -> String {
+    let node = spot.node.as_ref().map_or_else(String::new, |node| format!("{node}//"));
+    let bucket = output::printable(&format!("{node}{}", spot.branch.bucket));
     let side = |side: &Option<ConflictSide>| match side {
         None => "removed".to_owned(),
-        Some(side) if side.gone => format!(":{}@{}{} (the branch is gone)", side.branch, side.at, side.path),
-        Some(side) => format!(":{}@{}{}", side.branch, side.at, side.path),
+        Some(side) if side.gone => format!("{bucket}:{}@{}{} (the branch is gone)", side.branch, side.at, side.path),
+        Some(side) => format!("{bucket}:{}@{}{}", side.branch, side.at, side.path),
     };
     let number = conflict.number.map_or_else(|| "-".to_owned(), |number| number.to_string());
     let hidden = || "is on a branch that you may not read".to_owned();

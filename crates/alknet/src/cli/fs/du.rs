@@ -9,7 +9,7 @@ use alknet_fs::operations::{EntryKind, EntryView, Octets};
 use clap::Args;
 use serde_json::json;
 
-use super::{Files, listing};
+use super::{Files, listing, turns::Turns};
 use crate::{cli::output, failure::Failure, files::address::Spot};
 
 /// Say how many bytes the files in a folder have
@@ -35,18 +35,23 @@ pub struct Du {
 
 impl Du {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        let mut turns = Turns::of(self.addresses.len());
         for address in &self.addresses {
-            let spot = files.spot(address)?;
-            let remote = files.reach(&spot).await?;
-            let mut sums = Sums::default();
-            let mut pages = remote.pages(&spot, true);
-            while let Some(page) = pages.next().await? {
-                page.iter().for_each(|entry| sums.add(entry));
-            }
-            remote.finish().await;
-            self.print(files, &spot, &sums)?;
+            turns.took(self.one(files, address).await)?;
         }
-        Ok(())
+        turns.end()
+    }
+
+    async fn one(&self, files: &Files<'_>, address: &OsString) -> Result<(), Failure> {
+        let spot = files.spot(address)?;
+        let remote = files.reach(&spot).await?;
+        let mut sums = Sums::default();
+        let mut pages = remote.pages(&spot, true);
+        while let Some(page) = pages.next().await? {
+            page.iter().for_each(|entry| sums.add(entry));
+        }
+        remote.finish().await;
+        self.print(files, &spot, &sums)
     }
 
     fn print(&self, files: &Files<'_>, spot: &Spot, sums: &Sums) -> Result<(), Failure> {

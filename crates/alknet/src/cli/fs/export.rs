@@ -1,9 +1,10 @@
 //! `alknet fs export`.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, BufWriter, Stdout, Write},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -11,6 +12,7 @@ use std::{
     },
 };
 
+use alknet_fs::Escaped;
 use clap::Args;
 
 use super::{Files, transfer};
@@ -19,7 +21,7 @@ use crate::{
     failure::Failure,
     files::{
         address::Argument,
-        archive::{Format, GitSink, Keep, TarSink, ZipSink},
+        archive::{Format, GitSink, Keep, TarSink, ZipSink, foreign},
         entry::shown,
         get::{self, Getting},
         send::Tell,
@@ -63,11 +65,12 @@ impl Export {
         let from = files.spot(&self.address)?;
         let standard = Argument::of(&self.destination) == Argument::Standard;
         let place = PathBuf::from(&self.destination);
-        let format = self.format.unwrap_or_else(|| match Format::of(&place) {
+        let format = match (self.format, Format::of(&place)) {
+            (Some(format), _) => format,
             _ if standard => Format::Tar,
-            Some(format) => format,
-            None => Format::Dir,
-        });
+            (None, Some(format)) => format,
+            (None, None) => named_as_folder(&place, &self.address)?,
+        };
         if standard && !matches!(format, Format::Tar | Format::Zip) {
             return Err(Failure::usage("only a tar or a zip can be written to standard output"));
         }
@@ -171,6 +174,21 @@ impl Write for StandardOutput {
         }
         let outcome = self.stdout.flush();
         self.noted(outcome)
+    }
+}
+
+/// A folder, unless the name promises something that is not made here.
+fn named_as_folder(place: &Path, address: &OsStr) -> Result<Format, Failure> {
+    let (place, address) = (shown(place), Escaped(address.as_bytes()));
+    let failure = |what| Failure::usage(format_args!("{place}: {what}"));
+    let path = PathBuf::from(&place);
+    match foreign(&path) {
+        None => Ok(Format::Dir),
+        Some(true) => Err(failure("a tar is compressed with gzip here, or not at all").hint(format_args!(
+            "compress it yourself: `alknet fs export {address} - | zstd > {place}`, or xz, or bzip2"
+        ))),
+        Some(false) => Err(failure("such an archive is not made here")
+            .hint("a tar, a zip or a Git repository is; --as dir makes a folder of that name")),
     }
 }
 

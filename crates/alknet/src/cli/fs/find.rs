@@ -1,12 +1,16 @@
 //! `alknet fs find`.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, stdout},
+};
 
 use alknet_fs::{
     When,
-    operations::{EntryKind, EntryView},
+    operations::{EntryKind, EntryView, Octets},
 };
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::{Files, listing};
 use crate::{
@@ -17,9 +21,12 @@ use crate::{
 
 /// Find entries below a folder; prints their addresses
 ///
+/// On a terminal what would steer it is escaped; elsewhere an address is printed byte for byte, as commands take it.
+///
 /// Examples:
 ///   alknet fs find photos --name '*.jpg' --larger 10M
 ///   alknet fs find notes@v1 --type f --newer now-7d
+///   alknet fs find -0 photos --name '*.tmp' | xargs -0 alknet fs rm
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Find {
@@ -38,6 +45,17 @@ pub struct Find {
     /// Files with more bytes than this: 500, 10K, 5M, 1G
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     larger: Option<u64>,
+    /// A NUL after each address instead of a line feed
+    #[arg(short = '0', long = "null")]
+    null: bool,
+}
+
+/// What is found, with where.
+#[derive(Serialize)]
+struct Addressed<'a> {
+    address: Octets,
+    #[serde(flatten)]
+    entry: &'a EntryView,
 }
 
 /// A kind of entry.
@@ -58,10 +76,15 @@ impl Find {
         let mut pages = remote.pages(&spot, true);
         while let Some(page) = pages.next().await? {
             for entry in page.iter().filter(|entry| self.matches(entry)) {
+                let found = spot.at(below(&spot.path, &path_of(entry)?)?);
                 if files.json() {
-                    listing::json_flow(entry)?;
+                    listing::json_flow(&Addressed { address: Octets::from(found.to_bytes().as_slice()), entry })?;
+                } else if self.null {
+                    output::flow_bytes(&found.to_bytes(), 0)?;
+                } else if stdout().is_terminal() {
+                    output::flow(found.to_string())?;
                 } else {
-                    output::flow(spot.at(below(&spot.path, &path_of(entry)?)?).to_string())?;
+                    output::flow_bytes(&found.to_bytes(), b'\n')?;
                 }
             }
         }

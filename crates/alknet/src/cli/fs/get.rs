@@ -9,7 +9,7 @@ use std::{
 use alknet_fs::operations::EntryKind;
 use clap::Args;
 
-use super::{Files, cat, transfer};
+use super::{Files, cat, transfer, turns::Turns};
 use crate::{
     failure::Failure,
     files::{
@@ -50,23 +50,19 @@ impl Get {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
         let Some((local, addresses)) = self.places.split_last() else { return Ok(()) };
         if Argument::of(local) == Argument::Standard {
-            for address in addresses {
-                let spot = files.spot(address)?;
-                let remote = files.reach(&spot).await?;
-                cat::to_stdout(&remote, &spot, None).await?;
-                remote.finish().await;
-            }
-            return Ok(());
+            return cat::all_to_stdout(files, addresses, None).await;
         }
         let progress = self.pace.progress(files);
-        let mut left_out = LeftOut::default();
+        let (mut left_out, mut turns) = (LeftOut::default(), Turns::of(addresses.len()));
         for address in addresses {
             let got = Box::pin(self.one(files, &progress, address, local, addresses.len() > 1));
-            left_out.extend(got.await?);
+            left_out.extend(turns.took(got.await)?.unwrap_or_default());
         }
         let done = progress.done.clone();
         drop(progress);
-        transfer::summary(files, &done, None, &left_out)
+        let summary = transfer::summary(files, &done, None, &left_out);
+        turns.end()?;
+        summary
     }
 
     async fn one(
@@ -104,6 +100,6 @@ impl Get {
             Box::pin(transfer::beside(get::tree(how, &found, &place), counting)).await
         };
         remote.finish().await;
-        left_out
+        left_out.map_err(transfer::again)
     }
 }

@@ -6,7 +6,7 @@ use alknet_fs::{
     HookName, Seq,
     operations::{CreateHook, EntryKind, HookState, HookTo, HookView, Hooks, ListHooks, Octets, OneHook, WebhookTo},
 };
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::Value;
 
 use super::{Files, listing};
@@ -57,20 +57,21 @@ enum Action {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("whom").required(true)))]
 struct Add {
-    /// The branch; with a path, only what is below it
+    /// The branch; with the path of a folder, which may be still to come, only what is below it
     #[arg(value_name = "ADDR")]
     address: OsString,
     /// What the hook is called, once in the bucket
     name: HookName,
     /// Post to this https URL
-    #[arg(long, value_name = "URL", required_unless_present = "queue", conflicts_with = "queue")]
+    #[arg(long, value_name = "URL", group = "whom")]
     url: Option<String>,
     /// Sign with the secret of this credential
     #[arg(long, value_name = "CREDENTIAL", requires = "url")]
     secret: Option<String>,
     /// Hand jobs in at this queue
-    #[arg(long, value_name = "QUEUE")]
+    #[arg(long, value_name = "QUEUE", group = "whom")]
     queue: Option<String>,
     /// Only paths that end so
     #[arg(long, value_name = "TEXT")]
@@ -130,14 +131,15 @@ impl Add {
     }
 }
 
-/// What is meant by an address with a path: a folder with what is below it, not with what only begins like it.
+/// What is meant by an address with a path: a folder with what is below it, not with what only begins like it. What is not there yet
+/// may become a folder.
 async fn prefix(remote: &Remote<'_>, spot: &Spot) -> Result<Octets, Failure> {
     if spot.path.names().is_empty() {
         return Ok(Octets::default());
     }
     let mut prefix = spot.octets();
     let found = remote.look(spot, true).await?;
-    if spot.into || found.is_some_and(|found| found.kind == EntryKind::Folder) {
+    if found.is_none_or(|found| found.kind == EntryKind::Folder) {
         prefix.0.push(b'/');
     }
     Ok(prefix)

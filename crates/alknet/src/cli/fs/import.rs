@@ -1,7 +1,14 @@
 //! `alknet fs import`.
 
-use std::{ffi::OsString, fs::File, io, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
+use alknet_fs::Escaped;
 use clap::Args;
 
 use super::{Files, transfer};
@@ -9,7 +16,7 @@ use crate::{
     failure::{Failure, Kind},
     files::{
         address::Argument,
-        archive::{Format, GitSource, Keep, TarSource, ZipSource},
+        archive::{Format, GitSource, Keep, TarSource, ZipSource, unpacks},
         entry::shown,
         put,
         send::Sending,
@@ -58,6 +65,14 @@ impl Import {
         if !standard && !place.exists() {
             return Err(Failure::new(Kind::NotFound, format_args!("there is no {}", shown(&place))));
         }
+        if matches!(format, None | Some(Format::Tar))
+            && !standard
+            && let Some(program) = packed(&place)
+        {
+            let (place, to) = (shown(&place), Escaped(self.address.as_bytes()));
+            return Err(Failure::usage(format_args!("{place} is compressed in a way that is not unpacked here"))
+                .hint(format_args!("`{program} {place} | alknet fs import - {to}`")));
+        }
         let format = format.ok_or_else(|| {
             Failure::usage(format_args!("what {} is cannot be seen", shown(&place))).hint("say it with --as")
         })?;
@@ -95,10 +110,19 @@ impl Import {
             }
             Format::Zip => put::archive(how, move || ZipSource::open(&place)).await,
             Format::Git => put::archive(how, move || GitSource::open(&place, reference.as_deref(), metadata)).await,
-        }?;
+        };
+        let put = put.map_err(|failure| if standard { failure } else { transfer::again(failure) })?;
         let done = progress.done.clone();
         drop(progress);
         remote.finish().await;
         transfer::summary(files, &done, put.newest.as_ref(), &put.left_out)
     }
+}
+
+/// The program that unpacks a file, where that is not done here.
+fn packed(place: &Path) -> Option<&'static str> {
+    let mut begin = [0; 6];
+    let is_file = place.is_file();
+    let read = is_file.then(|| File::open(place).and_then(|mut file| file.read(&mut begin)).ok())??;
+    unpacks(&begin[..read])
 }

@@ -2,7 +2,10 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{LogEntry, LogInput, LogOutput};
+use alknet_fs::{
+    FsPath, Seq,
+    operations::{LogEntry, LogInput, LogOutput},
+};
 use clap::Args;
 
 use super::{Files, diff, listing};
@@ -10,10 +13,11 @@ use crate::{cli::output, failure::Failure};
 
 /// Say what was done to a branch, or to an entry, the newest first
 ///
-/// With --json, one object a line.
+/// Of an address with @ it is what was done until then. With --json, one object a line.
 ///
 /// Examples:
 ///   alknet fs log web
+///   alknet fs log web@yesterday
 ///   alknet fs log -n 5 web/index.html
 ///   alknet fs cat web@17/index.html
 #[derive(Args)]
@@ -29,11 +33,16 @@ pub struct Log {
 
 impl Log {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
-        let spot = files.spot_now(&self.address)?;
+        let spot = files.spot(&self.address)?;
         let remote = files.reach(&spot).await?;
         let path = (!spot.path.names().is_empty()).then(|| spot.octets());
         let most = u64::from(alknet_fs::limits::MAX_LISTED);
-        let mut input = LogInput { bucket: spot.branch.clone(), path, before: None, limit: 0 };
+        let before = match spot.when {
+            None => None,
+            // The version that is meant, itself among them.
+            Some(_) => Seq::new(remote.stat(&spot.at(FsPath::ROOT), false).await?.seq.get() + 1),
+        };
+        let mut input = LogInput { bucket: spot.branch.clone(), path, before, limit: 0 };
         let mut left = self.limit;
         while left > 0 {
             input.limit = u32::try_from(left.min(most)).unwrap_or(u32::MAX);

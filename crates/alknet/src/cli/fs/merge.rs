@@ -11,7 +11,7 @@ use crate::{cli::output, failure::Failure, files::remote::LONG_TIMEOUT};
 /// Bring the changes of one branch into another
 ///
 /// Where both changed the same thing, what is there stays, both versions are kept, and the conflict is listed;
-/// `alknet fs conflicts` settles it.
+/// `alknet fs conflicts` settles it. It exits with 1 while there is a conflict to settle, also with --dry-run.
 ///
 /// Examples:
 ///   alknet fs merge --dry-run web:trial web
@@ -35,7 +35,12 @@ pub struct Merge {
 
 impl Merge {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
-        let (from, into) = (files.spot_now(&self.from)?, files.spot_now(&self.into)?);
+        let (from, into) = (files.spot(&self.from)?, files.spot_now(&self.into)?);
+        if let Some(when) = &from.when {
+            let bucket = &from.branch.bucket;
+            return Err(Failure::usage(format_args!("{from} is of the past, and branches are merged as they are now"))
+                .hint(format_args!("`alknet fs branch create {bucket}:NAME --from {bucket}:{}@{when}` makes a branch of it, which can be merged", from.branch.branch)));
+        }
         same_node(&from, &into)?;
         if from.branch.bucket != into.branch.bucket || from.branch == into.branch {
             return Err(Failure::usage(format_args!("{from} and {into} are not two branches of one bucket"))
@@ -55,20 +60,23 @@ impl Merge {
         let input = MergeInput { bucket, from: from.branch.branch.clone(), strategy, dry_run };
         let merged: MergeOutput = remote.call_within("fs/merge", &input, LONG_TIMEOUT).await?;
         remote.finish().await;
+        let is_open = merged.conflict_count > 0 && strategy == MergeStrategy::Conflict;
+        // As `git merge` ends: what is to be settled is said, and the exit code says that there is something.
+        let end = if is_open { Err(Failure::status(1)) } else { Ok(()) };
         if files.json() {
-            return output::json(&merged);
+            return output::json(&merged).and(end);
         }
         let would = if self.dry_run { "would be " } else { "" };
         let at = merged.committed.as_ref().map_or_else(String::new, |committed| format!(", commit {}", committed.seq));
         output::line(format!("{} entries {would}changed, {} conflicts{at}", merged.merged, merged.conflict_count))?;
         for conflict in &merged.conflicts {
-            output::line(conflicts::line(conflict))?;
+            output::line(conflicts::line(&into, conflict))?;
         }
-        if merged.conflict_count > 0 && !self.dry_run && strategy == MergeStrategy::Conflict {
+        if is_open && !self.dry_run {
             output::note(format!(
                 "settle them with `alknet fs conflicts {into} settle N --ours` (or --theirs, --both)"
             ));
         }
-        Ok(())
+        end
     }
 }

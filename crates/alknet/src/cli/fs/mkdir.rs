@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use alknet_fs::operations::{Committed, MakeFolder};
 use clap::Args;
 
-use super::{Files, listing};
+use super::{Files, listing, turns::Turns};
 use crate::failure::Failure;
 
 /// Make folders
@@ -29,18 +29,22 @@ pub struct Mkdir {
 
 impl Mkdir {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        let mut turns = Turns::of(self.addresses.len());
         for address in &self.addresses {
-            let spot = files.spot_now(address)?;
-            let remote = files.reach(&spot).await?;
-            let (bucket, path) = (spot.branch.clone(), spot.octets());
-            let input = MakeFolder { bucket, path, mode: self.mode, parents: self.parents };
-            let committed: Committed = remote.call("fs/mkdir", &input).await?;
-            remote.finish().await;
-            if files.json() {
-                listing::json_line(&committed)?;
-            }
+            turns.took(self.one(files, address).await)?;
         }
-        Ok(())
+        turns.end()
+    }
+
+    async fn one(&self, files: &Files<'_>, address: &OsString) -> Result<(), Failure> {
+        let spot = files.spot_now(address)?;
+        let remote = files.reach(&spot).await?;
+        let (bucket, path) = (spot.branch.clone(), spot.octets());
+        let input = MakeFolder { bucket, path, mode: self.mode, parents: self.parents };
+        let committed: Result<Committed, _> = remote.call("fs/mkdir", &input).await;
+        remote.finish().await;
+        let committed = committed?;
+        if files.json() { listing::json_line(&committed) } else { Ok(()) }
     }
 }
 

@@ -31,6 +31,7 @@ mod stat;
 mod switch;
 mod transfer;
 mod tree;
+mod turns;
 mod usage;
 mod watch;
 

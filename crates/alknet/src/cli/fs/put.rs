@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Files, transfer};
+use super::{Files, transfer, turns::Turns};
 use crate::{
     failure::{Failure, Kind},
     files::{
@@ -26,7 +26,7 @@ use crate::{
         progress::Progress,
         put,
         remote::Remote,
-        send::{Content, Sender, Sending, Sent},
+        send::{Content, Outcome, Sender, Sending, Sent},
     },
 };
 
@@ -71,17 +71,20 @@ impl Put {
         let to = files.spot_now(address)?;
         let remote = files.reach(&to).await?;
         let progress = self.pace.progress(files);
-        let mut left_out = LeftOut::default();
-        let mut newest = None;
+        let (mut left_out, mut newest, mut turns) = (LeftOut::default(), None, Turns::of(locals.len()));
         for local in locals {
-            let put = self.one(files, &remote, &progress, local, &to, locals.len() > 1).await?;
-            newest = put.newest.or(newest);
-            left_out.extend(put.left_out);
+            let put = self.one(files, &remote, &progress, local, &to, locals.len() > 1).await;
+            if let Some(put) = turns.took(put.map_err(transfer::again))? {
+                newest = put.newest.or(newest);
+                left_out.extend(put.left_out);
+            }
         }
         let done = progress.done.clone();
         drop(progress);
         remote.finish().await;
-        transfer::summary(files, &done, newest.as_ref(), &left_out)
+        let summary = transfer::summary(files, &done, newest.as_ref(), &left_out);
+        turns.end()?;
+        summary
     }
 
     async fn one(
@@ -160,8 +163,12 @@ impl Put {
         }
         // It has neither a mode nor a time of its own.
         how.keep = Keep::Permissions;
+        let what = What::File { size: 0 };
+        let entry = Entry { path: transfer::TOP, what, mode: 0o644, mtime_ns: now_ns(), xattrs: Xattrs::new() };
         if how.only_new && how.remote.look(&how.to, false).await?.is_some() {
-            return Ok(Sent::default());
+            let mut sender = Sender::new(how);
+            sender.is_there(&entry, Outcome::Kept)?;
+            return sender.finish().await;
         }
         let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
         let reading = async move {
@@ -179,8 +186,6 @@ impl Put {
                 }
             }
         };
-        let what = What::File { size: 0 };
-        let entry = Entry { path: transfer::TOP, what, mode: 0o644, mtime_ns: now_ns(), xattrs: Xattrs::new() };
         let mut sender = Sender::new(how);
         // When the node refuses, nothing more is waited for.
         {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use alknet_fs::operations::{CommittedSteps, RemoveEntry};
 use clap::Args;
 
-use super::{Files, listing};
+use super::{Files, listing, turns::Turns};
 use crate::{
     failure::{Failure, Kind},
     files::remote::LONG_TIMEOUT,
@@ -35,19 +35,24 @@ pub struct Rm {
 
 impl Rm {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        let mut turns = Turns::of(self.addresses.len());
         for address in &self.addresses {
-            let spot = files.spot_now(address)?;
-            let remote = files.reach(&spot).await?;
-            let input = RemoveEntry { bucket: spot.branch.clone(), path: spot.octets(), recursive: self.recursive };
-            let removed: Result<CommittedSteps, _> = remote.call_within("fs/remove", &input, LONG_TIMEOUT).await;
-            remote.finish().await;
-            match removed {
-                Ok(committed) if files.json() => listing::json_line(&committed)?,
-                Ok(_) => {}
-                Err(failure) if self.force && failure.kind() == Kind::NotFound => {}
-                Err(failure) => return Err(failure),
-            }
+            turns.took(self.one(files, address).await)?;
         }
-        Ok(())
+        turns.end()
+    }
+
+    async fn one(&self, files: &Files<'_>, address: &OsString) -> Result<(), Failure> {
+        let spot = files.spot_now(address)?;
+        let remote = files.reach(&spot).await?;
+        let input = RemoveEntry { bucket: spot.branch.clone(), path: spot.octets(), recursive: self.recursive };
+        let removed: Result<CommittedSteps, _> = remote.call_within("fs/remove", &input, LONG_TIMEOUT).await;
+        remote.finish().await;
+        match removed {
+            Ok(committed) if files.json() => listing::json_line(&committed),
+            Ok(_) => Ok(()),
+            Err(failure) if self.force && failure.kind() == Kind::NotFound => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 }

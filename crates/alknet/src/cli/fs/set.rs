@@ -10,62 +10,65 @@ use alknet_fs::{
     Escaped,
     operations::{Committed, Octets, SetAttributes, Timestamp, Xattr},
 };
-use clap::Args;
+use clap::{ArgGroup, Args};
 
-use super::{Files, listing};
+use super::{Files, listing, turns::Turns};
 use crate::failure::Failure;
 
 /// Set the mode, the time and the extended attributes of entries
 ///
-/// What is not said stays as it is; the content does, too. Of a symbolic link it is the link itself that is set.
+/// At least one of the options says what. What is not said stays as it is; the content does, too. Of a symbolic link it is the link itself that is set.
 ///
 /// Examples:
 ///   alknet fs set --mode 755 web/run.sh
 ///   alknet fs set --time 2026-01-31T12:00:00Z photos/2026/a.jpg photos/2026/b.jpg
 ///   alknet fs set --xattr user.origin=scan --no-xattr user.draft notes/a.txt
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, group(ArgGroup::new("what").required(true).multiple(true)))]
 pub struct Set {
     /// The entries
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<OsString>,
     /// The permission bits in octal: 644, 0755, 4711
-    #[arg(long, value_name = "MODE", value_parser = parse_mode, required_unless_present_any = ["time", "xattr", "no_xattr"])]
+    #[arg(long, value_name = "MODE", value_parser = parse_mode, group = "what")]
     mode: Option<u16>,
     /// When the content counts as changed: 2026-01-31T12:00:00Z, or now
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, group = "what")]
     time: Option<Timestamp>,
     /// An extended attribute with its value
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME=VALUE", group = "what")]
     xattr: Vec<OsString>,
     /// An extended attribute that goes
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "what")]
     no_xattr: Vec<OsString>,
 }
 
 impl Set {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
         let xattrs = self.xattr.iter().map(|text| parse_xattr(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut turns = Turns::of(self.addresses.len());
         for address in &self.addresses {
-            let spot = files.spot_now(address)?;
-            let remote = files.reach(&spot).await?;
-            let input = SetAttributes {
-                bucket: spot.branch.clone(),
-                path: spot.octets(),
-                mode: self.mode,
-                mtime: self.time,
-                xattrs: None,
-                set_xattrs: xattrs.clone(),
-                remove_xattrs: self.no_xattr.iter().map(|name| Octets::from(name.as_bytes())).collect(),
-            };
-            let committed: Result<Committed, _> = remote.call("fs/set", &input).await;
-            remote.finish().await;
-            let committed = committed?;
-            if files.json() {
-                listing::json_line(&committed)?;
-            }
+            turns.took(self.one(files, address, xattrs.clone()).await)?;
         }
-        Ok(())
+        turns.end()
+    }
+
+    async fn one(&self, files: &Files<'_>, address: &OsStr, set_xattrs: Vec<Xattr>) -> Result<(), Failure> {
+        let spot = files.spot_now(address)?;
+        let remote = files.reach(&spot).await?;
+        let input = SetAttributes {
+            bucket: spot.branch.clone(),
+            path: spot.octets(),
+            mode: self.mode,
+            mtime: self.time,
+            xattrs: None,
+            set_xattrs,
+            remove_xattrs: self.no_xattr.iter().map(|name| Octets::from(name.as_bytes())).collect(),
+        };
+        let committed: Result<Committed, _> = remote.call("fs/set", &input).await;
+        remote.finish().await;
+        let committed = committed?;
+        if files.json() { listing::json_line(&committed) } else { Ok(()) }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{EntryKind, StatView};
+use alknet_fs::operations::{EntryKind, Octets, StatView};
 use clap::Args;
+use serde::Serialize;
 
-use super::{Files, listing};
+use super::{Files, listing, turns::Turns};
 use crate::{cli::output, failure::Failure, files::address::Spot};
 
 /// Say everything about an entry: hash, times, links, attributes
@@ -28,21 +29,34 @@ pub struct Stat {
 
 impl Stat {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
+        let mut turns = Turns::of(self.addresses.len());
         for address in &self.addresses {
-            let spot = files.spot(address)?;
-            let remote = files.reach(&spot).await?;
-            let found = remote.stat(&spot, self.follow).await?;
-            remote.finish().await;
-            if files.json() && self.addresses.len() > 1 {
-                listing::json_line(&found)?;
-            } else if files.json() {
-                output::json(&found)?;
-            } else {
-                print(&spot, &found)?;
-            }
+            turns.took(self.one(files, address).await)?;
         }
-        Ok(())
+        turns.end()
     }
+
+    async fn one(&self, files: &Files<'_>, address: &OsString) -> Result<(), Failure> {
+        let spot = files.spot(address)?;
+        let remote = files.reach(&spot).await?;
+        let found = remote.stat(&spot, self.follow).await;
+        remote.finish().await;
+        let found = found?;
+        let said = Addressed { address: Octets::from(spot.to_bytes().as_slice()), found: &found };
+        match (files.json(), self.addresses.len()) {
+            (false, _) => print(&spot, &found),
+            (true, 1) => output::json(&said),
+            (true, _) => listing::json_line(&said),
+        }
+    }
+}
+
+/// What is found, with where.
+#[derive(Serialize)]
+struct Addressed<'a> {
+    address: Octets,
+    #[serde(flatten)]
+    found: &'a StatView,
 }
 
 fn print(spot: &Spot, found: &StatView) -> Result<(), Failure> {

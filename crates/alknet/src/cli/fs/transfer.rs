@@ -4,7 +4,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, pin::pin, sync::Arc};
 
 use alknet_fs::{
     EntryName, FsPath,
-    operations::{Committed, EntryKind, StatView},
+    operations::{Committed, EntryKind, Octets, StatView},
 };
 use clap::Args;
 use serde_json::json;
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Files, listing};
 use crate::{
     cli::{output, printable},
-    failure::Failure,
+    failure::{Failure, Kind},
     files::{
         address::Spot,
         archive::{Keep, LeftOut},
@@ -50,8 +50,8 @@ pub(super) fn tell(files: &Files<'_>, spot: &Spot) -> Tell {
     }
     let spot = spot.clone();
     Box::new(move |path, outcome, size| {
-        let address = spot.at(below(&spot.path, path)?).to_string();
-        let path = alknet_fs::operations::Octets::from(path);
+        let address = Octets::from(spot.at(below(&spot.path, path)?).to_bytes().as_slice());
+        let path = Octets::from(path);
         listing::json_line(&json!({ "address": address, "path": path, "outcome": outcome.name(), "size": size }))
     })
 }
@@ -93,10 +93,11 @@ pub(super) fn note_left_out(left_out: &LeftOut) {
         return;
     }
     output::note(format!("left out: {}", left_out.count));
-    for (path, why) in &left_out.shown {
+    let shown = || left_out.failures.iter().chain(&left_out.shown);
+    for (path, why) in shown() {
         output::note(format!("  {path}: {why}"));
     }
-    if left_out.count > left_out.shown.len() as u64 {
+    if left_out.count > shown().count() as u64 {
         output::note("  …");
     }
 }
@@ -111,14 +112,31 @@ pub(super) fn summary(
     let figures = done.figures();
     note_left_out(left_out);
     if files.json() {
-        return listing::json_line(&json!({
-            "files": figures.files, "bytes": figures.bytes, "moved_bytes": figures.moved, "committed": newest,
-            "left_out": { "count": left_out.count, "shown": left_out.shown.iter().map(|(path, why)| json!({ "path": path, "why": why })).collect::<Vec<_>>() },
-        }));
+        let shown = left_out.failures.iter().chain(&left_out.shown);
+        let shown: Vec<_> = shown.map(|(path, why)| json!({ "path": path, "why": why })).collect();
+        listing::json_line(&json!({
+            "files": figures.files, "bytes": figures.bytes, "moved_bytes": figures.moved, "kept": figures.kept, "committed": newest,
+            "left_out": { "count": left_out.count, "failed": left_out.failed, "shown": shown },
+        }))?;
+    } else {
+        let files = if figures.files == 1 { "1 file".to_owned() } else { format!("{} files", figures.files) };
+        let at = newest.map_or_else(String::new, |newest| format!(", commit {}", newest.seq));
+        let kept = if figures.kept == 0 { String::new() } else { format!(", {} left as it is", figures.kept) };
+        let (bytes, moved) = (output::bytes(figures.bytes), output::bytes(figures.moved));
+        output::line(format!("{files}, {bytes}; {moved} moved{kept}{at}"))?;
     }
-    let files = if figures.files == 1 { "1 file".to_owned() } else { format!("{} files", figures.files) };
-    let at = newest.map_or_else(String::new, |newest| format!(", commit {}", newest.seq));
-    output::line(format!("{files}, {}; {} moved{at}", output::bytes(figures.bytes), output::bytes(figures.moved)))
+    match left_out.failed {
+        0 => Ok(()),
+        failed => Err(Failure::failed(format_args!("{failed} could not be read; everything else is there"))),
+    }
+}
+
+/// Says of a transfer that was cut how it goes on.
+pub(super) fn again(failure: Failure) -> Failure {
+    match failure.kind() {
+        Kind::Unavailable => failure.hint("give the same command again: what is there is not moved again"),
+        _ => failure,
+    }
 }
 
 /// Where something of this name goes: into the address if that ends in `/`, or is one of several; else it is the address.

@@ -51,7 +51,13 @@ pub struct Watch {
 
 impl Watch {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
-        let spot = files.spot_now(&self.address)?;
+        let spot = files.spot(&self.address)?;
+        if let Some(when) = &spot.when {
+            return Err(Failure::usage(format_args!(
+                "{spot} is of the past (@{when}), where nothing happens any more"
+            ))
+            .hint("leave out what stands after @; --after N tells what came after the commit N, and goes on"));
+        }
         let after =
             self.after.map(|after| Seq::new(after).ok_or_else(|| Failure::usage("so large is no commit's number")));
         let suffix = self.suffix.as_deref().map(|suffix| Octets::from(suffix.as_bytes())).unwrap_or_default();

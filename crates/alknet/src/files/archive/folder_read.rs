@@ -81,21 +81,46 @@ impl Walk {
                 Ok(metadata) => metadata,
                 // It went away since its folder was read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(ArchiveError::disk(&place)(error)),
-            };
-            let what = match self.what(&path, &place, &metadata)? {
-                Ok(what) => what,
-                Err(why) => {
-                    left_out.add(place.as_os_str().as_bytes(), why);
+                Err(error) => {
+                    left_out.fail(place.as_os_str().as_bytes(), error.to_string());
                     continue;
                 }
             };
-            let entry = described(path, what, &metadata, &place, left_out)?;
-            if entry.what == What::Folder {
-                self.enter(&place, entry.path.clone())?;
+            match self.found(path, place, &metadata, left_out) {
+                Ok(None) => {}
+                // One that cannot be read does not keep the others from coming.
+                Err(ArchiveError::Disk { path, source }) => {
+                    // Another name of it may be tried.
+                    self.linked.remove(&(metadata.dev(), metadata.ino()));
+                    if source.kind() != io::ErrorKind::NotFound {
+                        left_out.fail(path.as_os_str().as_bytes(), source.to_string());
+                    }
+                }
+                found => return found,
             }
-            return Ok(Some(Walked { entry, place, names: metadata.nlink() }));
         }
+    }
+
+    /// What was found here; `None` where it is nothing that is taken.
+    fn found(
+        &mut self,
+        path: FsPath,
+        place: PathBuf,
+        metadata: &Metadata,
+        left_out: &mut LeftOut,
+    ) -> Result<Option<Walked>, ArchiveError> {
+        let what = match self.what(&path, &place, metadata)? {
+            Ok(what) => what,
+            Err(why) => {
+                left_out.add(place.as_os_str().as_bytes(), why);
+                return Ok(None);
+            }
+        };
+        let entry = described(path, what, metadata, &place, left_out)?;
+        if entry.what == What::Folder {
+            self.enter(&place, entry.path.clone())?;
+        }
+        Ok(Some(Walked { entry, place, names: metadata.nlink() }))
     }
 
     fn enter(&mut self, folder: &Path, path: FsPath) -> Result<(), ArchiveError> {

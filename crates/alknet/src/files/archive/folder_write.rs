@@ -108,7 +108,7 @@ impl FolderSink {
         let part = self.part(&place);
         let mode = u32::from(entry.mode) & 0o777;
         let file = OpenOptions::new().write(true).create_new(true).mode(mode | 0o200).open(&part);
-        let mut file = file.map_err(ArchiveError::disk(&part))?;
+        let mut file = file.map_err(ArchiveError::disk(&place))?;
         let filled = copy_exactly(&entry.path, size, content, &mut file);
         let done = filled.and_then(|()| self.finish_file(&file, entry, &part, &place));
         done.inspect_err(|_| drop(fs::remove_file(&part)))

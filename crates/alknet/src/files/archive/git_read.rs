@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use alknet_fs::FsPath;
+use alknet_fs::{Escaped, FsPath};
 
 use super::{
     ArchiveError, LeftOut, Source, Take,
@@ -39,7 +39,12 @@ impl GitSource {
         let spec = format!("{}^{{commit}}", reference.unwrap_or("HEAD"));
         let mut resolve = git(repository);
         resolve.args(["rev-parse", "--verify", "--end-of-options", &spec]);
-        let commit = output(&mut resolve, "rev-parse", 1000)?;
+        let commit = output(&mut resolve, "rev-parse", 1000).map_err(|error| match (error, reference) {
+            (ArchiveError::Git { complaint, .. }, Some(name)) => {
+                ArchiveError::Git { what: format!("finds no commit {}", Escaped(name.as_bytes())), complaint }
+            }
+            (error, _) => error,
+        })?;
         let commit = String::from_utf8_lossy(&commit).trim().to_owned();
         let mut show = git(repository);
         show.args(["cat-file", "commit", &commit]);

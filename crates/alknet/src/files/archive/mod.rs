@@ -30,6 +30,7 @@ pub use zip_read::ZipSource;
 pub use zip_write::ZipSink;
 
 use std::{
+    borrow::Cow,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -136,22 +137,42 @@ pub struct LeftOut {
     /// How many in all.
     pub count: u64,
     /// The first of them, escaped, each with the reason.
-    pub shown: Vec<(String, &'static str)>,
+    pub shown: Vec<Reason>,
+    /// How many of them should have come, and could not be read.
+    pub failed: u64,
+    /// The first of those.
+    pub failures: Vec<Reason>,
 }
+
+/// What was left out, escaped, and why.
+pub type Reason = (String, Cow<'static, str>);
 
 impl LeftOut {
     /// Leaves this one out.
     pub fn add(&mut self, path: &[u8], why: &'static str) {
         self.count += 1;
-        if self.shown.len() < MAX_LEFT_OUT_SHOWN {
-            self.shown.push((Escaped(&path[..path.len().min(200)]).to_string(), why));
-        }
+        note(&mut self.shown, path, why.into());
+    }
+    /// Leaves this one out because it cannot be read: the rest comes, and then that is a failure.
+    pub fn fail(&mut self, path: &[u8], why: impl Into<Cow<'static, str>>) {
+        self.count += 1;
+        self.failed += 1;
+        note(&mut self.failures, path, why.into());
     }
     /// Adds what another part left out.
     pub fn extend(&mut self, other: Self) {
         self.count += other.count;
-        let room = MAX_LEFT_OUT_SHOWN - self.shown.len();
-        self.shown.extend(other.shown.into_iter().take(room));
+        self.failed += other.failed;
+        for (all, more) in [(&mut self.shown, other.shown), (&mut self.failures, other.failures)] {
+            let room = MAX_LEFT_OUT_SHOWN - all.len();
+            all.extend(more.into_iter().take(room));
+        }
+    }
+}
+
+fn note(reasons: &mut Vec<Reason>, path: &[u8], why: Cow<'static, str>) {
+    if reasons.len() < MAX_LEFT_OUT_SHOWN {
+        reasons.push((Escaped(&path[..path.len().min(200)]).to_string(), why));
     }
 }
 
@@ -188,6 +209,32 @@ impl Format {
             None
         }
     }
+}
+
+/// Whether a name promises an archive that is neither written nor read here; `true`: a tar that another program has compressed.
+pub fn foreign(place: &Path) -> Option<bool> {
+    let name = place.file_name()?.to_string_lossy().to_ascii_lowercase();
+    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    if ends(&[".tbz", ".tbz2", ".tb2", ".txz", ".tlz", ".tzst", ".taz", ".tz"]) {
+        return Some(true);
+    }
+    let packed = [".zst", ".bz2", ".xz", ".lz", ".lzma", ".lz4", ".lzo", ".br", ".z"];
+    if packed.iter().any(|end| name.strip_suffix(end).is_some_and(|name| name.ends_with(".tar"))) {
+        return Some(true);
+    }
+    ends(&[".7z", ".rar", ".cpio", ".iso", ".squashfs"]).then_some(false)
+}
+
+/// The program that unpacks what begins so, where it is compressed otherwise than with gzip.
+pub fn unpacks(begin: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], &str); 5] = [
+        (b"\xfd7zXZ\0", "xz -dc"),
+        (b"BZh", "bzip2 -dc"),
+        (b"\x28\xb5\x2f\xfd", "zstd -dc"),
+        (b"\x04\x22\x4d\x18", "lz4 -dc"),
+        (b"LZIP", "lzip -dc"),
+    ];
+    known.into_iter().find(|(magic, _)| begin.starts_with(magic)).map(|(_, program)| program)
 }
 
 /// Copies the content of an entry, which has as many bytes as it says.

@@ -378,7 +378,7 @@ fn a_repository_made_by_git_is_read_and_one_of_ours_has_a_history() {
     for message in ["one", "two"] {
         let sink = GitSink::open(&bare, "main", message, false).unwrap();
         let left_out = write(Box::new(sink), &rare());
-        let why: Vec<_> = left_out.shown.iter().map(|(_, why)| *why).collect();
+        let why: Vec<_> = left_out.shown.iter().map(|(_, why)| why.as_ref()).collect();
         assert!(
             why.contains(&"Git keeps no empty folders") && why.contains(&"Git keeps no extended attributes"),
             "{why:?}"
@@ -388,7 +388,7 @@ fn a_repository_made_by_git_is_read_and_one_of_ours_has_a_history() {
     let log = Command::new("git").arg("-C").arg(&bare).args(["log", "--format=%s"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&log.stdout), "two\none\n");
     let no_such = GitSource::open(&bare, Some("no/such"), false).err().unwrap().to_string();
-    assert!(no_such.starts_with("git rev-parse: "), "{no_such}");
+    assert!(no_such.starts_with("git finds no commit no/such: "), "{no_such}");
     assert!(GitSource::open(&bare, Some("--upload-pack=x"), false).is_err());
 }
 
@@ -403,4 +403,23 @@ fn whatever_stands_in_an_archive_is_answered() {
     replay::replay("archive_tar", feeds::archive_tar);
     replay::replay("archive_zip", feeds::archive_zip);
     replay::replay("fs_sidecar", feeds::fs_sidecar);
+}
+
+#[test]
+fn an_archive_that_is_not_made_here_is_told_from_a_folder() {
+    // ARCH-02
+    for (name, is_tar) in [
+        ("x.tar.zst", Some(true)),
+        ("x.TAR.BZ2", Some(true)),
+        ("x.txz", Some(true)),
+        ("x.7z", Some(false)),
+        ("x.zst", None),
+        ("x", None),
+        ("tar.xz", None),
+        ("x.tar.gz", None),
+    ] {
+        assert_eq!(foreign(Path::new(name)), is_tar, "{name}");
+    }
+    assert_eq!(unpacks(b"\xfd7zXZ\0"), Some("xz -dc"));
+    assert_eq!(unpacks(b"\x1f\x8b"), None);
 }
