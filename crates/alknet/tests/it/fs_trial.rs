@@ -58,7 +58,7 @@ fn as_anybody(folder: &Folder, words: &[&str]) -> Output {
 }
 
 fn lock(path: &Path) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
 }
 
 #[test]
