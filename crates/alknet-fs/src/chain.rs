@@ -46,7 +46,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// The chain of a branch at a version of its bucket, or `None` where there is no such branch or nothing is left of it.
+    /// The chain of a branch at a version of its bucket, or `None` where there is no such branch or nothing is left of it. It shows
+    /// everything: what is done for somebody asks [`Sight::chain`](crate::Sight::chain).
     ///
     /// # Errors
     /// Fails when there are more than [`MAX_CHAIN_LEVELS`] levels, and when one of them is missing.

@@ -1,7 +1,7 @@
 //! How far somebody sees through a branch who may not read those that it came from.
 //!
 //! Through a branch its parents are seen: their older versions, and where it follows one also later changes. Whoever may not read the
-//! parent sees of all that only what the branch began as.
+//! parent sees of all that only what the branch began as. Whatever is looked at for somebody is looked at through a chain from here.
 
 use alknet_core::Identity;
 use rusqlite::Connection;
@@ -48,7 +48,9 @@ impl Sight {
             // Of a removed branch the name is free, and who may read another one of that name may not read it.
             let is_seen = !parent.hidden && may_read(Place { bucket, branch: Some(&parent.name) });
             if !is_seen && sight.oldest == Seq::ZERO {
-                sight.oldest = begins;
+                // Below a level that is pinned, the versions since this one was made show what came to the unseen later, but for the last.
+                let shows_later = fork.mode == Mode::Follow && !is_followed;
+                sight.oldest = if shows_later { upto } else { begins };
                 cap = is_followed.then_some(begins);
             }
             match cap {
@@ -87,9 +89,15 @@ impl Sight {
         !self.capped.is_empty()
     }
 
-    /// What is shown of a chain of the branch.
-    pub fn chain(&self, chain: Chain) -> Chain {
-        if self.capped.is_empty() { chain } else { chain.capped(|branch| self.cap(branch)) }
+    /// What is shown of the branch that it is of, at a version of its bucket: as [`Chain::of`].
+    ///
+    /// # Errors
+    /// As [`Chain::of`].
+    pub fn chain(&self, sql: &Connection, branch: BranchId, bound: Seq) -> rusqlite::Result<Option<Chain>> {
+        let capped = |chain: Chain| {
+            if self.capped.is_empty() { chain } else { chain.capped(|branch| self.cap(branch)) }
+        };
+        Ok(Chain::of(sql, branch, bound)?.map(capped))
     }
 
     /// Whether a commit of a branch is shown as one that led to a version.

@@ -8,7 +8,6 @@ use rusqlite::Connection;
 
 use crate::{
     access::{Access, Pass, Place, Right},
-    chain::Chain,
     content::BlobReader,
     error::{Errno, FsError},
     file_system::FileSystem,
@@ -132,7 +131,7 @@ impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
 impl<F> Search<'_, F> {
     /// Whether a file of that content has a name in a version.
     fn is_shown(&self, (branch, seq): (BranchId, Seq), sight: &Sight, ino: Ino) -> rusqlite::Result<bool> {
-        let Some(chain) = Chain::of(self.sql, branch, seq)?.map(|chain| sight.chain(chain)) else { return Ok(false) };
+        let Some(chain) = sight.chain(self.sql, branch, seq)? else { return Ok(false) };
         let shown = chain.inode(self.sql, ino)?.is_some_and(|shown| shown.blob == Some(self.blob));
         Ok(shown && !chain.places(self.sql, ino)?.is_empty())
     }

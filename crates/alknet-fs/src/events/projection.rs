@@ -73,9 +73,8 @@ pub fn tell(
     reach: Reach,
 ) -> rusqlite::Result<Told> {
     let before = Seq::new(commit.seq.get().saturating_sub(1)).unwrap_or(Seq::ZERO);
-    let chains = (Chain::of(sql, branch, before)?, Chain::of(sql, branch, commit.seq)?);
+    let chains = (sight.chain(sql, branch, before)?, sight.chain(sql, branch, commit.seq)?);
     let (Some(before), Some(after)) = chains else { return Ok(Told::default()) };
-    let (before, after) = (sight.chain(before), sight.chain(after));
     let holder = if commit.branch == branch {
         branch
     } else {

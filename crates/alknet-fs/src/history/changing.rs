@@ -21,7 +21,7 @@ use crate::{
     name::{BranchName, BucketName},
     path::FsPath,
     rows::{bucket, dent, inode, merge as rows},
-    tree::{Committed, Txn, View},
+    tree::{Committed, Here, Txn, View},
 };
 
 /// How a merge is made.
@@ -52,13 +52,17 @@ impl History {
     ///
     /// # Errors
     /// Fails with [`Errno::TooBig`] when more than [`MAX_MERGE_CHANGES`](crate::limits::MAX_MERGE_CHANGES) entries changed since the last
-    /// merge; an earlier version of the branch can be merged first. Fails with [`Errno::Again`] when so much changes meanwhile that no
+    /// merge; an earlier version of the branch can be merged first. Fails with [`Errno::Perm`] where others see through one of the two
+    /// what whoever merges does not: all of it would count as merged, or be decided without being looked at. Fails with [`Errno::Again`] when so much changes meanwhile that no
     /// plan holds.
     pub async fn merge(&self, permit: &Permit, into: &View, from: &View, how: How) -> Result<Merged, FsError> {
         let at = (into.bucket(), into.branch());
         let pass = Pass::of(permit, Right::Write, Place { bucket: at.0, branch: Some(at.1) })?;
         into.check()?;
         from.check()?;
+        for view in [into, from] {
+            whole(view.sight().is_capped(), view.bucket(), view.branch())?;
+        }
         if from.bucket_id() != into.bucket_id() {
             let path = format!("{}:{}", from.bucket(), from.branch());
             return Err(FsError::At { errno: Errno::XDev, what: "cannot merge from", path });
@@ -107,7 +111,7 @@ impl History {
     /// read or written.
     ///
     /// # Errors
-    /// Fails when nothing was at the path then, and as [`Self::merge`] does when too much changed since.
+    /// Fails when nothing was at the path then, and as [`Self::merge`] does when too much changed since, or others see more.
     pub async fn restore(
         &self,
         permit: &Permit,
@@ -125,6 +129,7 @@ impl History {
                 path,
             });
         }
+        whole(then.sight().is_capped(), bucket, branch)?;
         let (view, path) = (then.clone(), path.clone());
         let plan = move |sql: &Connection, chain: &Chain| {
             view.check()?;
@@ -180,10 +185,10 @@ impl History {
         on: &View,
         plan: impl FnOnce(&Connection, &Chain) -> Result<Plan, FsError> + Send + 'static,
     ) -> Result<Made, FsError> {
-        let (branch, path) = (on.branch_id(), format!("{}:{}", on.bucket(), on.branch()));
+        let (branch, sight, path) = (on.branch_id(), on.sight().clone(), format!("{}:{}", on.bucket(), on.branch()));
         let look = move |sql: &Connection| {
             let no = || FsError::At { errno: Errno::NoEnt, what: "cannot find the branch", path };
-            let chain = Chain::of(sql, branch, Seq::MAX)?.ok_or_else(no)?;
+            let chain = sight.chain(sql, branch, Seq::MAX)?.ok_or_else(no)?;
             let newest = newest(sql, &chain)?;
             Ok(Made { plan: plan(sql, &chain)?, chain, newest })
         };
@@ -245,7 +250,15 @@ fn merge_in(txn: &mut Txn<'_>, from: &View, plan: Plan, strategy: Strategy) -> R
     Ok(Merged { committed: Some(committed), entries, conflicts: numbered })
 }
 
+/// Whole trees are changed by those who see all of them.
+fn whole(is_capped: bool, bucket: &BucketName, branch: &BranchName) -> Result<(), FsError> {
+    let path = format!("{bucket}:{branch}");
+    let what = "cannot merge, settle or restore without the right to read what is followed by";
+    if is_capped { Err(FsError::At { errno: Errno::Perm, what, path }) } else { Ok(()) }
+}
+
 pub(super) fn write(txn: &mut Txn<'_>, plan: &Plan) -> Result<Vec<u64>, FsError> {
+    whole(txn.is_capped(), &txn.bucket().name, &txn.branch().name)?;
     let seq = txn.seq()?;
     let (sql, on, chain) = (txn.sql(), txn.on(), txn.chain().clone());
     merge::apply(sql, (on, &chain), seq, plan, || txn.new_ino())
@@ -253,8 +266,15 @@ pub(super) fn write(txn: &mut Txn<'_>, plan: &Plan) -> Result<Vec<u64>, FsError>
 
 impl History {
     /// At most `count` conflicts of a view's branch that are not settled, by number, after this one.
+    ///
+    /// # Errors
+    /// Fails with [`Errno::Perm`] where others see through the branch what whoever asks does not: it tells what both sides were.
     pub async fn conflicts(&self, view: &View, after: u64, count: usize) -> Result<Vec<conflicts::Conflict>, FsError> {
-        let branch = view.branch_id();
-        view.look(move |here| conflicts::open(here.sql, branch, after, count)).await
+        whole(view.sight().is_capped(), view.bucket(), view.branch())?;
+        let of = view.clone();
+        let look = move |here: &Here<'_>| {
+            conflicts::open(here.sql, (of.branch_id(), of.bucket(), of.reader()), (after, count))
+        };
+        view.look(look).await
     }
 }

@@ -1,19 +1,22 @@
 //! Where both sides of a merge changed the same thing: listed with both versions until somebody says which one stays.
 
+use alknet_core::Identity;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::side::{Place, Side, State};
 use crate::{
+    access::{self, Access},
     error::{Errno, FsError},
     ids::{BranchId, Ino, Seq},
-    name::BranchName,
+    name::BucketName,
     path::FsPath,
     rows::{
         Kind, branch,
         conflict::{self, ConflictRow, Sides},
         merge,
     },
+    sight::Sight,
 };
 
 /// What both changed.
@@ -138,8 +141,10 @@ pub struct Conflict {
     pub seq: Seq,
     /// The branch that was merged, and its version.
     pub from: Option<(BranchId, Seq)>,
-    /// What that branch is called; `None`: it was removed.
-    pub branch: Option<BranchName>,
+    /// Whether that branch is there.
+    pub is_there: bool,
+    /// Whether whoever asks may see what it was then. Of a removed branch the name is free: only who may read the whole bucket may.
+    pub is_seen: bool,
     /// What it is about, as it was then.
     pub draft: Draft,
 }
@@ -158,22 +163,30 @@ impl Draft {
 }
 
 /// At most `count` conflicts of a branch that are not settled, by number, after this one.
-pub fn open(sql: &Connection, branch: BranchId, after: u64, count: usize) -> Result<Vec<Conflict>, FsError> {
-    conflict::open(sql, branch, after, count)?.into_iter().map(|row| read(sql, row)).collect()
+pub fn open(
+    sql: &Connection,
+    (branch, bucket, who): (BranchId, &BucketName, &Identity),
+    (after, count): (u64, usize),
+) -> Result<Vec<Conflict>, FsError> {
+    conflict::open(sql, branch, after, count)?.into_iter().map(|row| read(sql, row, (bucket, who))).collect()
 }
 
 /// The conflict of this number that a branch has not settled.
-pub(super) fn get(sql: &Connection, branch: BranchId, id: u64) -> Result<Conflict, FsError> {
+pub(super) fn get(
+    sql: &Connection,
+    (branch, bucket, who): (BranchId, &BucketName, &Identity),
+    id: u64,
+) -> Result<Conflict, FsError> {
     let row = conflict::get(sql, branch, id)?;
     let no = || FsError::At {
         errno: Errno::NoEnt,
         what: "cannot find an open conflict with the number",
         path: id.to_string(),
     };
-    read(sql, row.ok_or_else(no)?)
+    read(sql, row.ok_or_else(no)?, (bucket, who))
 }
 
-fn read(sql: &Connection, row: ConflictRow) -> Result<Conflict, FsError> {
+fn read(sql: &Connection, row: ConflictRow, (bucket, who): (&BucketName, &Identity)) -> Result<Conflict, FsError> {
     let unreadable = || FsError::At { errno: Errno::Io, what: "cannot read the conflict", path: row.id.to_string() };
     let written = |text: &str| serde_json::from_str::<Written>(text).map_err(|_| unreadable());
     let (ours, theirs) = (written(&row.about.ours)?, written(&row.about.theirs)?);
@@ -189,8 +202,16 @@ fn read(sql: &Connection, row: ConflictRow) -> Result<Conflict, FsError> {
     };
     let from = merge::of_commit(sql, row.branch, row.seq)?;
     let known = from.map(|(id, _)| branch::get(sql, id)).transpose()?.flatten();
-    let branch = known.filter(|row| !row.hidden).map(|row| row.name);
-    Ok(Conflict { id: row.id, seq: row.seq, from, branch, draft })
+    let known = known.filter(|row| !row.hidden);
+    let sees = |branch| Access::sees(Some(who), access::Place { bucket, branch });
+    let is_seen = match (&known, from) {
+        (Some(known), Some((_, at))) if sees(Some(&known.name)) => {
+            let sight = Sight::of_identity(sql, bucket, known, Some(who))?;
+            !sight.is_capped() && at >= sight.oldest()
+        }
+        _ => sees(None),
+    };
+    Ok(Conflict { id: row.id, seq: row.seq, from, is_there: known.is_some(), is_seen, draft })
 }
 
 #[derive(Serialize, Deserialize)]

@@ -162,7 +162,7 @@ impl Trail<'_> {
     }
 
     fn chain(&self, bound: Seq) -> rusqlite::Result<Option<Chain>> {
-        Ok(Chain::of(self.sql, self.branch, bound)?.map(|chain| self.sight.chain(chain)))
+        self.sight.chain(self.sql, self.branch, bound)
     }
 
     /// What a commit made of an inode, if anything that is seen.

@@ -29,7 +29,12 @@ pub enum Keep {
 
 /// Settles the open conflict of this number.
 pub(super) fn settle(txn: &mut Txn<'_>, number: u64, keep: Keep) -> Result<(), FsError> {
-    let known = conflicts::get(txn.sql(), txn.branch().id, number)?;
+    let of = (txn.branch().id, &txn.bucket().name, txn.identity());
+    let known = conflicts::get(txn.sql(), of, number)?;
+    if keep != Keep::Ours && !known.is_seen {
+        let (what, path) = ("cannot keep without the right to read it the other side of", known.draft.path.to_string());
+        return Err(FsError::At { errno: Errno::Perm, what, path });
+    }
     let side = side(txn.sql(), txn.branch().id, &known, keep)?;
     let label = known.draft.theirs.as_ref().map_or("", |theirs| &theirs.label);
     let plan = merge::plan_settling(txn.sql(), (txn.chain(), &side, label), &known.draft, keep)?;

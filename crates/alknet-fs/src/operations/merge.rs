@@ -17,7 +17,7 @@ use super::{
     },
 };
 use crate::{
-    access::{Access, Place, Right},
+    access::{Access, Right},
     history::{
         How, Keep,
         conflicts::{About, Conflict, Draft, Subject},
@@ -140,9 +140,8 @@ async fn conflicts(fs: &Service, context: &OperationContext, input: ListConflict
     let view = view(fs, context, &input.bucket, None).await?;
     let (after, count) = (input.after.unwrap_or(0), input.limit as usize);
     let found = fs.history().conflicts(&view, after, count).await.map_err(refusal)?;
-    let identity = context.permit.identity().map(|identity| &**identity);
     let kept = |conflict: &Conflict| {
-        let Conflict { id, seq, from, branch, draft } = conflict;
+        let Conflict { id, seq, from, is_there, is_seen, draft } = conflict;
         let theirs = draft.theirs.as_ref().and_then(|subject| subject.label.parse().ok());
         let theirs = theirs.unwrap_or_else(|| view.branch().clone());
         // Of a branch that follows, the merge itself counts as merged.
@@ -150,12 +149,11 @@ async fn conflicts(fs: &Service, context: &OperationContext, input: ListConflict
         let sides = Sides { ours: (view.branch(), seq.before()), theirs: (&theirs, at) };
         let mut told = conflict_view(Some(*id), Some(*seq), draft, &sides);
         // Who reads the branch that was merged into need not be allowed to read what was merged.
-        let place = Place { bucket: view.bucket(), branch: Some(&theirs) };
-        if told.theirs.is_some() && !Access::sees(identity, place) {
+        if told.theirs.is_some() && !is_seen {
             (told.theirs, told.theirs_hidden) = (None, true);
         }
         if let Some(side) = &mut told.theirs {
-            side.gone = branch.as_ref() != Some(&theirs);
+            side.gone = !is_there;
         }
         told
     };

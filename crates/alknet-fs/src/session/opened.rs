@@ -58,7 +58,7 @@ pub(crate) fn open(
     let bucket = bucket::find(sql, &names.0)?.ok_or_else(no_bucket)?;
     let branch = branch::find(sql, bucket.id, &names.1)?.ok_or_else(none)?;
     let sight = Sight::of_identity(sql, &names.0, &branch, Some(who))?;
-    let chain = sight.chain(Chain::of(sql, branch.id, Seq::MAX)?.ok_or_else(none)?);
+    let chain = sight.chain(sql, branch.id, Seq::MAX)?.ok_or_else(none)?;
     let here = Here { sql, chain: &chain, bucket: bucket.id };
     let (dir, name, inode) = find(&here, path, how).map_err(|stop| stop.at(OPEN, path))?;
     let base = inode.as_ref().map(|inode| Seen { ino: inode.ino, blob: inode.blob });
@@ -93,7 +93,7 @@ pub(crate) fn open_again(sql: &Connection, before: Opened, who: &Identity) -> Re
     let branch = branch.ok_or_else(|| gone(Errno::Stale))?;
     let bucket = bucket::get(sql, before.bucket.0)?.ok_or_else(|| gone(Errno::Stale))?;
     let sight = Sight::of_identity(sql, &before.bucket.1, &branch, Some(who))?;
-    let chain = sight.chain(Chain::of(sql, branch.id, Seq::MAX)?.ok_or_else(|| gone(Errno::Stale))?);
+    let chain = sight.chain(sql, branch.id, Seq::MAX)?.ok_or_else(|| gone(Errno::Stale))?;
     let base = before.began.base.ok_or_else(|| gone(Errno::NoEnt))?;
     let inode = chain.inode(sql, base.ino)?.ok_or_else(|| gone(Errno::NoEnt))?;
     let hash = match inode.blob {

@@ -66,6 +66,9 @@ impl Emptying {
                     None => break,
                 },
             };
+            if dent.kind == Kind::Folder {
+                txn.is_empty(dent.ino)?;
+            }
             txn.take(above, &dent)?;
             taken += 1;
             if taken >= count {

@@ -87,9 +87,4 @@ impl Here<'_> {
     pub(crate) fn inode(&self, ino: Ino) -> rusqlite::Result<Option<Inode>> {
         self.chain.inode(self.sql, ino)
     }
-
-    /// Whether nothing is in a folder.
-    pub(crate) fn is_empty(&self, dir: Ino) -> rusqlite::Result<bool> {
-        Ok(self.chain.page(self.sql, dir, b"", 1)?.is_empty())
-    }
 }

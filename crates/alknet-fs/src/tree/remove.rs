@@ -13,12 +13,13 @@ impl Txn<'_> {
         let dir = spot.dir()?;
         match (how, found.kind) {
             (RemoveHow::File | RemoveHow::FileIfAny, Kind::Folder) => Err(Errno::IsDir.into()),
-            (RemoveHow::EmptyFolder | RemoveHow::Bare, Kind::Folder) if !self.here().is_empty(found.ino)? => {
+            (RemoveHow::EmptyFolder | RemoveHow::Bare, Kind::Folder) if !self.is_empty(found.ino)? => {
                 Err(Errno::NotEmpty.into())
             }
             (RemoveHow::EmptyFolder, Kind::File | Kind::Symlink) => Err(Errno::NotDir.into()),
             (RemoveHow::Recursive, Kind::Folder) => {
                 Emptying::new(found.ino).go_on(self, usize::MAX)?;
+                self.is_empty(found.ino)?;
                 self.take(dir, found)
             }
             _ => self.take(dir, found),

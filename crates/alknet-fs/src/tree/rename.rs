@@ -54,7 +54,7 @@ impl Txn<'_> {
         match (moved.kind == Kind::Folder, there.kind == Kind::Folder) {
             (false, true) => Err(Errno::IsDir.into()),
             (true, false) => Err(Errno::NotDir.into()),
-            (true, true) if !self.here().is_empty(there.ino)? => Err(Errno::NotEmpty.into()),
+            (true, true) if !self.is_empty(there.ino)? => Err(Errno::NotEmpty.into()),
             _ => Ok(()),
         }
     }

@@ -16,6 +16,7 @@ use crate::{
         branch, bucket,
         snapshot::{self, SnapshotRow},
     },
+    sight::Sight,
 };
 
 /// A snapshot as it stands.
@@ -42,7 +43,7 @@ impl Tree {
     ) -> Result<Snapshot, FsError> {
         let pass = Pass::of(permit, Right::Branch, Place { bucket, branch: Some(branch) })?;
         let (bucket, branch, name, when) = (bucket.clone(), branch.clone(), name.clone(), when.clone());
-        let time_ns = self.tables().clock().now_ns();
+        let (time_ns, who) = (self.tables().clock().now_ns(), pass.identity().clone());
         let take = move |sql: &Connection, _: &mut Noted<'_>| {
             let what = "cannot take the snapshot";
             let no = |errno| FsError::At { errno, what, path: format!("{bucket}:{branch}@{name}") };
@@ -53,7 +54,8 @@ impl Tree {
             if snapshot::count(sql, row.id)? >= MAX_SNAPSHOTS {
                 return Err(no(Errno::TooMany));
             }
-            let seq = when::bound(sql, &row, &of, &when)
+            let sight = Sight::of_identity(sql, &bucket, &of, Some(&who))?;
+            let seq = when::bound(sql, &row, (&of, &sight), &when)
                 .map_err(|stop| stop.at_place(what, || format!("{bucket}:{branch}@{when}")))?;
             snapshot::insert(sql, row.id, &SnapshotRow { name: name.clone(), branch: of.id, seq, time_ns })?;
             Ok(Snapshot { name, branch, seq, time_ns })

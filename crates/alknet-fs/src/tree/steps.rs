@@ -116,6 +116,7 @@ impl Removing {
         let (_, emptying) = self.begun.get_or_insert_with(|| (found.ino, Emptying::new(found.ino)));
         let is_empty = emptying.go_on(txn, ENTRIES_PER_STEP)?;
         if is_empty {
+            txn.is_empty(found.ino)?;
             txn.take(dir, &found)?;
         }
         Ok(is_empty)

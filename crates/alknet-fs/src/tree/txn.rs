@@ -70,6 +70,8 @@ pub struct Txn<'a> {
     policy: Policy,
     branch: BranchRow,
     chain: Chain,
+    /// What the branch shows to others, where its author sees less.
+    whole: Option<Chain>,
     author: Author,
     commit: Option<CommitRow>,
     rows: usize,
@@ -92,11 +94,13 @@ impl<'a> Txn<'a> {
         let of = branch::find(sql, row.id, branch)?;
         let place = || format!("{bucket}:{branch}");
         let of = of.ok_or_else(|| no("cannot find the branch", place()))?;
-        let chain = Chain::of(sql, of.id, Seq::MAX)?.ok_or_else(|| no("cannot find the branch", place()))?;
-        let chain = Sight::of_identity(sql, bucket, &of, Some(&author.identity))?.chain(chain);
+        let sight = Sight::of_identity(sql, bucket, &of, Some(&author.identity))?;
+        let chain = sight.chain(sql, of.id, Seq::MAX)?.ok_or_else(|| no("cannot find the branch", place()))?;
+        let whole = if sight.is_capped() { Chain::of(sql, of.id, Seq::MAX)? } else { None };
         let policy = policy_of(&row, "cannot write to the bucket")?;
         let (timed, ways) = (BTreeSet::new(), Ways::default());
-        Ok(Self { sql, bucket: row, policy, branch: of, chain, author, commit: None, rows: 0, timed, ways, asked: 0 })
+        let (bucket, branch) = (row, of);
+        Ok(Self { sql, bucket, policy, branch, chain, whole, author, commit: None, rows: 0, timed, ways, asked: 0 })
     }
 
     /// Ends it: the quota is asked, and those who tell of changes hear of it. What an error leaves behind is for the savepoint.
@@ -213,12 +217,33 @@ impl<'a> Txn<'a> {
     }
 
     fn write_name(&mut self, dir: Ino, dent: Dent) -> Result<(), Stop> {
+        self.ask_others(|chain| Ok(chain.dent(self.sql, dir, &dent.name)?.map(|dent| dent.ino)))?;
         self.count()?;
         dent::write(self.sql, self.branch.id, dir, &dent)?;
         if self.timed.remove(&dir) {
             self.touch(dir)?;
         }
         Ok(())
+    }
+
+    /// Whether nothing is in a folder. If only its author sees nothing there, nobody may go by that.
+    pub(super) fn is_empty(&self, folder: Ino) -> Result<bool, Stop> {
+        let is_empty = |chain: &Chain| Ok(chain.page(self.sql, folder, b"", 1)?.is_empty());
+        if !is_empty(&self.chain)? {
+            return Ok(false);
+        }
+        self.ask_others(is_empty).map(|()| true)
+    }
+
+    /// Fails where others see through the branch something else than its author does: his rows count for them too.
+    fn ask_others<T: PartialEq>(&self, look: impl Fn(&Chain) -> rusqlite::Result<T>) -> Result<(), Stop> {
+        let Some(whole) = &self.whole else { return Ok(()) };
+        if look(whole)? == look(&self.chain)? { Ok(()) } else { Err(Errno::Perm.into()) }
+    }
+
+    /// Whether others see through the branch what its author does not.
+    pub fn is_capped(&self) -> bool {
+        self.whole.is_some()
     }
 
     /// A folder that this very change has set attributes of, and that changes after it, is as new as the change.

@@ -32,6 +32,7 @@ struct Seen {
     chain: Chain,
     bound: Seq,
     sight: Sight,
+    reader: Arc<Identity>,
     _pin: Pin,
     _look: Look,
 }
@@ -56,8 +57,9 @@ impl Tree {
         let pass = Pass::of(permit, Right::Read, Place { bucket, branch: Some(branch) })?;
         let (found, pin, look) = self.hold((bucket, branch), when.clone(), pass.identity()).await?;
         let Found { bucket, branch, chain, bound, sight } = found;
-        let (tables, rights) = (self.tables().clone(), pass.rights().clone());
-        Ok(View(Arc::new(Seen { tables, rights, bucket, branch, chain, bound, sight, _pin: pin, _look: look })))
+        let (tables, rights, reader) = (self.tables().clone(), pass.rights().clone(), pass.identity().clone());
+        let seen = Seen { tables, rights, bucket, branch, chain, bound, sight, reader, _pin: pin, _look: look };
+        Ok(View(Arc::new(seen)))
     }
 
     /// Finds a version and keeps it from being forgotten, without waiting for those who forget.
@@ -110,20 +112,15 @@ fn find(
     let place = format!("{bucket}:{branch}");
     let of = branch::find(sql, row.id, &branch)?;
     let of = of.ok_or_else(|| no(Errno::NoEnt, "cannot find the branch", &place))?;
-    let no_version = |stop: Stop| stop.at_place("cannot find the version", || format!("{place}@{when}"));
-    let bound = when::bound(sql, &row, &of, when).map_err(|stop| {
+    let sight = Sight::of_identity(sql, &bucket, &of, Some(identity))?;
+    let bound = when::bound(sql, &row, (&of, &sight), when).map_err(|stop: Stop| {
         stop.at_place("cannot find the version", || match when::forgotten(sql, &row, when) {
             Some(oldest) => format!("{place}@{when}, which is older than what is kept (the oldest is {oldest})"),
             None => format!("{place}@{when}"),
         })
     })?;
-    let sight = Sight::of_identity(sql, &bucket, &of, Some(identity))?;
-    if bound < sight.oldest() {
-        return Err(no_version(Errno::NoEnt.into()));
-    }
-    let chain = Chain::of(sql, of.id, bound)?;
+    let chain = sight.chain(sql, of.id, bound)?;
     let chain = chain.ok_or_else(|| no(Errno::NoEnt, "cannot find the branch", &place))?;
-    let chain = sight.chain(chain);
     Ok(Found { bucket: (row.id, bucket), branch: (of.id, branch), chain, bound, sight })
 }
 
@@ -194,6 +191,10 @@ impl View {
     /// How far whoever holds it sees through the branch.
     pub fn sight(&self) -> &Sight {
         &self.0.sight
+    }
+    /// Whoever holds it.
+    pub fn reader(&self) -> &Identity {
+        &self.0.reader
     }
     /// The number of the bucket.
     pub fn bucket_id(&self) -> BucketId {

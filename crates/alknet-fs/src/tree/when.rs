@@ -9,10 +9,21 @@ use crate::{
     history::retention::{floor, is_kept},
     ids::Seq,
     rows::{branch::BranchRow, bucket::BucketRow, commit, snapshot},
+    sight::Sight,
 };
 
-/// The newest commit of the bucket that a version of the branch shows.
-pub(crate) fn bound(sql: &Connection, bucket: &BucketRow, branch: &BranchRow, when: &When) -> Result<Seq, Stop> {
+/// The newest commit of the bucket that a version of the branch shows, if it is in somebody's sight.
+pub(crate) fn bound(
+    sql: &Connection,
+    bucket: &BucketRow,
+    (branch, sight): (&BranchRow, &Sight),
+    when: &When,
+) -> Result<Seq, Stop> {
+    let bound = any(sql, bucket, branch, when)?;
+    if bound < sight.oldest() { Err(Errno::NoEnt.into()) } else { Ok(bound) }
+}
+
+fn any(sql: &Connection, bucket: &BucketRow, branch: &BranchRow, when: &When) -> Result<Seq, Stop> {
     match when {
         When::Now => Ok(bucket.head),
         When::Seq(seq) if *seq > bucket.head => Err(Errno::NoEnt.into()),

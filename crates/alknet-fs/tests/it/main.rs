@@ -50,6 +50,7 @@ mod tree_names;
 mod tree_posix;
 mod tree_steps;
 mod tree_writer;
+mod unseen;
 mod uploads;
 mod vectors;
 mod visibility;

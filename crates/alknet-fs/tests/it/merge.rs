@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use alknet_core::Identity;
 use alknet_fs::{
     BranchId, Chain, EntryName, FsPath, Ino, Seq,
     history::{
@@ -96,6 +97,12 @@ fn where_what_and_how_are_merged_apart() {
     assert_eq!(tree.chain(tree.main).inode(&tree.sql, f).unwrap().unwrap().mode, 0o600);
 }
 
+/// The conflicts that are open on main, after this one.
+fn open_after(tree: &Tree, number: u64) -> Vec<conflicts::Conflict> {
+    let of = (tree.main, &"proj".parse().unwrap(), &Identity::owner("me"));
+    conflicts::open(&tree.sql, of, (number, 9)).unwrap()
+}
+
 #[test]
 fn what_both_changed_is_a_conflict_with_both_versions_kept() {
     // HIST-20, HIST-21
@@ -109,14 +116,14 @@ fn what_both_changed_is_a_conflict_with_both_versions_kept() {
     let (tree, dev, dir) = build();
     let merged = merge(&tree, tree.main, dev, Strategy::Conflict);
     assert_eq!(lines(&tree, tree.main), ["/d/", "/d/f=ours", "/g=2"]);
-    let open = conflicts::open(&tree.sql, tree.main, 0, 9).unwrap();
+    let open = open_after(&tree, 0);
     assert_eq!(open.iter().map(|one| one.id).collect::<Vec<_>>(), merged.numbers);
     let draft = &open[0].draft;
     assert_eq!((draft.about, draft.path.to_string()), (About::Content, "/d/f".into()));
     let hash = |side: &Option<conflicts::Subject>| side.as_ref().unwrap().state.hash.unwrap();
     assert_eq!(hash(&draft.ours), alknet_fs::ContentHash::of(b"ours"));
     assert_eq!(hash(&draft.theirs), alknet_fs::ContentHash::of(b"theirs"));
-    assert_eq!(conflicts::open(&tree.sql, tree.main, open[0].id, 9).unwrap(), [], "a page goes on after a number");
+    assert_eq!(open_after(&tree, open[0].id), [], "a page goes on after a number");
     assert_eq!(tree.names(tree.main, dir), ["f"], "what is kept aside has no name");
     for (strategy, shown) in [
         (Strategy::Ours, vec!["/d/", "/d/f=ours", "/g=2"]),
@@ -126,7 +133,7 @@ fn what_both_changed_is_a_conflict_with_both_versions_kept() {
         let (tree, dev, _) = build();
         let merged = merge(&tree, tree.main, dev, strategy);
         assert_eq!(lines(&tree, tree.main), shown, "{strategy:?}");
-        assert_eq!((merged.numbers.len(), conflicts::open(&tree.sql, tree.main, 0, 9).unwrap().len()), (0, 0));
+        assert_eq!((merged.numbers.len(), open_after(&tree, 0).len()), (0, 0));
     }
 }
 

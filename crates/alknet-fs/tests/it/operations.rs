@@ -28,7 +28,7 @@ impl AuditLog for Kept {
     }
 }
 
-struct World {
+pub struct World {
     _folder: tempfile::TempDir,
     path: std::path::PathBuf,
     registry: Arc<Registry>,
@@ -36,7 +36,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let (folder, path, store) = fixture::store();
         let kept = Arc::new(Kept::default());
         let authorizer = Authorizer::new(kept.clone());
@@ -48,7 +48,7 @@ impl World {
         register(&mut builder, &service).unwrap();
         Self { _folder: folder, path, registry: builder.build().unwrap(), kept }
     }
-    async fn call(&self, who: Option<&Identity>, operation: &str, input: Value) -> Result<Value, CallError> {
+    pub async fn call(&self, who: Option<&Identity>, operation: &str, input: Value) -> Result<Value, CallError> {
         let identity = who.cloned().map(Arc::new);
         let caller = Caller { identity, credential: None, addr: PeerAddr::LocalOwner { pid: 1 } };
         match self.registry.start(caller, CallRequest::new(operation, input)).await? {
@@ -56,12 +56,12 @@ impl World {
             alknet_call::Answer::Items(_) => Ok(Value::Null),
         }
     }
-    async fn owner(&self, operation: &str, input: Value) -> Value {
+    pub async fn owner(&self, operation: &str, input: Value) -> Value {
         self.call(Some(&Identity::owner("me")), operation, input).await.unwrap()
     }
 }
 
-fn identity(name: &str, scopes: &[&str], grants: &[(&str, &str)]) -> Identity {
+pub fn identity(name: &str, scopes: &[&str], grants: &[(&str, &str)]) -> Identity {
     let mut resources = ResourceGrants::default();
     for (resource, action) in grants {
         resources.grant(resource.parse().unwrap(), *action);
@@ -186,7 +186,7 @@ async fn a_commit_is_an_event_unless_its_bucket_says_no() {
 }
 
 impl World {
-    async fn put(&self, branch: &str, path: &str, text: &str) -> u64 {
+    pub async fn put(&self, branch: &str, path: &str, text: &str) -> u64 {
         let content = data_encoding::BASE64.encode(text.as_bytes());
         let entries = json!([{ "path": path, "entry": { "content": content } }]);
         let input = json!({ "bucket": format!("proj/{branch}"), "entries": entries });
