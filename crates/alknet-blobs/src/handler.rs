@@ -18,10 +18,10 @@ use irpc::LocalSender;
 use tokio::{io::AsyncWriteExt, sync::mpsc, time::timeout};
 
 use crate::{
-    limits::{DELIVERY_TIMEOUT, MAX_CHILDREN, MAX_HASHES, STALL_TIMEOUT},
+    limits::{DELIVERY_TIMEOUT, MAX_CHILDREN, MAX_HASHES, REQUEST_TIMEOUT, STALL_TIMEOUT},
     places::Places,
     provider::Holdings,
-    streams::{Incoming, Outgoing},
+    streams::{Incoming, Outgoing, within},
 };
 
 /// The protocol of iroh-blobs.
@@ -51,12 +51,14 @@ impl BlobsHandler {
     }
 
     async fn transfer(&self, caller: &Caller, mut send: SendStream, recv: RecvStream) -> Result<(), TransferError> {
-        let mut incoming = Incoming(recv);
-        let (request, _) = Request::read_async(&mut incoming).await.map_err(TransferError::Request)?;
-        let asked = Asked::of(request).map_err(|code| TransferError::refused(&mut send, code))?;
-        // For a stranger no hash exists.
+        // For a stranger no hash exists, and what he sends is not read.
         let id = caller.id().ok_or_else(|| TransferError::refused(&mut send, ERR_INTERNAL))?;
+        // First a place: what one identity's requests take of memory is bounded with them.
         let _place = self.places.enter(id).await;
+        let mut incoming = Incoming(recv);
+        let (request, _) =
+            within(REQUEST_TIMEOUT, Request::read_async(&mut incoming)).await.map_err(TransferError::Request)?;
+        let asked = Asked::of(request).map_err(|code| TransferError::refused(&mut send, code))?;
         let (questions, answering) = mpsc::channel(1);
         // `MemStore` is but the name under which iroh-blobs lets a store come from outside: it holds nothing.
         let store = Store::from(MemStore::from_sender(LocalSender::from(questions).into()));
@@ -66,8 +68,7 @@ impl BlobsHandler {
             ended = asked.serve(pair, store) => ended.map_err(|error| TransferError::Ended(error.to_string()))?,
             () = holdings.answer(answering) => {}
         }
-        let ended = timeout(STALL_TIMEOUT, send.shutdown()).await;
-        ended.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(TransferError::Stream)?;
+        within(STALL_TIMEOUT, send.shutdown()).await.map_err(TransferError::Stream)?;
         // Delivered, refused or late: there is nothing more to do for it.
         let _ = timeout(DELIVERY_TIMEOUT, send.stopped()).await;
         Ok(())

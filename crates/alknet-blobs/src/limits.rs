@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long a peer may take to send its request.
+/// How long a peer may take to send its whole request.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a peer may take nothing of what it asked for.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);

@@ -10,9 +10,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::limits::{REQUEST_TIMEOUT, STALL_TIMEOUT};
+use crate::limits::STALL_TIMEOUT;
 
-/// What the peer sends: its request, and then nothing.
+/// What the peer sends: its request, and then nothing. How long that takes is for who reads it to bound.
 pub struct Incoming(pub RecvStream);
 
 impl iroh_blobs::util::RecvStream for Incoming {
@@ -20,7 +20,7 @@ impl iroh_blobs::util::RecvStream for Incoming {
     async fn recv_bytes(&mut self, len: usize) -> io::Result<Bytes> {
         let mut bytes = BytesMut::new();
         let mut rest = (&mut self.0).take(len as u64);
-        while within(REQUEST_TIMEOUT, rest.read_buf(&mut bytes)).await? > 0 {}
+        while rest.read_buf(&mut bytes).await? > 0 {}
         Ok(bytes.freeze())
     }
     async fn recv_bytes_exact(&mut self, len: usize) -> io::Result<Bytes> {
@@ -28,7 +28,7 @@ impl iroh_blobs::util::RecvStream for Incoming {
         if bytes.len() < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
     }
     async fn recv_exact(&mut self, target: &mut [u8]) -> io::Result<()> {
-        within(REQUEST_TIMEOUT, self.0.read_exact(target)).await.map(|_| ())
+        self.0.read_exact(target).await.map(|_| ())
     }
     fn stop(&mut self, code: VarInt) -> io::Result<()> {
         self.0.stop(code.into_inner());
@@ -65,6 +65,6 @@ impl iroh_blobs::util::SendStream for Outgoing<'_> {
 }
 
 /// Does something with a stream that must get on.
-async fn within<T>(limit: Duration, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub async fn within<T>(limit: Duration, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(limit, io).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -1,6 +1,6 @@
 //! What peers get, what they may not have, and what they may not do.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use alknet_core::{Identity, Offence, ServeError};
 use alknet_fs::ContentHash;
@@ -10,7 +10,7 @@ use iroh_blobs::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{advance, pause, resume, timeout},
 };
 
 use crate::fixture::{Answer, Door, PATIENCE, answer, reader_of};
@@ -118,6 +118,54 @@ async fn what_is_no_request_counts_against_the_peer() {
     let peer = door.dial(owner());
     assert!(matches!(peer.ask(&whole[..20]).await, Answer::Reset(..)));
     assert_eq!(peer.ask(&whole).await, one_group(b"the plan"));
+}
+
+#[tokio::test]
+async fn who_sends_byte_after_byte_is_not_waited_for() {
+    // IROH-06
+    let door = Door::new().await;
+    let peer = door.dial(owner());
+    let mut stream = peer.open().await;
+    pause();
+    for byte in &get(ContentHash::of(b"anything"))[..4] {
+        // It may have ended by the last one.
+        let _ = stream.send.write_all(&[*byte]).await;
+        advance(Duration::from_secs(4)).await;
+    }
+    let ended = timeout(Duration::from_millis(1), stream.recv.read(&mut [0])).await;
+    ended.expect("so many seconds are too long for a request, whenever the last byte came").unwrap_err();
+}
+
+#[tokio::test]
+async fn nothing_is_read_from_a_stranger() {
+    // IROH-02
+    let door = Door::new().await;
+    let peer = door.dial(None);
+    assert_eq!(answer(&mut peer.open().await).await, Answer::Reset(Vec::new(), NOT_HERE));
+}
+
+#[tokio::test]
+async fn a_request_is_read_when_it_has_its_place() {
+    // IROH-06, IROH-07
+    let door = Door::new().await;
+    let hash = door.put("a", b"the plan").await;
+    let peer = door.dial(owner());
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        silent.push(peer.open().await);
+    }
+    let mut waiting = peer.open().await;
+    waiting.send.write_all(&get(hash)).await.unwrap();
+    waiting.send.shutdown().await.unwrap();
+    pause();
+    assert!(
+        timeout(Duration::from_secs(8), waiting.recv.read(&mut [0])).await.is_err(),
+        "others of his are waited for"
+    );
+    advance(Duration::from_secs(4)).await;
+    resume();
+    assert_eq!(answer(&mut waiting).await, one_group(b"the plan"));
+    assert!(matches!(answer(&mut silent[0]).await, Answer::Reset(..)));
 }
 
 #[tokio::test]
