@@ -70,7 +70,7 @@ struct Search<'a, F> {
 impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
     fn find(&mut self, hash: &ContentHash, within: Option<BucketId>) -> rusqlite::Result<Option<Visible>> {
         let blob = blob::live(self.sql, hash)?;
-        // What nobody stored is searched for like what others did: time does not tell them apart.
+        // The answer is the same for what nobody stored and for what others did; how long it takes is not.
         self.blob = blob.as_ref().map_or(BlobId(0), |blob| blob.id);
         for (_, bucket, holder) in blob::holders(self.sql, self.blob, within)? {
             if let Some(branch) = self.reading(&bucket, holder)? {
