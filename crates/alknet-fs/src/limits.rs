@@ -169,6 +169,8 @@ pub const WALK_PAGES_KEPT: usize = 16;
 pub const MAX_MERGE_CHANGES: usize = 50_000;
 /// Names that a merge gives and takes while it is planned: each entry is taken and given once, and makes room twice at most.
 pub const MAX_MERGE_STEPS: usize = 4 * MAX_MERGE_CHANGES;
+/// Names that a merge tries for what it puts beside something: for each entry the one that it should get, one more, and as many again.
+pub const MAX_MERGE_NAMES_TRIED: usize = 4 * MAX_MERGE_CHANGES;
 /// Times that a merge or restore is planned while others go on writing, before it is planned where nobody else writes.
 pub const MERGE_PLANS_BESIDE_WRITERS: usize = 4;
 /// Rows that may be looked at to plan a merge or restore where nobody else writes meanwhile; with more it is to be tried again.

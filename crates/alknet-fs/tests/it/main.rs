@@ -24,6 +24,7 @@ mod hook_operations;
 mod hooks;
 mod log;
 mod merge;
+mod merge_names;
 mod model;
 mod node;
 mod operations;

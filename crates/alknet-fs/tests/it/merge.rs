@@ -25,7 +25,7 @@ pub struct Merged {
     numbers: Vec<u64>,
 }
 
-fn common(tree: &Tree, into: BranchId, from: BranchId) -> Chain {
+pub fn common(tree: &Tree, into: BranchId, from: BranchId) -> Chain {
     let head = tree.head();
     let (branch, seq) = base::common(&tree.sql, (into, head), (from, head)).unwrap().unwrap();
     tree.chain_at(branch, seq)
@@ -56,7 +56,7 @@ fn lines(tree: &Tree, branch: BranchId) -> Vec<String> {
 }
 
 /// /d/f=1, /g=2, and a branch of it.
-fn forked() -> (Tree, BranchId, Ino) {
+pub fn forked() -> (Tree, BranchId, Ino) {
     let tree = Tree::new();
     let dir = tree.make(tree.main, ROOT, "d", Kind::Folder);
     tree.put(tree.main, dir, "f", b"1");
@@ -65,7 +65,7 @@ fn forked() -> (Tree, BranchId, Ino) {
     (tree, dev, dir)
 }
 
-fn ino(tree: &Tree, branch: BranchId, dir: Ino, name: &str) -> Ino {
+pub fn ino(tree: &Tree, branch: BranchId, dir: Ino, name: &str) -> Ino {
     tree.find(branch, dir, name).unwrap().ino
 }
 

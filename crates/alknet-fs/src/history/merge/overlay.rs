@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     beside::beside,
+    error::FsError,
     folding,
     history::side::{Place, Side, entry_name},
     ids::Ino,
-    limits::{MAX_FOLDER_STEPS, MAX_MERGE_CHANGES, PAGE_ROWS_AT_ONCE},
+    limits::{MAX_FOLDER_STEPS, MAX_MERGE_CHANGES, MAX_MERGE_NAMES_TRIED, PAGE_ROWS_AT_ONCE},
     path::{EntryName, FsPath},
     rows::{Kind, dent},
 };
@@ -39,11 +40,16 @@ pub(in crate::history) struct Overlay<'a> {
     given: HashMap<Ino, Place>,
     /// How often a name was given or taken.
     len: usize,
+    /// The last count in a name that something was put beside under, of all names that may be cut to the same.
+    counts: HashMap<Place, usize>,
+    /// Names that were tried for what is put beside something.
+    tried: usize,
 }
 
 impl<'a> Overlay<'a> {
     pub fn new(side: Side<'a>) -> Self {
-        Self { side, names: BTreeMap::new(), folders: HashMap::new(), given: HashMap::new(), len: 0 }
+        let (names, folders, given, counts) = (BTreeMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+        Self { side, names, folders, given, len: 0, counts, tried: 0 }
     }
 
     /// How often a name was given or taken.
@@ -181,15 +187,24 @@ impl<'a> Overlay<'a> {
     }
 
     /// A free name like this one, in which a branch is named.
-    pub fn beside(&mut self, dir: Ino, name: &[u8], label: &str) -> rusqlite::Result<Box<[u8]>> {
+    ///
+    /// # Errors
+    /// Fails with [`Errno::TooBig`](crate::Errno::TooBig) when [`MAX_MERGE_NAMES_TRIED`] were tried.
+    pub fn beside(&mut self, dir: Ino, name: &[u8], label: &str) -> Result<Box<[u8]>, FsError> {
         let mut count = 1;
-        loop {
+        while self.tried < MAX_MERGE_NAMES_TRIED {
+            self.tried += 1;
             let other = labelled(name, label, count);
             if self.entry(dir, &other)?.is_none() {
                 return Ok(other);
             }
-            count += 1;
+            // Long names differ in what is cut off, if at all: the next one goes on where this one stops.
+            let alike = (dir, labelled(name, label, usize::MAX));
+            let last = self.counts.entry(alike).or_insert(1);
+            *last += 1;
+            count = *last;
         }
+        Err(super::too_big(label))
     }
 
     /// Every name that is other than on the branch, with what it stood for and stands for.
