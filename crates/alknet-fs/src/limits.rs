@@ -213,6 +213,10 @@ pub const MAX_HOOK_FILTER_BYTES: usize = 4096;
 pub const MAX_HOOK_BODY_BYTES: usize = 256 * 1024;
 /// Webhooks that are sent to at a time.
 pub const MAX_WEBHOOKS_AT_ONCE: usize = 64;
+/// Webhooks of one bucket that are sent to at a time.
+pub const MAX_BUCKET_WEBHOOKS_AT_ONCE: usize = 16;
+/// How long a webhook is told one thing after the other before others have their turn.
+pub const HOOK_TURN: Duration = Duration::from_secs(5);
 /// Commits that do not concern a hook before it is written down that it came so far.
 pub const MAX_UNNOTED_COMMITS: u64 = 64;
 /// How long commits are gathered before hooks are looked at.

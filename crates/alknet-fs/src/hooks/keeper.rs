@@ -22,8 +22,8 @@ use super::{
 use crate::{
     access::Access,
     error::FsError,
-    ids::{HookId, Seq},
-    limits::{HOOK_BACKOFF, HOOK_GATHER, HOOK_NOTE_DELAY, MAX_WEBHOOKS_AT_ONCE},
+    ids::{BucketId, HookId, Seq},
+    limits::{HOOK_BACKOFF, HOOK_GATHER, HOOK_NOTE_DELAY, MAX_BUCKET_WEBHOOKS_AT_ONCE, MAX_WEBHOOKS_AT_ONCE},
     rows::hook::{self, HookRow, Target},
 };
 
@@ -34,6 +34,8 @@ pub(crate) async fn keep(tables: Tables, access: Access, courier: Arc<dyn Courie
         post: Arc::new(Post { tables, gates, courier }),
         turns: JoinSet::new(),
         under_way: HashMap::new(),
+        waiting: HashMap::new(),
+        came: 0,
         looked_to: HashMap::new(),
     };
     tokio::select! { () = keeper.run() => {}, () = stop.cancelled() => {} }
@@ -41,11 +43,22 @@ pub(crate) async fn keep(tables: Tables, access: Access, courier: Arc<dyn Courie
 
 struct Keeper {
     post: Arc<Post>,
-    turns: JoinSet<Seq>,
-    /// The hooks whose turn it is, by their tasks; and whether each is a webhook.
-    under_way: HashMap<Id, (HookId, bool)>,
+    turns: JoinSet<Option<Seq>>,
+    /// The hooks whose turn it is, by their tasks.
+    under_way: HashMap<Id, UnderWay>,
+    /// Since when hooks wait for their turn, as a number that grows: who waits for longer is the first.
+    waiting: HashMap<HookId, u64>,
+    /// How many came to wait.
+    came: u64,
     /// How far hooks came that it is not written down of: nothing in between concerns them.
     looked_to: HashMap<HookId, Seq>,
+}
+
+/// A hook whose turn it is.
+struct UnderWay {
+    id: HookId,
+    /// The bucket, of a webhook.
+    web: Option<BucketId>,
 }
 
 impl Keeper {
@@ -59,7 +72,7 @@ impl Keeper {
                     Ok(()) => sleep(HOOK_GATHER).await,
                     Err(_) => return,
                 },
-                Some(ended) = self.turns.join_next_with_id() => self.ended(ended).await,
+                Some(ended) = self.turns.join_next_with_id() => self.ended(ended),
                 () = sleep(rest.unwrap_or(HOOK_NOTE_DELAY).min(HOOK_NOTE_DELAY)) => self.note().await,
             }
         }
@@ -78,29 +91,48 @@ impl Keeper {
         let there: HashSet<_> = behind.iter().map(|(row, _)| row.id).collect();
         self.looked_to.retain(|id, _| there.contains(id));
         let now_ms = self.post.tables.clock().now_ms();
-        let mut rest = None;
+        let (mut rest, mut due) = (None, Vec::new());
         for (row, head) in behind {
             let from = self.looked_to.get(&row.id).map_or(row.hook.after, |seen| row.hook.after.max(*seen));
-            if from >= head || self.under_way.values().any(|(id, _)| *id == row.id) {
+            if from >= head || self.under_way.values().any(|other| other.id == row.id) {
                 continue;
             }
             match waits(&row, now_ms) {
                 Some(wait) => rest = Some(rest.map_or(wait, |rest: Duration| rest.min(wait))),
-                None => self.spawn(row, from),
+                None => due.push((self.since(row.id), row, from)),
             }
+        }
+        due.sort_unstable_by_key(|(since, ..)| *since);
+        self.waiting = due.iter().map(|(since, row, _)| (row.id, *since)).collect();
+        for (_, row, from) in due {
+            self.spawn(row, from);
         }
         rest
     }
 
+    /// Since when a hook waits for its turn.
+    fn since(&mut self, id: HookId) -> u64 {
+        self.came += 1;
+        self.waiting.get(&id).copied().unwrap_or(self.came)
+    }
+
     fn spawn(&mut self, row: HookRow, from: Seq) {
-        let is_web = matches!(row.hook.target, Target::Webhook { .. });
-        if is_web && self.under_way.values().filter(|(_, is_web)| *is_web).count() >= MAX_WEBHOOKS_AT_ONCE {
-            // Its turn comes when one of them ends.
-            return;
+        let web = matches!(row.hook.target, Target::Webhook { .. }).then_some(row.hook.bucket);
+        if web.is_some() {
+            let (mut all, mut of_bucket) = (0, 0);
+            for other in self.under_way.values().filter(|other| other.web.is_some()) {
+                all += 1;
+                of_bucket += usize::from(other.web == web);
+            }
+            if all >= MAX_WEBHOOKS_AT_ONCE || of_bucket >= MAX_BUCKET_WEBHOOKS_AT_ONCE {
+                // Its turn comes when one of them ends.
+                return;
+            }
         }
-        let id = row.id;
-        let task = self.turns.spawn(turn(self.post.clone(), row, from));
-        self.under_way.insert(task.id(), (id, is_web));
+        let (id, post) = (row.id, self.post.clone());
+        self.waiting.remove(&id);
+        let task = self.turns.spawn(async move { Some(turn(post, row, from).await) });
+        self.under_way.insert(task.id(), UnderWay { id, web });
     }
 
     /// Writes down how far hooks came that nothing concerned: retention waits for them, and people look.
@@ -117,17 +149,24 @@ impl Keeper {
         }
     }
 
-    async fn ended(&mut self, ended: Result<(Id, Seq), JoinError>) {
+    fn ended(&mut self, ended: Result<(Id, Option<Seq>), JoinError>) {
         let (task, came_to) = match ended {
-            Ok((task, seq)) => (task, Some(seq)),
+            Ok(ended) => ended,
             Err(error) => {
+                // A turn notes its own failures; this one failed over that.
                 tracing::error!(%error, "a hook's turn ended in the middle");
-                sleep(HOOK_BACKOFF.0).await;
-                (error.id(), None)
+                if let Some(UnderWay { id, .. }) = self.under_way.remove(&error.id()) {
+                    let resting = self.turns.spawn(async {
+                        sleep(HOOK_BACKOFF.0).await;
+                        None
+                    });
+                    self.under_way.insert(resting.id(), UnderWay { id, web: None });
+                }
+                return;
             }
         };
-        if let Some((hook, _)) = self.under_way.remove(&task) {
-            self.looked_to.extend(came_to.map(|seq| (hook, seq)));
+        if let Some(UnderWay { id, .. }) = self.under_way.remove(&task) {
+            self.looked_to.extend(came_to.map(|seq| (id, seq)));
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A turn of one hook: what was committed since its last one is looked at, and told.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use alknet_core::{Identity, Maintenance};
 use alknet_store::{Durability, NewJob, Noted, QueueError, QueueName, Rights, StoreError, Tables};
+use futures_util::FutureExt;
 use rusqlite::Connection;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Courier, Letter, PostError, letter,
@@ -16,11 +17,14 @@ use crate::{
     error::FsError,
     events::{Heard, PathFilter, WatchError, page},
     failpoints::step,
-    ids::{HookId, Seq},
-    limits::{HOOK_BACKOFF, HOOK_POST_TIMEOUT, MAX_HOOK_ATTEMPTS, MAX_HOOK_ERROR_BYTES, MAX_UNNOTED_COMMITS},
+    ids::{BranchId, BucketId, HookId, Seq},
+    limits::{
+        HOOK_BACKOFF, HOOK_POST_TIMEOUT, HOOK_TURN, MAX_HOOK_ATTEMPTS, MAX_HOOK_ERROR_BYTES, MAX_UNNOTED_COMMITS,
+    },
     name::{BranchName, BucketName},
     rows::{
-        branch, bucket,
+        branch::{self, BranchRow},
+        bucket::{self, BucketRow},
         hook::{self, HookRow, NewHook, Target},
     },
     sight::Sight,
@@ -48,6 +52,8 @@ enum Failed {
     Silent,
     #[error("the job was not taken: {0}")]
     Job(#[from] QueueError),
+    #[error("the node failed over it, and its log says how")]
+    Panicked,
     /// It was removed.
     #[error("it is gone")]
     Gone,
@@ -71,13 +77,15 @@ struct Pending {
     /// Up to which commit it was looked.
     at: Seq,
     heard: Vec<Heard>,
+    /// How far its maker saw through the branch then.
+    sight: Sight,
 }
 
-/// Tells a hook of what came after `from`, a page of commits at most. Answers how far it came.
+/// Tells a hook of what came after `from`, a page of commits at most, and of no more once [`HOOK_TURN`] is over. Answers how far it came.
 pub(super) async fn turn(post: Arc<Post>, row: HookRow, from: Seq) -> Seq {
     let mut at = from;
-    let outcome = tell(&post, &row, &mut at).await;
-    match outcome {
+    let outcome = AssertUnwindSafe(tell(&post, &row, &mut at)).catch_unwind().await;
+    match outcome.unwrap_or(Err(Failed::Panicked)) {
         Ok(()) | Err(Failed::Gone) => {}
         Err(Failed::Store(error)) => {
             tracing::warn!(hook = %row.hook.name, %error, "a hook could not be told; it is tried again");
@@ -89,9 +97,11 @@ pub(super) async fn turn(post: Arc<Post>, row: HookRow, from: Seq) -> Seq {
 }
 
 async fn tell(post: &Post, row: &HookRow, at: &mut Seq) -> Result<(), Failed> {
+    let began = Instant::now();
     let Some(pending) = pending(&post.tables, row, *at, post.courier.identity(&row.hook.maker)).await? else {
         return Err(Failed::Gone);
     };
+    step("hook.looked");
     if pending.heard.is_empty() {
         *at = pending.at;
         let unnoted = pending.at.get() - row.hook.after.get();
@@ -100,16 +110,23 @@ async fn tell(post: &Post, row: &HookRow, at: &mut Seq) -> Result<(), Failed> {
     match &row.hook.target {
         Target::Queue(queue) => {
             let end = pending.at;
-            enqueue(post, row, queue, pending).await?;
-            *at = end;
+            if enqueue(post, row, queue, pending).await? {
+                *at = end;
+            }
             Ok(())
         }
         Target::Webhook { url, credential } => {
-            let Pending { bucket, branch, at: end, heard } = pending;
+            let Pending { bucket, branch, at: end, heard, sight } = pending;
             let last = heard.len() - 1;
             for (index, heard) in heard.into_iter().enumerate() {
-                // Each time: rights may end between two deliveries.
+                if index > 0 && began.elapsed() >= HOOK_TURN {
+                    return Ok(());
+                }
+                // Each time: rights may end between two deliveries. Where others have ended, the rest is looked at anew.
                 post.gates.ask(&*post.courier, &row.hook, Place { bucket: &bucket, branch: Some(&branch) })?;
+                if !still_sees(post, &row.hook, &sight).await? {
+                    return Ok(());
+                }
                 let seq = heard.commit.seq;
                 let body = letter::text(&bucket, &branch, &row.hook.name, heard).into();
                 let id = format!("{}-{seq}", row.id.0);
@@ -135,14 +152,7 @@ async fn pending(
     let NewHook { bucket, branch, prefix, suffix, name, .. } = row.hook.clone();
     let filter = PathFilter { prefix, suffix };
     let look = move |sql: &Connection| {
-        let of = bucket::get(sql, bucket)?;
-        let on = branch::get(sql, branch)?.filter(|row| !row.hidden);
-        let (Some(of), Some(on)) = (of, on) else { return Ok(None) };
-        let sight = match &maker {
-            Some(maker) => Sight::of_identity(sql, &of.name, &on, Some(maker))?,
-            // Without him nothing is sent, and nothing passed over.
-            None => Sight::default(),
-        };
+        let Some((of, on, sight)) = sight(sql, (bucket, branch), maker.as_deref())? else { return Ok(None) };
         let found = match page(sql, (branch, &sight), from, &filter) {
             Err(WatchError::Trimmed { oldest }) => {
                 tracing::warn!(bucket = %of.name, hook = %name, after = %from, %oldest, "commits were forgotten that a hook was not told of");
@@ -151,7 +161,7 @@ async fn pending(
             found => found,
         };
         match found {
-            Ok(page) => Ok(Some(Pending { bucket: of.name, branch: on.name, at: page.at, heard: page.heard })),
+            Ok(page) => Ok(Some(Pending { bucket: of.name, branch: on.name, at: page.at, heard: page.heard, sight })),
             Err(WatchError::Store(error)) => Err(error),
             Err(_) => Ok(None),
         }
@@ -159,9 +169,38 @@ async fn pending(
     tables.read(look).await
 }
 
-/// Hands the jobs in, and notes that the hook came so far: both or neither.
-async fn enqueue(post: &Post, row: &HookRow, queue: &str, pending: Pending) -> Result<(), Failed> {
-    let Pending { bucket, branch, at, heard } = pending;
+/// How far the maker of a hook sees through its branch; `None` where that is gone.
+fn sight(
+    sql: &Connection,
+    (bucket, branch): (BucketId, BranchId),
+    maker: Option<&Identity>,
+) -> rusqlite::Result<Option<(BucketRow, BranchRow, Sight)>> {
+    let of = bucket::get(sql, bucket)?;
+    let on = branch::get(sql, branch)?.filter(|row| !row.hidden);
+    let (Some(of), Some(on)) = (of, on) else { return Ok(None) };
+    let sight = match maker {
+        Some(maker) => Sight::of_identity(sql, &of.name, &on, Some(maker))?,
+        // Without him nothing is sent, and nothing passed over.
+        None => Sight::default(),
+    };
+    Ok(Some((of, on, sight)))
+}
+
+/// Whether the maker of a hook sees as far as he did.
+async fn still_sees(post: &Post, hook: &NewHook, before: &Sight) -> Result<bool, Failed> {
+    let (maker, on) = (post.courier.identity(&hook.maker), (hook.bucket, hook.branch));
+    let look = move |sql: &Connection| -> Result<_, StoreError> { Ok(sight(sql, on, maker.as_deref())?) };
+    match post.tables.read(look).await? {
+        Some((_, _, now)) => Ok(now == *before),
+        None => Err(Failed::Gone),
+    }
+}
+
+/// Hands the jobs in, and notes that the hook came so far: both or neither. Answers whether; if not, what was looked at may not be told
+/// any more, and the hook is to look anew.
+async fn enqueue(post: &Post, row: &HookRow, queue: &str, pending: Pending) -> Result<bool, Failed> {
+    let Pending { bucket, branch, at, heard, sight: before } = pending;
+    let (maker, on) = (post.courier.identity(&row.hook.maker), (row.hook.bucket, row.hook.branch));
     let rights = post.gates.ask(&*post.courier, &row.hook, Place { bucket: &bucket, branch: Some(&branch) })?;
     let queue: QueueName =
         queue.parse().map_err(|error: alknet_store::InvalidName| PostError::Never(error.to_string()))?;
@@ -174,16 +213,20 @@ async fn enqueue(post: &Post, row: &HookRow, queue: &str, pending: Pending) -> R
         expires: None,
     };
     let (id, jobs): (_, Vec<_>) = (row.id, heard.into_iter().map(job).collect());
-    let change = move |sql: &Connection, noted: &mut Noted<'_>| {
+    let change = move |sql: &Connection, noted: &mut Noted<'_>| -> Result<_, QueueError> {
+        let Some((_, _, now)) = sight(sql, on, maker.as_deref())? else { return Ok(None) };
+        if now != before {
+            return Ok(Some(false));
+        }
         let is_there = hook::told(sql, id, at)?;
         for job in jobs.iter().filter(|_| is_there) {
             noted.job(job)?;
         }
-        Ok::<bool, QueueError>(is_there)
+        Ok(is_there.then_some(true))
     };
     match post.tables.change(&rights, Durability::Group, change).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failed::Gone),
+        Ok(Some(are_handed_in)) => Ok(are_handed_in),
+        Ok(None) => Err(Failed::Gone),
         Err(QueueError::Store(error)) => Err(Failed::Store(error)),
         Err(error) => Err(error.into()),
     }

@@ -22,11 +22,11 @@ use serde_json::Value;
 
 use crate::world::{Folder, World, path};
 
-type Answer = Box<dyn Fn(&Letter) -> BoxFuture<'static, Result<(), PostError>> + Send + Sync>;
+pub type Answer = Box<dyn Fn(&Letter) -> BoxFuture<'static, Result<(), PostError>> + Send + Sync>;
 
 /// A courier that remembers what it was handed, and answers as it is told to.
 #[derive(Default)]
-struct Fake {
+pub struct Fake {
     people: Mutex<BTreeMap<String, Arc<Identity>>>,
     letters: Mutex<Vec<Letter>>,
     answer: Mutex<Option<Arc<Answer>>>,
@@ -52,49 +52,49 @@ impl Courier for Fake {
 }
 
 impl Fake {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         let fake = Arc::new(Self::default());
         fake.may("ann", Some(Identity::owner("ann")));
         fake
     }
-    fn may(&self, name: &str, identity: Option<Identity>) {
+    pub fn may(&self, name: &str, identity: Option<Identity>) {
         let mut people = self.people.lock().unwrap();
         match identity {
             Some(identity) => people.insert(name.into(), Arc::new(identity)),
             None => people.remove(name),
         };
     }
-    fn answers(&self, answer: impl Fn(&Letter) -> Result<(), PostError> + Send + Sync + 'static) {
+    pub fn answers(&self, answer: impl Fn(&Letter) -> Result<(), PostError> + Send + Sync + 'static) {
         self.replies(Box::new(move |letter| {
             let outcome = answer(letter);
             Box::pin(async move { outcome })
         }));
     }
-    fn replies(&self, answer: Answer) {
+    pub fn replies(&self, answer: Answer) {
         *self.answer.lock().unwrap() = Some(Arc::new(answer));
     }
     /// The letters to a URL: their ids, and what they say.
-    fn to(&self, url: &str) -> Vec<(String, Value)> {
+    pub fn to(&self, url: &str) -> Vec<(String, Value)> {
         let letters = self.letters.lock().unwrap();
         let of = letters.iter().filter(|letter| letter.url == url);
         of.map(|letter| (letter.id.clone(), serde_json::from_slice(&letter.body).unwrap())).collect()
     }
-    fn seqs(&self, url: &str) -> Vec<u64> {
+    pub fn seqs(&self, url: &str) -> Vec<u64> {
         self.to(url).iter().map(|(_, said)| said["seq"].as_u64().unwrap()).collect()
     }
 }
 
-const URL: &str = "https://there.example/hook";
+pub const URL: &str = "https://there.example/hook";
 
-fn web(url: &str) -> Target {
+pub fn web(url: &str) -> Target {
     Target::Webhook { url: url.into(), credential: None }
 }
 
-fn wanted(name: &str, target: Target) -> Wanted {
+pub fn wanted(name: &str, target: Target) -> Wanted {
     Wanted { name: name.parse().unwrap(), filter: PathFilter::default(), target, after: None }
 }
 
-async fn hook(world: &World, branch: &str, wanted: Wanted) -> Hook {
+pub async fn hook(world: &World, branch: &str, wanted: Wanted) -> Hook {
     let (bucket, of) = ("proj".parse().unwrap(), branch.parse().unwrap());
     let permits = (world.permit(Right::Admin, "proj", None), world.permit(Right::Read, "proj", Some(branch)));
     Hooks::new(world.fs.tree().clone()).create((&permits.0, &permits.1), (&bucket, &of), wanted).await.unwrap()
@@ -118,7 +118,7 @@ fn sql(folder: &Folder) -> rusqlite::Connection {
 }
 
 /// The jobs of a queue: who handed them in, and what they say.
-fn jobs(folder: &Folder, queue: &str) -> Vec<(String, Value)> {
+pub fn jobs(folder: &Folder, queue: &str) -> Vec<(String, Value)> {
     let sql = sql(folder);
     let text = "SELECT producer, payload FROM jobs WHERE queue = (SELECT id FROM queues WHERE name = ?1) ORDER BY id";
     let mut jobs = sql.prepare(text).unwrap();
@@ -126,12 +126,12 @@ fn jobs(folder: &Folder, queue: &str) -> Vec<(String, Value)> {
     jobs.map(|job| job.map(|(who, text)| (who, serde_json::from_str(&text).unwrap())).unwrap()).collect()
 }
 
-fn numbers(said: &[(String, Value)]) -> Vec<u64> {
+pub fn numbers(said: &[(String, Value)]) -> Vec<u64> {
     said.iter().map(|(_, said)| said["seq"].as_u64().unwrap()).collect()
 }
 
 /// Waits until a hook is as it should be.
-async fn until(world: &World, what: &str, holds: impl Fn(&Hook) -> bool) -> Hook {
+pub async fn until(world: &World, what: &str, holds: impl Fn(&Hook) -> bool) -> Hook {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     loop {
         let found = hooks(world).await.pop().unwrap();

@@ -21,6 +21,7 @@ mod flatten;
 mod follow;
 mod history_changes;
 mod hook_operations;
+mod hook_turns;
 mod hooks;
 mod log;
 mod merge;
