@@ -65,6 +65,8 @@ pub const MAX_XATTRS: u32 = 256;
 pub const GROUP_BYTES: u64 = 16_384;
 /// Bytes that are copied, or read to be hashed, at a time.
 pub const COPY_BUFFER_BYTES: usize = 1 << 20;
+/// Parts of that size which are read and proven while somebody uses the one before them.
+pub const CHUNKS_AHEAD: usize = 2;
 /// Bytes of a spool that are written but not yet hashed, before writing waits.
 pub const MAX_UNHASHED_BYTES: usize = 8 << 20;
 /// Bytes of one open write that are hashed before others have their turn.
@@ -90,6 +92,8 @@ pub const WATCHED_COMMITS_AT_ONCE: usize = 64;
 pub const MAX_FOLDER_STEPS: usize = 4096;
 /// Differences that one page of a diff holds at most.
 pub const MAX_DIFF_PAGE: usize = 50_000;
+/// Inodes that may differ between two versions, from which on a second thread looks at half of them.
+pub const LEAST_SHARED_INODES: usize = 1000;
 /// Commits of a bucket that one page of a branch's log looks at.
 pub const MAX_LOG_COMMITS: usize = 10_000;
 /// Versions that the log of an entry goes back through.

@@ -63,6 +63,7 @@ pub use meta::BindError;
 pub use open::OpenError;
 pub use outcomes::Outcomes;
 pub use peers::{NewPeer, PeerError, PeerKey, PeerRecord, Peers};
+pub use readers::Second;
 pub use roles::{GUEST_ROLE, Role, RoleError, Roles};
 pub use store::Store;
 pub use tables::{Noted, Rights, Tables};

@@ -8,6 +8,8 @@ pub const MAX_QUEUED_JOBS: usize = 1024;
 pub const MAX_BATCH_JOBS: usize = 256;
 /// Connections that read at a time.
 pub const MAX_READERS: usize = 8;
+/// How often two connections try to begin at the same commit before one reads alone.
+pub const SAME_COMMIT_TRIES: usize = 4;
 /// How long a change that may wait for others does so, unless told otherwise.
 pub const DEFAULT_GROUP_DELAY: Duration = Duration::from_millis(20);
 /// The longest that it may be told to wait.

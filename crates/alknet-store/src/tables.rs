@@ -13,6 +13,7 @@ use crate::{
     durability::Durability,
     error::StoreError,
     events::{NewEvent, NewJob, PublishError, QueueError, queue::enqueue_in, stream::append_in},
+    readers::Second,
     store::Store,
     writer::Touches,
 };
@@ -100,6 +101,23 @@ impl Tables {
         E: From<StoreError>,
     {
         self.0.readers().read_here(|sql| in_one_commit(sql, body))
+    }
+
+    /// As [`Self::read`], with a second connection that sees the same commit, for another thread, if there is one to be had.
+    pub async fn read_by_two<T, E>(
+        &self,
+        body: impl FnOnce(&Connection, Option<Second>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let readers = self.0.readers().clone();
+        let both = move |sql: &Connection| {
+            let (first, second) = readers.begin_both(sql).map_err(StoreError::from)?;
+            body(&first, second)
+        };
+        self.0.readers().read(both).await
     }
 
     /// Runs `body` in the writer, in a savepoint of its own, and answers after the commit. The rights are asked before and after

@@ -9,7 +9,7 @@ use alknet_fs::{
     history::diff::{self, Wanted},
     rows::branch::Mode,
 };
-use alknet_store::{Durability, StoreError};
+use alknet_store::{Durability, Second, StoreError};
 use alknet_testkit::measure::{Bar, Figure};
 use rusqlite::Connection;
 
@@ -147,14 +147,17 @@ fn branching(node: &Node) {
 }
 
 fn comparing(node: &Node, changed: u64) {
-    let wanted = Wanted { within: &FsPath::ROOT, after: None, limit: changed as usize + 1 };
+    let limit = changed as usize + 1;
     let old = node.view(&BranchName::main());
     for (branch, spread) in SPREADS {
         let new = node.view(&node::branch(branch));
-        let compare =
-            |sql: &Connection| -> Result<_, StoreError> { Ok(diff::between(sql, old.chain(), new.chain(), wanted)?) };
         let compared = timing::runs(RUNS, |_| {
-            let found = node.tree().tables().read_here(compare).unwrap();
+            let (old, new) = (old.clone(), new.clone());
+            let compare = move |sql: &Connection, second: Option<Second>| -> Result<_, StoreError> {
+                let wanted = Wanted { within: &FsPath::ROOT, after: None, limit };
+                Ok(diff::between_by_two(sql, second, (old.chain(), new.chain()), wanted)?)
+            };
+            let found = node.runtime.block_on(node.tree().tables().read_by_two(compare)).unwrap();
             assert_eq!((found.all.len() as u64, found.next), (changed, None));
         });
         let name = format!("diff of {changed} changes, {spread} in a row");

@@ -84,11 +84,12 @@ impl Placed {
         if let Body::Whole(whole) = &self.body {
             whole.links.fetch_add(1, Ordering::AcqRel);
         }
-        if let Some(live) = blob::live(sql, &self.hash)? {
-            return Ok(Some(live.id));
+        let (live, free) = blob::live_or_free(sql, &self.hash)?;
+        if live.is_some() {
+            return Ok(live);
         }
         let (generation, bytes) = match &self.body {
-            Body::Held(bytes) => (blob::free_generation(sql, &self.hash)?, Some(&**bytes)),
+            Body::Held(bytes) => (free, Some(&**bytes)),
             Body::Whole(whole) => {
                 whole.named.store(true, Ordering::Release);
                 (whole.generation, None)

@@ -1,10 +1,10 @@
 //! Reads content, and gives no byte that it has not proven.
 
-use std::{fmt, io, ops::Range, path::Path, sync::Arc};
+use std::{collections::VecDeque, fmt, io, ops::Range, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use tokio::io::AsyncRead;
+use tokio::{io::AsyncRead, task::JoinHandle};
 use tokio_util::io::StreamReader;
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
     error::{Damage, Errno, FsError},
     hash::ContentHash,
     ids::BlobId,
-    limits::{COPY_BUFFER_BYTES, GROUP_BYTES},
+    limits::{CHUNKS_AHEAD, COPY_BUFFER_BYTES, GROUP_BYTES},
     rows::blob::{self, BlobRow, Class, State},
 };
 
@@ -229,7 +229,8 @@ impl BlobReader {
 
     /// The bytes of a range, as far as the content has them, as they are read ahead.
     pub fn chunks(&self, range: Range<u64>) -> impl Stream<Item = Result<Bytes, FsError>> + Send + use<> {
-        let ahead = Ahead { reader: self.clone(), at: range.start, end: range.end.min(self.size()), next: None };
+        let (end, next) = (range.end.min(self.size()), VecDeque::with_capacity(CHUNKS_AHEAD));
+        let ahead = Ahead { reader: self.clone(), at: range.start, end, next };
         stream::try_unfold(ahead, Ahead::step)
     }
 
@@ -283,18 +284,22 @@ impl From<Disproved> for Damage {
     }
 }
 
-/// One chunk is read while the one before it is used.
+/// Some chunks are read and proven while the one before them is used.
 struct Ahead {
     reader: BlobReader,
     at: u64,
     end: u64,
-    next: Option<tokio::task::JoinHandle<Result<Bytes, FsError>>>,
+    next: VecDeque<JoinHandle<Result<Bytes, FsError>>>,
 }
 
 impl Ahead {
     async fn step(mut self) -> Result<Option<(Bytes, Self)>, FsError> {
-        let Some(current) = self.next.take().or_else(|| self.begin()) else { return Ok(None) };
-        self.next = self.begin();
+        while self.next.len() <= CHUNKS_AHEAD
+            && let Some(begun) = self.begin()
+        {
+            self.next.push_back(begun);
+        }
+        let Some(current) = self.next.pop_front() else { return Ok(None) };
         let bytes = current.await.map_err(|_| FsError::At {
             errno: Errno::Io,
             what: "cannot read",
@@ -304,7 +309,7 @@ impl Ahead {
     }
 
     /// Up to the next boundary, so that all further chunks are whole subtrees.
-    fn begin(&mut self) -> Option<tokio::task::JoinHandle<Result<Bytes, FsError>>> {
+    fn begin(&mut self) -> Option<JoinHandle<Result<Bytes, FsError>>> {
         let (reader, at) = (self.reader.clone(), self.at);
         let end = ((at / COPY_BUFFER_BYTES as u64 + 1) * COPY_BUFFER_BYTES as u64).min(self.end);
         let length = usize::try_from(end.checked_sub(at)?).ok().filter(|length| *length > 0)?;

@@ -10,6 +10,7 @@ use std::{
     rc::Rc,
 };
 
+use alknet_store::Second;
 use rusqlite::Connection;
 
 use super::{
@@ -19,9 +20,8 @@ use super::{
 use crate::{
     chain::Chain,
     ids::Ino,
-    limits::MAX_DIFF_PAGE,
+    limits::{LEAST_SHARED_INODES, MAX_DIFF_PAGE},
     path::FsPath,
-    rows::{dent::Standing, inode::Hashed},
 };
 
 /// Which differences are wanted.
@@ -75,26 +75,73 @@ pub struct Differences {
 }
 
 /// The first differences that are wanted.
+///
+/// # Errors
+/// Those of the database.
 pub fn between(sql: &Connection, old: &Chain, new: &Chain, wanted: Wanted<'_>) -> rusqlite::Result<Differences> {
+    between_by_two(sql, None, (old, new), wanted)
+}
+
+/// As [`between`]. With a second connection, which sees the same commit, two threads look at what may differ.
+///
+/// # Errors
+/// Those of the database.
+pub fn between_by_two(
+    sql: &Connection,
+    second: Option<Second>,
+    (old, new): (&Chain, &Chain),
+    wanted: Wanted<'_>,
+) -> rusqlite::Result<Differences> {
     let limit = wanted.limit.clamp(1, MAX_DIFF_PAGE);
     let wanted = Wanted { limit, ..wanted };
-    let mut search = Search {
-        old: Side::new(sql, old),
-        new: Side::new(sql, new),
-        wanted,
-        slots: Vec::new(),
-        last: None,
-        moves: HashMap::new(),
-        successors: HashMap::new(),
-        told: HashSet::new(),
-        hasher: RandomState::new(),
-    };
-    regions::names(sql, old, new, |dir, name| search.name(dir, name))?;
-    let mut seen = HashSet::new();
-    let mut asked = (Hashed::new(sql)?, Standing::new(sql)?);
-    regions::inodes(sql, old, new, |ino| if seen.insert(ino) { search.inode(&mut asked, ino) } else { Ok(()) })?;
-    drop(asked);
+    let mut told = Told::default();
+    let mut search = Search::new(sql, (old, new), wanted);
+    regions::names(sql, old, new, |dir, name| {
+        told.insert(dir, name);
+        search.name(dir, name)
+    })?;
+    let (mut inodes, mut seen) = (Vec::new(), HashSet::new());
+    regions::inodes(sql, old, new, |ino| {
+        inodes.extend(seen.insert(ino).then_some(ino));
+        Ok(())
+    })?;
+    drop(seen);
+    match second.filter(|_| inodes.len() >= LEAST_SHARED_INODES) {
+        None => search.inodes(&told, &inodes)?,
+        Some(second) => {
+            let (mine, theirs) = inodes.split_at(inodes.len() / 2);
+            let told = &told;
+            let beside = move || {
+                let mut search = Search::new(&second, (old, new), wanted);
+                search.inodes(told, theirs)?;
+                Ok::<_, rusqlite::Error>(search.slots)
+            };
+            let found = std::thread::scope(|scope| {
+                let beside = scope.spawn(beside);
+                search.inodes(told, mine)?;
+                beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            search.slots.extend(found?);
+        }
+    }
     search.finish()
+}
+
+/// The names that may stand for something else; of all others it is known that they do not. Kept as hashes: one that is taken for another
+/// is looked up in vain.
+#[derive(Default)]
+struct Told {
+    names: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Told {
+    fn insert(&mut self, dir: Ino, name: &[u8]) {
+        self.names.insert(self.hasher.hash_one((dir, name)));
+    }
+    fn contains(&self, dir: Ino, name: &[u8]) -> bool {
+        !self.names.is_empty() && self.names.contains(&self.hasher.hash_one((dir, name)))
+    }
 }
 
 /// What may differ at a path.
@@ -137,15 +184,23 @@ struct Search<'a> {
     moves: HashMap<Ino, Rc<Moves>>,
     /// Of a folder that was at a path and of one that is there: whether this one took the place of that.
     successors: HashMap<(Ino, Ino), bool>,
-    /// Hashes of the names that may stand for something else; of all others it is known that they do not.
-    told: HashSet<u64>,
-    hasher: RandomState,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(sql: &'a Connection, (old, new): (&'a Chain, &'a Chain), wanted: Wanted<'a>) -> Self {
+        Self {
+            old: Side::new(sql, old),
+            new: Side::new(sql, new),
+            wanted,
+            slots: Vec::new(),
+            last: None,
+            moves: HashMap::new(),
+            successors: HashMap::new(),
+        }
+    }
+
     /// Looks at a name that may stand for something else.
     fn name(&mut self, dir: Ino, name: &[u8]) -> rusqlite::Result<()> {
-        self.told.insert(self.hasher.hash_one((dir, name)));
         let (old_path, new_path) = (self.old.path(dir, name)?, self.new.path(dir, name)?);
         let admitted = [&old_path, &new_path].into_iter().flatten().any(|path| self.admits(path));
         if !admitted {
@@ -174,30 +229,39 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Looks at an inode that may be something else.
-    fn inode(&mut self, (hashed, standing): &mut (Hashed<'_>, Standing<'_>), ino: Ino) -> rusqlite::Result<()> {
-        let (old, new) = (self.old.state_by(hashed, ino)?, self.new.state_by(hashed, ino)?);
+    /// Looks at inodes that may be something else.
+    fn inodes(&mut self, told: &Told, inodes: &[Ino]) -> rusqlite::Result<()> {
+        inodes.iter().try_for_each(|ino| self.inode(told, *ino))
+    }
+
+    fn inode(&mut self, told: &Told, ino: Ino) -> rusqlite::Result<()> {
+        let (old, new) = (self.old.state(ino)?, self.new.state(ino)?);
         if compared(old.as_ref(), new.as_ref()).is_empty() {
             return Ok(());
         }
         // Wanted is where it was and is. That is asked of the version that has fewer levels to ask.
         let is_old_shorter = self.old.chain.levels().len() < self.new.chain.levels().len();
         let shorter = if is_old_shorter { &mut self.old } else { &mut self.new };
-        let places = if ino == Ino::ROOT { vec![(ino, Box::default())] } else { shorter.places_by(standing, ino)? };
-        for (dir, name) in places {
+        let mut places = if ino == Ino::ROOT { vec![(ino, Box::default())] } else { shorter.places(ino)? };
+        let mut states = Box::new((old, new));
+        while let Some((dir, name)) = places.pop() {
             let path = if ino == Ino::ROOT { Some(FsPath::ROOT) } else { self.new.path(dir, &name)? };
             let Some(path) = path.filter(|path| self.admits(path)) else { continue };
             let other = if is_old_shorter { &mut self.new } else { &mut self.old };
             let is_in_both = if ino == Ino::ROOT {
                 true
-            } else if self.told.contains(&self.hasher.hash_one((dir, &*name))) {
+            } else if told.contains(dir, &name) {
                 other.dent(dir, &name)?.is_some_and(|dent| dent.ino == ino)
             } else {
                 other.folder(dir)?.is_some()
             };
             if is_in_both {
-                let origin = Origin::Here(Box::new((old.clone(), new.clone())));
-                self.slot(path, None, Slot { gone: None, come: Some(Come { ino, dir, origin }) });
+                let of_this = if places.is_empty() { std::mem::take(&mut states) } else { states.clone() };
+                self.slot(
+                    path,
+                    None,
+                    Slot { gone: None, come: Some(Come { ino, dir, origin: Origin::Here(of_this) }) },
+                );
             }
         }
         Ok(())

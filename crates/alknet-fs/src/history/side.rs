@@ -65,11 +65,15 @@ pub(super) struct Side<'a> {
     pub sql: &'a Connection,
     pub chain: &'a Chain,
     folders: HashMap<Ino, Option<FsPath>>,
+    /// Statements that are kept while many are asked for.
+    standing: Option<Standing<'a>>,
+    hashed: Option<Hashed<'a>>,
 }
 
 impl<'a> Side<'a> {
     pub fn new(sql: &'a Connection, chain: &'a Chain) -> Self {
-        Self { sql, chain, folders: HashMap::from([(Ino::ROOT, Some(FsPath::ROOT))]) }
+        let folders = HashMap::from([(Ino::ROOT, Some(FsPath::ROOT))]);
+        Self { sql, chain, folders, standing: None, hashed: None }
     }
 
     /// The path of a folder; `None` where it is not reached from the root.
@@ -124,19 +128,23 @@ impl<'a> Side<'a> {
 
     /// Every place of an inode that is reached, in the order of folders and names.
     pub fn places(&mut self, ino: Ino) -> rusqlite::Result<Vec<Place>> {
-        self.places_by(&mut Standing::new(self.sql)?, ino)
-    }
-
-    /// As [`Self::places`], for many.
-    pub fn places_by(&mut self, standing: &mut Standing<'_>, ino: Ino) -> rusqlite::Result<Vec<Place>> {
-        let mut places = self.chain.places_by(self.sql, standing, ino)?;
+        let places = self.named(ino)?;
         let mut reached = Vec::with_capacity(places.len());
-        for place in places.drain(..) {
+        for place in places {
             if self.folder(place.0)?.is_some() {
                 reached.push(place);
             }
         }
         Ok(reached)
+    }
+
+    /// Every place of an inode, in folders that are not reached too.
+    pub fn named(&mut self, ino: Ino) -> rusqlite::Result<Vec<Place>> {
+        let standing = match &mut self.standing {
+            Some(kept) => kept,
+            none => none.insert(Standing::new(self.sql)?),
+        };
+        self.chain.places_by(self.sql, standing, ino)
     }
 
     /// The first of its places.
@@ -170,12 +178,11 @@ impl<'a> Side<'a> {
     }
 
     /// What an inode is.
-    pub fn state(&self, ino: Ino) -> rusqlite::Result<Option<State>> {
-        self.state_by(&mut Hashed::new(self.sql)?, ino)
-    }
-
-    /// As [`Self::state`], for many.
-    pub fn state_by(&self, hashed: &mut Hashed<'_>, ino: Ino) -> rusqlite::Result<Option<State>> {
+    pub fn state(&mut self, ino: Ino) -> rusqlite::Result<Option<State>> {
+        let hashed = match &mut self.hashed {
+            Some(kept) => kept,
+            none => none.insert(Hashed::new(self.sql)?),
+        };
         Ok(self.chain.inode_hashed(self.sql, hashed, ino)?.map(State::of))
     }
 }

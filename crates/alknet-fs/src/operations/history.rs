@@ -1,6 +1,7 @@
 //! `fs/diff` and `fs/log`: what changed, and when.
 
 use alknet_call::{CallError, Operation, OperationContext, RegisterError, RegistryBuilder};
+use alknet_store::Second;
 use serde_json::json;
 
 use super::{
@@ -74,15 +75,15 @@ async fn difference(fs: &Service, context: &OperationContext, input: DiffInput) 
     let within = path_at("/path", &input.path)?;
     let after = input.after.as_ref().map(|after| path_at("/after", after)).transpose()?;
     let (old_seq, new_seq, limit) = (old.bound(), new.bound(), input.limit as usize);
-    let find = move |here: &Here<'_>| {
+    let find = move |here: &Here<'_>, second: Option<Second>| {
         let spelled = match here.chain.spelled(here.sql, &within)? {
             Some(spelled) => Some(spelled),
             None => old.chain().spelled(here.sql, &within)?,
         };
         let wanted = Wanted { within: spelled.as_ref().unwrap_or(&within), after: after.as_ref(), limit };
-        Ok(diff::between(here.sql, old.chain(), here.chain, wanted)?)
+        Ok(diff::between_by_two(here.sql, second, (old.chain(), here.chain), wanted)?)
     };
-    let found = new.look(find).await.map_err(refusal)?;
+    let found = new.look_by_two(find).await.map_err(refusal)?;
     let mut changes: Vec<_> = found.all.into_iter().map(entry_view).collect();
     let next = if fit(&mut changes) {
         changes.last().map(|change| change.path.clone())

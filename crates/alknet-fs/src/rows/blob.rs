@@ -96,10 +96,11 @@ pub fn insert(sql: &Connection, blob: &NewBlob<'_>, now_ms: u64) -> rusqlite::Re
     sql.prepare_cached(text)?.insert(values).map(BlobId)
 }
 
-/// A generation that no row of this hash has, for content without a file: one that is being removed may be there still.
-pub fn free_generation(sql: &Connection, hash: &ContentHash) -> rusqlite::Result<u64> {
-    let text = "SELECT coalesce(max(gen) + 1, 0) FROM fs_blob WHERE hash = ?1";
-    sql.prepare_cached(text)?.query_row([hash.as_bytes()], |row| row.get(0)).map(loaded)
+/// The row of this hash that may be referred to, and a generation that no row of it has, for content without a file: one that is being
+/// removed may be there still.
+pub fn live_or_free(sql: &Connection, hash: &ContentHash) -> rusqlite::Result<(Option<BlobId>, u64)> {
+    let text = "SELECT max(iif(state = 0, id, NULL)), coalesce(max(gen) + 1, 0) FROM fs_blob WHERE hash = ?1";
+    sql.prepare_cached(text)?.query_row([hash.as_bytes()], |row| Ok((row.get(0)?, loaded(row.get(1)?))))
 }
 
 /// The row of this hash that may be referred to.

@@ -104,21 +104,40 @@ fn of(row: &Row<'_>) -> rusqlite::Result<Inode> {
 
 /// Writes a version; one that the same commit wrote before is replaced, and what that one changed counts as changed.
 pub fn write(sql: &Connection, on: On, inode: &Inode) -> rusqlite::Result<()> {
-    let mut inode = inode.clone();
-    let mut files = i64::from(!exists(sql, on.branch, inode.ino)?);
+    let (bytes, files) = write_uncharged(sql, on, inode.clone())?;
+    bucket::charge(sql, on.bucket, bytes, files)
+}
+
+/// As [`write`], of many: the bucket is charged once.
+pub fn write_all<E: From<rusqlite::Error>>(
+    sql: &Connection,
+    on: On,
+    inodes: impl Iterator<Item = Result<Inode, E>>,
+) -> Result<(), E> {
+    let (mut bytes, mut files) = (0, 0);
+    for inode in inodes {
+        let (more_bytes, more_files) = write_uncharged(sql, on, inode?)?;
+        bytes += more_bytes;
+        files += more_files;
+    }
+    Ok(bucket::charge(sql, on.bucket, bytes, files)?)
+}
+
+/// As [`write`], without charging the bucket. Answers what it is to be charged: bytes and files.
+fn write_uncharged(sql: &Connection, on: On, mut inode: Inode) -> rusqlite::Result<(i64, i64)> {
+    let is_known = exists(sql, on.branch, inode.ino)?;
+    let before = if is_known { at(sql, on.branch, inode.ino, inode.seq)? } else { None };
     let mut bytes = 0;
-    let before = at(sql, on.branch, inode.ino, inode.seq)?;
     if let Some(before) = &before {
         inode.changed = inode.changed.or(before.changed);
         bytes -= before.charge();
         delete(sql, on.branch, inode.ino, inode.seq)?;
-        files = 0;
     }
     insert(sql, on.branch, &inode)?;
     // First up, then down: content that both refer to is never without a reference.
     inode.blob.map_or(Ok(()), |blob| blob::add_ref(sql, blob, on))?;
     before.and_then(|before| before.blob).map_or(Ok(()), |blob| blob::drop_ref(sql, blob, on))?;
-    bucket::charge(sql, on.bucket, bytes + inode.charge(), files)
+    Ok((bytes + inode.charge(), i64::from(!is_known)))
 }
 
 /// Forgets a version. What it changed counts as changed by the next newer one of the branch, if there is one.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alknet_core::{Identity, Permit};
-use alknet_store::{Rights, Tables};
+use alknet_store::{Rights, Second, Tables};
 use rusqlite::Connection;
 
 use super::{Tree, here::Here, list::Page, stat::Attributes, stop::Stop, when};
@@ -142,6 +142,16 @@ impl View {
         self.0.rights.check()?;
         let view = self.clone();
         self.0.tables.read(move |sql| look(&view.of(sql))).await
+    }
+
+    /// As [`Self::look`], with a second connection that sees the same, for another thread, if there is one to be had.
+    pub async fn look_by_two<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Here<'_>, Option<Second>) -> Result<T, FsError> + Send + 'static,
+    ) -> Result<T, FsError> {
+        self.0.rights.check()?;
+        let view = self.clone();
+        self.0.tables.read_by_two(move |sql, second| look(&view.of(sql), second)).await
     }
 
     /// The entry at a path. With `follow`, what a symbolic link at its end leads to.

@@ -1,12 +1,15 @@
 use alknet_fs::{
-    BranchId, Chain, FsPath, Ino, Seq,
+    BranchId, Chain, FsError, FsPath, Ino, RemoveHow, RenameHow, Seq,
     history::diff::{self, Change, Differences, Wanted},
+    limits::LEAST_SHARED_INODES,
     rows::{Kind, branch::Mode},
 };
 use proptest::prelude::*;
 
 use crate::{
+    node::{Node, mkdir, put, remove},
     random_tree::{Entry, Kind2, Map, Step, map, steps},
+    tree_posix::{hard_link, rename},
     tree_writer::Tree,
 };
 
@@ -270,5 +273,38 @@ proptest! {
                 leads_from_one_to_the_other(&tree, old, new)?;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn two_threads_find_what_one_finds() {
+    // HIST-01, HIST-03, HIST-04
+    let count = 2 * LEAST_SHARED_INODES;
+    let node = Node::with_bucket().await;
+    let file = |number: usize| format!("/d{}/{number}", number % 7);
+    let mut made: Vec<_> = (0..7).map(|number| mkdir(&format!("/d{number}"))).collect();
+    made.extend((0..count).map(|number| put(&file(number), "1")));
+    node.change("main", made).await.unwrap();
+    node.branch("dev", "proj", Mode::Pinned).await.unwrap();
+    let mut changes: Vec<_> = (0..count).map(|number| put(&file(number), "2")).collect();
+    changes.push(hard_link(&file(0), "/d1/second"));
+    changes.push(hard_link(&file(count - 1), "/second"));
+    changes.push(rename("/d2", "/moved", RenameHow::Replace));
+    changes.push(rename(&file(3), "/d4/moved", RenameHow::Replace));
+    changes.push(remove(&file(5), RemoveHow::File));
+    node.change("dev", changes).await.unwrap();
+    let (main, dev) = (node.view("proj").await.unwrap(), node.view("proj:dev").await.unwrap());
+    let last = path("/d3/1000");
+    for (after, limit) in [(None, 10 * count), (None, 100), (Some(last), 50)] {
+        let (main, dev) = (main.chain().clone(), dev.chain().clone());
+        let both = node.tree.tables().read_by_two(move |sql, second| -> Result<_, FsError> {
+            assert!(second.is_some());
+            let wanted = Wanted { within: &FsPath::ROOT, after: after.as_ref(), limit };
+            let one = diff::between(sql, &main, &dev, wanted)?;
+            Ok((one, diff::between_by_two(sql, second, (&main, &dev), wanted)?))
+        });
+        let (one, two) = both.await.unwrap();
+        assert!(one.all.len() >= limit.min(count), "{}", one.all.len());
+        assert_eq!(one, two);
     }
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     events::{NewTopic, Retention, TopicName},
-    limits::{DEFAULT_GROUP_DELAY, MAX_GROUP_DELAY},
+    limits::{DEFAULT_GROUP_DELAY, MAX_GROUP_DELAY, MAX_READERS},
     roles::Roles,
 };
 
@@ -341,4 +341,69 @@ async fn a_read_sees_one_commit_throughout_on_whichever_thread() {
     store.close();
     assert!(matches!(tables.read_here(keys), Err(StoreError::Closed)));
     assert!(matches!(tables.read(keys).await, Err(StoreError::Closed)));
+}
+
+#[tokio::test]
+async fn two_connections_that_read_together_see_one_commit_whoever_writes_meanwhile() {
+    // STORE-26
+    let (_folder, store) = store();
+    let tables = store.tables();
+    tables.change(&rights(), Durability::Lazy, put("0")).await.unwrap();
+    let writer = tables.clone();
+    let (stop, mut stopped) = watch::channel(false);
+    let writing = tokio::spawn(async move {
+        let mut written = 0_u64;
+        while !*stopped.borrow_and_update() {
+            written += 1;
+            writer.change(&rights(), Durability::Lazy, put(&written.to_string())).await.unwrap();
+        }
+    });
+    let (mut pairs, mut seen) = (0, 0);
+    while pairs < 50 || seen < 2 {
+        let both = tables.read_by_two(|first, second| {
+            let mine = keys(first)?.len();
+            let theirs = second.map(|second| std::thread::spawn(move || keys(&second).map(|keys| keys.len())));
+            Ok::<_, StoreError>((mine, theirs.map(|thread| thread.join().unwrap()).transpose()?, keys(first)?.len()))
+        });
+        let (mine, theirs, again) = both.await.unwrap();
+        assert_eq!(mine, again);
+        if let Some(theirs) = theirs {
+            assert_eq!(mine, theirs);
+            pairs += 1;
+            seen = seen.max(mine);
+        }
+    }
+    stop.send_replace(true);
+    writing.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_finds_no_second_connection_free_reads_alone() {
+    // STORE-26
+    let (_folder, store) = store();
+    let tables = store.tables();
+    let with_second = || tables.read_by_two(|sql, second| Ok::<_, StoreError>((keys(sql)?.len(), second.is_some())));
+    assert_eq!(with_second().await.unwrap(), (0, true));
+    let (all_done, (entered, mut enter)) =
+        (Arc::new(std::sync::Barrier::new(MAX_READERS)), tokio::sync::mpsc::unbounded_channel());
+    let others: Vec<_> = (1..MAX_READERS)
+        .map(|_| {
+            let (tables, all_done, entered) = (tables.clone(), all_done.clone(), entered.clone());
+            let wait = move |_: &Connection| {
+                entered.send(()).unwrap();
+                all_done.wait();
+                Ok::<_, StoreError>(())
+            };
+            tokio::spawn(async move { tables.read(wait).await })
+        })
+        .collect();
+    for _ in &others {
+        enter.recv().await.unwrap();
+    }
+    assert_eq!(with_second().await.unwrap(), (0, false));
+    tokio::task::spawn_blocking(move || all_done.wait()).await.unwrap();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    assert_eq!(with_second().await.unwrap(), (0, true), "a second connection goes back where it came from");
 }

@@ -47,9 +47,8 @@ pub fn apply(
         let dent = Dent { name: name.clone(), seq, ino, kind: entry.kind, gone, made, shown };
         dent::write(sql, on.branch, dir, &dent)?;
     }
-    for inode in plan.inodes.values() {
-        inode::write(sql, on, &Inode { seq, ino: number(inode.ino)?, ..inode.clone() })?;
-    }
+    let written = plan.inodes.values().map(|inode| Ok(Inode { seq, ino: number(inode.ino)?, ..inode.clone() }));
+    inode::write_all::<FsError>(sql, on, written)?;
     for ((dir, name), inode) in &plan.copies {
         let ino = new_ino()?;
         let kind = inode.kind;

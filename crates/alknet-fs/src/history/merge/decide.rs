@@ -286,7 +286,7 @@ impl Merge<'_> {
         let mut left = Vec::new();
         for ino in inodes.keys() {
             // Under a branch that follows, a name in a folder that came by this merge was there before, and is seen from now on.
-            if !given.contains(ino) && !self.identity.ours.shows(*ino)? && self.overlay.place_of(*ino)?.is_none() {
+            if !given.contains(ino) && !self.identity.is_in_ours(*ino)? && self.overlay.place_of(*ino)?.is_none() {
                 left.push(*ino);
             }
         }

@@ -38,6 +38,8 @@ pub(super) struct Identity<'a> {
     pub looked: usize,
     /// What only ours has, and what it stands for in the others: for one thing alone.
     claimed: HashMap<Ino, Ino>,
+    /// What is known to have a name in ours, or to have none.
+    in_ours: HashMap<Ino, bool>,
 }
 
 impl<'a> Identity<'a> {
@@ -52,6 +54,7 @@ impl<'a> Identity<'a> {
             there: HashMap::new(),
             looked: 0,
             claimed: HashMap::new(),
+            in_ours: HashMap::new(),
         }
     }
 
@@ -100,14 +103,37 @@ impl<'a> Identity<'a> {
         }
         // What was there before finds its like first.
         units.sort_by_key(|unit| unit.base.is_none());
-        // No name of these differs: what is in one of the two is in both, unless a folder above it is in one alone.
         for ino in touched {
-            if !self.ancestors.contains_key(&ino) && self.theirs.shows(ino)? {
-                let was = self.base.shows(ino)?;
+            if self.ancestors.contains_key(&ino) {
+                continue;
+            }
+            let (was, is) = self.reached(ino)?;
+            if is {
                 units.push(Unit { base: was.then_some(ino), theirs: Some(ino), is_placed: !was });
             }
         }
         Ok(units)
+    }
+
+    /// Whether the base shows an inode none of whose names differs, and whether theirs does: what is in one of the two is in both,
+    /// unless a folder above it is in one alone.
+    fn reached(&mut self, ino: Ino) -> rusqlite::Result<(bool, bool)> {
+        let (mut was, mut is) = (ino == Ino::ROOT, ino == Ino::ROOT);
+        for (dir, _) in self.base.named(ino)? {
+            was |= self.base.folder(dir)?.is_some();
+            is |= self.theirs.folder(dir)?.is_some();
+        }
+        Ok((was, is))
+    }
+
+    /// Whether ours shows an inode.
+    pub fn is_in_ours(&mut self, ino: Ino) -> rusqlite::Result<bool> {
+        if let Some(known) = self.in_ours.get(&ino) {
+            return Ok(*known);
+        }
+        let shown = self.ours.shows(ino)?;
+        self.in_ours.insert(ino, shown);
+        Ok(shown)
     }
 
     /// What took the place of something that is gone is its heir: as when a file is written anew and moved over the old one.
@@ -125,7 +151,7 @@ impl<'a> Identity<'a> {
     /// What a unit is in ours.
     pub fn ours_of(&mut self, unit: Unit) -> rusqlite::Result<Option<Ino>> {
         for known in [unit.base, unit.theirs].into_iter().flatten() {
-            if self.ours.shows(known)? {
+            if self.is_in_ours(known)? {
                 return Ok(Some(known));
             }
         }
@@ -172,7 +198,7 @@ impl<'a> Identity<'a> {
     }
 
     fn find_there(&mut self, dir: Ino) -> rusqlite::Result<Option<Ino>> {
-        if self.ours.shows(dir)? {
+        if self.is_in_ours(dir)? {
             return Ok(Some(dir));
         }
         if let Some(ancestor) = self.ancestors.get(&dir).copied() {
