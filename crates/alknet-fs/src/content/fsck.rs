@@ -30,7 +30,8 @@ const TASK: Maintenance = Maintenance::of("fs-fsck");
 pub struct Check {
     /// Reads all content and hashes it, instead of looking for its files only.
     pub deep: bool,
-    /// Puts counts right, makes outboards anew and removes files that no row names. Content that is damaged stays so.
+    /// Puts counts right, makes outboards anew and removes files that no row names. Content that is damaged stays so: it is set aside
+    /// until equal content comes, or until it is found whole again.
     pub repair: bool,
 }
 
@@ -104,6 +105,9 @@ impl Content {
                 Ok((blob::miscounts(sql, after, until)?, rows))
             };
             let (miscounts, rows) = self.0.tables.read(read).await?;
+            if findings.is_closed() {
+                return Ok(checked);
+            }
             self.report_miscounts(how, miscounts, &rows, &findings).await?;
             let Some(last) = rows.last() else { break };
             after = last.id;
@@ -151,14 +155,20 @@ impl Content {
         if row.state == State::Dying {
             return Ok(());
         }
-        let (content, hash, id) = (self.clone(), row.hash, row.id);
+        let (content, hash, id, is_aside) = (self.clone(), row.hash, row.id, row.state == State::Missing);
+        // Whether what was set aside is whole again only reading it tells. Little of it is.
+        let how = Check { deep: how.deep || is_aside, ..how };
         let looked = blocking(move || content.look_at(how, &row)).await;
+        if is_aside && how.repair && matches!(looked, Ok(Look::Whole | Look::Outboard { repaired: true })) {
+            self.set_state(move |sql| blob::take_back(sql, id)).await?;
+        }
         let (finding, repaired) = match looked {
-            Ok(Look::Whole) | Err(FsError::At { errno: Errno::Stale, .. }) => return Ok(()),
+            Ok(Look::Whole | Look::Replaced) | Err(FsError::At { errno: Errno::Stale, .. }) => return Ok(()),
             Ok(Look::Outboard { repaired }) => (Finding::Outboard { hash }, repaired),
             Err(FsError::Damaged { why, .. }) => {
                 if how.repair && !matches!(why, Damage::Unreadable(_)) {
-                    self.set_aside(id).await?;
+                    // Equal content that comes from now on does not share its row, and takes its place for those who read.
+                    self.set_state(move |sql| blob::mark_missing(sql, id)).await?;
                 }
                 (Finding::Damaged { hash, why: why.to_string() }, false)
             }
@@ -168,16 +178,20 @@ impl Content {
         Ok(())
     }
 
-    /// Equal content that comes from now on does not share its row, and takes its place for those who read.
-    async fn set_aside(&self, id: BlobId) -> Result<(), FsError> {
-        let mark =
-            move |sql: &Connection, _: &mut alknet_store::Noted<'_>| Ok::<_, FsError>(blob::mark_missing(sql, id)?);
+    async fn set_state(
+        &self,
+        mark: impl FnOnce(&Connection) -> rusqlite::Result<bool> + Send + 'static,
+    ) -> Result<(), FsError> {
+        let mark = move |sql: &Connection, _: &mut alknet_store::Noted<'_>| Ok::<_, FsError>(mark(sql)?);
         self.0.tables.change(&Rights::maintenance(&TASK), Durability::Strict, mark).await.map(|_| ())
     }
 
     /// Reads content as far as asked. A lease keeps it there meanwhile.
     fn look_at(&self, how: Check, row: &BlobRow) -> Result<Look, FsError> {
         let _lease = self.0.leases.hold(row.id);
+        if row.state == State::Missing && self.whole_again(row.hash)?.is_some() {
+            return Ok(Look::Replaced);
+        }
         let opened = self.reader_here(row.id, row.hash.to_string());
         let outcome = opened.and_then(|reader| if how.deep { reader.prove_all() } else { Ok(()) });
         match outcome {
@@ -212,6 +226,9 @@ impl Content {
             .await;
         }
         for first in 0..=u8::MAX {
+            if findings.is_closed() {
+                return Ok(());
+            }
             let names = self.shard_names(first).await?;
             for some in names.chunks(FILES_LOOKED_UP_AT_ONCE) {
                 let file = |name: &Path| format!("blobs/{first:02x}/{}", name.display().to_string().escape_debug());
@@ -248,7 +265,11 @@ async fn tell(findings: &Findings, finding: Finding, repaired: bool) {
 /// What came of looking at content that is whole.
 enum Look {
     Whole,
-    Outboard { repaired: bool },
+    /// It was set aside, and equal content came, which has a row of its own and is looked at there.
+    Replaced,
+    Outboard {
+        repaired: bool,
+    },
 }
 
 /// An outboard that is made anew beside the place where it is to be.

@@ -143,7 +143,7 @@ impl Content {
 /// Takes the files of marked content away, and answers which are gone for good, and which somebody had opened before they were marked.
 fn remove_files(content: &Inner, marked: Vec<BlobRow>) -> (Vec<BlobRow>, Vec<BlobRow>) {
     step("gc.marked");
-    // Of content that is not whole nobody has anything to lose, and it must not come to live again.
+    // What was set aside must not come to live again; who has its file open keeps that.
     let is_held = |row: &BlobRow| row.state != State::Missing && content.leases.is_held(row.id);
     let (held, free): (Vec<_>, Vec<_>) = marked.into_iter().partition(is_held);
     let mut folders = BTreeSet::new();

@@ -91,7 +91,7 @@ impl Content {
     }
 
     /// Equal content that came after this was found damaged.
-    fn whole_again(&self, hash: ContentHash) -> Result<Option<BlobId>, FsError> {
+    pub(super) fn whole_again(&self, hash: ContentHash) -> Result<Option<BlobId>, FsError> {
         self.0.tables.read_here(|sql| Ok(blob::live(sql, &hash)?.map(|row| row.id)))
     }
 }
@@ -105,9 +105,6 @@ fn check_inline(row: &BlobRow, bytes: Vec<u8>) -> Result<Body, Damage> {
 }
 
 fn open(content: &Inner, row: &BlobRow) -> Result<Body, Damage> {
-    if row.state == State::Missing {
-        return Err(Damage::Missing);
-    }
     let name = BlobName { hash: row.hash, generation: row.generation };
     let file = |path: &Path, missing| match content.disk.open(path, false) {
         Ok(file) => file.size().map(|size| (file, size)).map_err(|error| Damage::Unreadable(error.kind())),

@@ -16,7 +16,8 @@ pub enum State {
     Live = 0,
     /// It is being removed; the same content that comes now gets a row of its own.
     Dying = 1,
-    /// It is not on this node.
+    /// It was found not to be whole, and set aside: the same content that comes now gets a row of its own. What of it can be proven is
+    /// read until then.
     Missing = 3,
 }
 
@@ -106,6 +107,12 @@ pub fn live_or_free(sql: &Connection, hash: &ContentHash) -> rusqlite::Result<(O
 /// The row of this hash that may be referred to.
 pub fn live(sql: &Connection, hash: &ContentHash) -> rusqlite::Result<Option<BlobRow>> {
     sql.prepare_cached(&format!("{COLUMNS} WHERE hash = ?1 AND state = 0"))?.query_row([hash.as_bytes()], of).optional()
+}
+
+/// The rows of this hash that are not being removed, at most `count`: the live one first, then what was set aside, newest first.
+pub fn kept(sql: &Connection, hash: &ContentHash, count: usize) -> rusqlite::Result<Vec<BlobRow>> {
+    let text = format!("{COLUMNS} WHERE hash = ?1 AND state <> 1 ORDER BY state, id DESC LIMIT ?2");
+    sql.prepare_cached(&text)?.query_map(params![hash.as_bytes(), stored(count as u64)], of)?.collect()
 }
 
 /// The hashes of live content of a length that is worth asking about, at most `count`.
@@ -224,6 +231,12 @@ pub fn mark_missing(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
 /// Takes that back. Answers whether it is live again: another row of the same hash may have come meanwhile.
 pub fn revive(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
     let text = "UPDATE OR IGNORE fs_blob SET state = 0 WHERE id = ?1 AND state = 1";
+    Ok(sql.prepare_cached(text)?.execute([id])? > 0)
+}
+
+/// Takes content back into use that was set aside and is whole again. Answers whether it is live: another row of the same hash may be.
+pub fn take_back(sql: &Connection, id: BlobId) -> rusqlite::Result<bool> {
+    let text = "UPDATE OR IGNORE fs_blob SET state = 0 WHERE id = ?1 AND state = 3";
     Ok(sql.prepare_cached(text)?.execute([id])? > 0)
 }
 

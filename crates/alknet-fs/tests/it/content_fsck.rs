@@ -178,14 +178,16 @@ async fn files_that_no_row_names_and_strange_ones_are_told_apart() {
 
 #[tokio::test]
 async fn versions_that_name_unknown_content_are_told_and_a_check_that_nobody_hears_ends() {
-    // BLOB-43
+    // BLOB-43, BLOB-48
     let (node, _) = node().await;
+    node.change(|sql| sql.execute("UPDATE fs_ref SET count = 9 WHERE count = 1", [])).await;
+    let (sender, receiver) = mpsc::channel(1);
+    drop(receiver);
+    assert_eq!(node.content.check(REPAIR, sender).await.unwrap(), 0);
+    assert_eq!(check(&node, Check { repair: true, ..SHALLOW }).await.len(), 1, "it repaired nothing");
     node.change(|sql| sql.execute("DELETE FROM fs_blob WHERE refs = 2", [])).await;
     let found = check(&node, DEEP).await;
     assert!(matches!(&found[..], [Found { finding: Finding::Unknown { .. }, .. }, ..]), "{found:?}");
-    let (sender, receiver) = mpsc::channel(1);
-    drop(receiver);
-    assert_eq!(node.content.check(DEEP, sender).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -197,7 +199,9 @@ async fn content_that_comes_again_takes_the_place_of_what_was_found_damaged() {
     flip(&file(&node, hash, false), 5 * GROUP_BYTES, 0);
     assert_eq!(node.stored(&bytes).await, damaged, "nobody knows yet");
     assert_eq!(check(&node, REPAIR).await.len(), 1);
-    assert!(node.content.reader(damaged, "a").await.is_err());
+    let reader = node.content.reader(damaged, "a").await.unwrap();
+    assert!(reader.read_at(0, 5 * GROUP).await.unwrap() == bytes[..5 * GROUP]);
+    assert!(reader.read_at(5 * GROUP_BYTES, 1).await.is_err());
     let whole = node.stored(&bytes).await;
     assert_ne!(whole, damaged);
     for blob in [whole, damaged] {
@@ -210,4 +214,52 @@ async fn content_that_comes_again_takes_the_place_of_what_was_found_damaged() {
     node.change(|sql| sql.execute("UPDATE fs_blob SET zero_since_ms = 1", [])).await;
     node.content.collect(std::time::Duration::ZERO, false).await.unwrap();
     assert!(node.blob_files().is_empty(), "both go");
+}
+
+#[tokio::test]
+async fn content_that_was_set_aside_is_read_as_far_as_it_is_whole_and_comes_back_when_all_of_it_is() {
+    // BLOB-47
+    let (node, hash) = node().await;
+    let bytes = pattern(70 * GROUP + 1);
+    let blob = node.stored(&bytes).await;
+    let state = async || {
+        let query = "SELECT state FROM fs_blob WHERE size > 1000000";
+        node.change(move |sql| sql.query_row(query, [], |row| row.get::<_, i64>(0))).await
+    };
+    let (data, outboard) = (file(&node, hash, false), file(&node, hash, true));
+    let shallow_repair = Check { repair: true, ..SHALLOW };
+    flip(&data, 5 * GROUP_BYTES, 0);
+    assert_eq!(check(&node, REPAIR).await.len(), 1);
+    assert_eq!(state().await, 3);
+    let reader = node.content.reader(blob, "a").await.unwrap();
+    assert!(reader.read_at(6 * GROUP_BYTES, usize::MAX).await.unwrap() == bytes[6 * GROUP..]);
+    assert!(reader.read_at(5 * GROUP_BYTES, 1).await.is_err());
+    let flipped = Finding::Damaged { hash, why: "group 5 of its file does not have its hash".into() };
+    assert_eq!(check(&node, SHALLOW).await, unrepaired(flipped.clone()), "what is known to be damaged is always named");
+    assert_eq!(check(&node, shallow_repair).await, unrepaired(flipped));
+    assert_eq!(state().await, 3);
+    flip(&data, 5 * GROUP_BYTES, 0);
+    assert_eq!(check(&node, DEEP).await, []);
+    assert_eq!(state().await, 3, "who only looks changes nothing");
+    assert_eq!(check(&node, shallow_repair).await, []);
+    assert_eq!(state().await, 0);
+    assert_eq!(node.stored(&bytes).await, blob, "it is shared again");
+    // As when the folder of content was not mounted, and at last without one of the two.
+    let away = |path: &std::path::Path| path.with_file_name("away");
+    for is_outboard_back in [true, false] {
+        fs::rename(&data, away(&data)).unwrap();
+        let missing = Finding::Damaged { hash, why: "its file is missing".into() };
+        assert!(check(&node, shallow_repair).await.contains(&unrepaired(missing)[0]));
+        assert!(node.content.reader(blob, "a").await.is_err());
+        fs::rename(away(&data), &data).unwrap();
+        if !is_outboard_back {
+            fs::remove_file(&outboard).unwrap();
+            assert_eq!(check(&node, SHALLOW).await, unrepaired(Finding::Outboard { hash }));
+            assert_eq!(check(&node, shallow_repair).await, repaired(Finding::Outboard { hash }));
+        } else {
+            assert!(node.content.reader(blob, "a").await.unwrap().read_at(0, usize::MAX).await.unwrap() == bytes);
+            assert_eq!(check(&node, shallow_repair).await, []);
+        }
+        assert_eq!(state().await, 0);
+    }
 }

@@ -92,3 +92,66 @@ async fn names_that_lead_nowhere_and_folders_out_of_place_are_named() {
     let round = round.await;
     assert!(matches!(&round[..], [Wrong::Loop { .. }, Wrong::Loop { .. }]), "{round:?}");
 }
+
+#[tokio::test]
+async fn what_is_wrong_on_any_branch_is_named_with_it() {
+    // BLOB-46
+    let node = node().await;
+    damage(
+        &node,
+        "UPDATE fs_inode SET ino = ino + 1000 WHERE ino = (SELECT ino FROM fs_dent WHERE name = CAST('h' AS BLOB))",
+    )
+    .await;
+    let found = names(&check(&node, SHALLOW).await);
+    assert!(
+        matches!(&found[..], [only] if only.starts_with("proj:dev, h in folder") && only.ends_with("stands for nothing that is known")),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_sqlite_finds_wrong_with_a_table_is_named_by_a_deep_check() {
+    // BLOB-46
+    let node = node().await;
+    damage(
+        &node,
+        "PRAGMA ignore_check_constraints = 1; UPDATE fs_ref SET count = 0; PRAGMA ignore_check_constraints = 0",
+    )
+    .await;
+    assert_eq!(check(&node, SHALLOW).await, []);
+    for how in [DEEP, REPAIR] {
+        let found = check(&node, how).await;
+        let is_it = |found: &FoundWrong| matches!(found, FoundWrong { wrong: Wrong::Table { table: "fs_ref", why }, repaired: false } if why.contains("fs_ref"));
+        assert!(!found.is_empty() && found.iter().all(is_it), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn counts_are_put_right_while_others_write() {
+    // BLOB-46
+    let node = node().await;
+    let writer = async |which: usize| {
+        for at in 0..12 {
+            node.main(put(&format!("/c/{which}-{at}"), &"x".repeat(at + which))).await.unwrap();
+        }
+    };
+    let repairer = async {
+        for _ in 0..12 {
+            damage(&node, "UPDATE fs_bucket SET used_bytes = used_bytes + 5, used_files = used_files + 1").await;
+            check(&node, Check { repair: true, ..SHALLOW }).await;
+        }
+    };
+    tokio::join!(repairer, writer(0), writer(1), writer(2), writer(3));
+    assert_eq!(check(&node, SHALLOW).await, [], "what was written between counting and correcting is counted");
+}
+
+#[tokio::test]
+async fn a_check_that_nobody_hears_repairs_nothing() {
+    // BLOB-48
+    let node = node().await;
+    damage(&node, "UPDATE fs_bucket SET used_bytes = used_bytes + 5").await;
+    let (sender, receiver) = mpsc::channel(1);
+    drop(receiver);
+    node.tree.check(REPAIR, &sender).await.unwrap();
+    assert_eq!(check(&node, SHALLOW).await.len(), 1);
+}

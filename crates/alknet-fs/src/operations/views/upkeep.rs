@@ -73,7 +73,7 @@ pub struct CheckFiles {
     /// Also reads all content and holds it against its hash, and has SQLite check the tables.
     #[serde(default)]
     pub deep: bool,
-    /// Also puts right what can be: counts, missing outboards, files that nothing names.
+    /// Also puts right what can be: counts, outboards, files that nothing names; sets damaged content aside.
     #[serde(default)]
     pub repair: bool,
 }

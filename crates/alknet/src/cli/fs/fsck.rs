@@ -25,7 +25,8 @@ pub struct Fsck {
     /// Read all content and hold it against its hash, and have SQLite check its tables
     #[arg(long)]
     deep: bool,
-    /// Put right what can be: counts, missing outboards, files that nothing names
+    /// Put right what can be: counts, outboards, files that nothing names; damaged content is set aside, so that putting
+    /// it again replaces it
     #[arg(long)]
     repair: bool,
 }
