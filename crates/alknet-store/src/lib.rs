@@ -59,7 +59,7 @@ pub use events::{
 };
 pub use gate_scores::GateScores;
 pub use kept_calls::{KeptCall, KeptCallError, KeptCalls, NewKeptCall};
-pub use meta::BindError;
+pub use meta::{BindError, node_key_of_copy};
 pub use open::OpenError;
 pub use outcomes::Outcomes;
 pub use peers::{NewPeer, PeerError, PeerKey, PeerRecord, Peers};

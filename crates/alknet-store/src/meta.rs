@@ -79,6 +79,15 @@ fn count(sql: &Connection, key: &str) -> rusqlite::Result<i64> {
     Ok(text.parse().unwrap_or_default())
 }
 
+/// The node that a copy of a database belongs to; `None`: none yet, or it is no such database.
+///
+/// # Errors
+/// Fails when it cannot be read.
+pub fn node_key_of_copy(sql: &Connection) -> rusqlite::Result<Option<NodeKey>> {
+    let has_facts = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'meta')";
+    if sql.query_row(has_facts, [], |row| row.get(0))? { bound_key(sql) } else { Ok(None) }
+}
+
 fn bound_key(sql: &Connection) -> rusqlite::Result<Option<NodeKey>> {
     let mut statement = sql.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
     statement.query_row([NODE_KEY], |row| crate::records::parsed(row, 0)).optional()

@@ -132,9 +132,7 @@ impl DataFolder {
                 return Err(fault(error.into()));
             }
             if self.is_serving() || Instant::now() > give_up {
-                let mut pid = String::new();
-                let _unreadable = (&mut file).take(MAX_LOCK_TEXT_BYTES).read_to_string(&mut pid);
-                return Err(DataFolderError::InUse { path: self.root.clone(), pid: pid.trim().to_owned() });
+                return Err(self.in_use(&mut file));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -142,20 +140,36 @@ impl DataFolder {
         Ok(Lock(file))
     }
 
-    /// Whether some process holds the folder at this moment.
-    pub fn lock_is_held(&self) -> Result<bool, DataFolderError> {
+    /// Keeps others from taking the folder until the lock is dropped, and writes nothing; others may read as well. `None`: nobody ever
+    /// took it.
+    pub fn lock_to_read(&self) -> Result<Option<Lock>, DataFolderError> {
         let path = self.root.join("lock");
         let fault = |source| DataFolderError::File { what: "open", path: path.clone(), source };
-        let file = match File::open(&path) {
+        let mut file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(fault(error)),
         };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(false),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(self.in_use(&mut file)),
             Err(error) => Err(fault(error.into())),
         }
+    }
+
+    /// Whether some process holds the folder at this moment.
+    pub fn lock_is_held(&self) -> Result<bool, DataFolderError> {
+        match self.lock_to_read() {
+            Ok(_) => Ok(false),
+            Err(DataFolderError::InUse { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn in_use(&self, lock: &mut File) -> DataFolderError {
+        let mut pid = String::new();
+        let _unreadable = lock.take(MAX_LOCK_TEXT_BYTES).read_to_string(&mut pid);
+        DataFolderError::InUse { path: self.root.clone(), pid: pid.trim().to_owned() }
     }
 
     /// Whether a node answers on the control socket.

@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alknet_core::Maintenance;
+use alknet_core::{Maintenance, NodeKey};
+use alknet_store::node_key_of_copy;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
@@ -20,30 +21,41 @@ use crate::{
     hash::ContentHash,
     ids::BlobId,
     limits::{COPY_BUFFER_BYTES, FILES_LOOKED_UP_AT_ONCE},
-    rows::blob::{self, Class, State},
+    rows::blob::{self, BlobRow, Class, State},
 };
 
 impl Content {
-    /// Opens content by its hash alone, for a task of the node itself; `None`: there is none, or no longer.
+    /// Opens content by its hash alone, for a task of the node itself; `None`: there is none, or no longer. What was set aside is
+    /// opened as well: as far as it is whole, it can be read.
     ///
     /// # Errors
     /// As [`Self::reader`].
     pub async fn by_hash(&self, task: &Maintenance, hash: ContentHash) -> Result<Option<BlobReader>, FsError> {
         tracing::debug!(task = task.task(), %hash, "opening content by its hash");
-        let find = move |sql: &Connection| -> Result<_, FsError> { Ok(blob::live(sql, &hash)?) };
-        let Some(row) = self.0.tables.read(find).await? else { return Ok(None) };
-        match self.reader(row.id, hash.to_string()).await {
-            Err(FsError::At { errno: Errno::Stale, .. }) => Ok(None),
-            opened => opened.map(Some),
+        let find = move |sql: &Connection| -> Result<_, FsError> { Ok(blob::kept(sql, &hash, MAX_KEPT_TRIED)?) };
+        let mut failed = None;
+        for row in self.0.tables.read(find).await? {
+            match self.reader(row.id, hash.to_string()).await {
+                Ok(opened) => return Ok(Some(opened)),
+                Err(FsError::At { errno: Errno::Stale, .. }) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
+        failed.map_or(Ok(None), Err)
     }
 }
 
+/// Rows of one hash that are tried: each but one was set aside.
+const MAX_KEPT_TRIED: usize = 16;
 /// Ends the name of a file that is not whole yet.
 const PART: &str = "part";
 
-/// A copy of the database, to be asked which files belong to it.
-pub struct CopiedDatabase(Option<Connection>);
+/// A copy of the database, to be asked whose it is and which files belong to it.
+pub struct CopiedDatabase {
+    sql: Connection,
+    /// One from before there were files has none.
+    has_files: bool,
+}
 
 /// A file of content that belongs to a copy of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +86,7 @@ pub enum LayError {
 }
 
 impl CopiedDatabase {
-    /// Opens it, and writes nothing beside it. One from before there were files has none.
+    /// Opens it, and writes nothing beside it.
     ///
     /// # Errors
     /// Fails when it cannot be read.
@@ -92,24 +104,42 @@ impl CopiedDatabase {
         let sql = Connection::open_with_flags(uri, flags)?;
         let has_files = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'fs_blob')";
         let has_files = sql.query_row(has_files, [], |row| row.get(0))?;
-        Ok(Self(Some(sql).filter(|_| has_files)))
+        Ok(Self { sql, has_files })
     }
 
-    /// Some of the files after this one; none: these were all.
+    /// The node that it is bound to.
+    ///
+    /// # Errors
+    /// Fails when the copy cannot be read.
+    pub fn node_key(&self) -> rusqlite::Result<Option<NodeKey>> {
+        node_key_of_copy(&self.sql)
+    }
+
+    /// Some of the files after this one; none: these were all. What was set aside is among them unless equal content took its place:
+    /// the node may have no good file of it any more, and a folder that is copied to still has.
     ///
     /// # Errors
     /// Fails when the copy cannot be read.
     pub fn files(&self, after: Option<&CopiedFile>) -> rusqlite::Result<Vec<CopiedFile>> {
-        let Some(sql) = &self.0 else { return Ok(Vec::new()) };
+        if !self.has_files {
+            return Ok(Vec::new());
+        }
         let mut after = after.map_or(BlobId(0), |file| file.id);
         loop {
-            let rows = blob::page(sql, after, FILES_LOOKED_UP_AT_ONCE)?;
+            let rows = blob::page(&self.sql, after, FILES_LOOKED_UP_AT_ONCE)?;
             let Some(last) = rows.last() else { return Ok(Vec::new()) };
             after = last.id;
-            let rows = rows.into_iter().filter(|row| row.class == Class::Whole && row.state == State::Live);
-            let name = |hash, generation| BlobName { hash, generation };
-            let files = rows.map(|row| CopiedFile { id: row.id, name: name(row.hash, row.generation), size: row.size });
-            let files: Vec<_> = files.collect();
+            let mut files = Vec::new();
+            for BlobRow { id, hash, generation, size, class, state, .. } in rows {
+                let is_read = match state {
+                    State::Live => true,
+                    State::Missing => blob::live(&self.sql, &hash)?.is_none(),
+                    State::Dying => false,
+                };
+                if class == Class::Whole && is_read {
+                    files.push(CopiedFile { id, name: BlobName { hash, generation }, size });
+                }
+            }
             if !files.is_empty() {
                 return Ok(files);
             }
@@ -130,12 +160,12 @@ impl CopiedDatabase {
                 let name = path.file_name().and_then(BlobName::parse);
                 // What a copying left that was cut short.
                 let is_left = path.extension().is_some_and(|ending| ending == PART);
-                let is_unnamed = match (&self.0, name) {
-                    (Some(sql), Some((name, _))) => {
-                        !blob::names(sql, &name.hash, name.generation).map_err(io::Error::other)?
+                let is_unnamed = match name {
+                    Some((name, _)) if self.has_files => {
+                        !blob::names(&self.sql, &name.hash, name.generation).map_err(io::Error::other)?
                     }
-                    (None, Some(_)) => true,
-                    (_, None) => false,
+                    Some(_) => true,
+                    None => false,
                 };
                 if is_left || is_unnamed {
                     fs::remove_file(&path)?;
@@ -236,6 +266,11 @@ impl Part {
         }
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Self { path, to: to.to_owned(), file })
+    }
+
+    /// Where it lies until then.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Puts it on the disk and in its place, where it is only read.

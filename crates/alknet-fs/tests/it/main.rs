@@ -3,6 +3,7 @@
 
 mod background;
 mod chain;
+mod content_copying;
 mod content_files;
 mod content_fsck;
 mod content_gc;

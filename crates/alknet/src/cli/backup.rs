@@ -17,6 +17,7 @@ use super::{Place, output};
 use crate::{
     data_folder::DataFolder,
     failure::{Failure, Kind},
+    files::remote::LONG_TIMEOUT,
     node_client::NodeClient,
     operations::backup::BackUpContent,
 };
@@ -68,7 +69,7 @@ impl Backup {
     pub async fn run(self, place: &Place) -> Result<(), Failure> {
         let node = NodeClient::running(place)
             .await
-            .map_err(|failure| failure.hint("without a running node, copy the data folder itself"))?;
+            .map_err(|failure| failure.hint("without a running node, copy the data folder itself, and `fs.folder`"))?;
         let folder = DataFolder::at(std::path::absolute(&self.folder)?);
         is_for_backups(&folder)?;
         folder.create()?;
@@ -129,15 +130,39 @@ fn is_for_backups(folder: &DataFolder) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses a folder with the backup of another node: what only that one has would go from it.
+fn is_same_node(copied: &CopiedDatabase, folder: &DataFolder) -> Result<(), Failure> {
+    if !folder.database().exists() {
+        return Ok(());
+    }
+    let shown = folder.root().display();
+    let before = CopiedDatabase::open(&folder.database()).and_then(|before| before.node_key()).map_err(|error| {
+        Failure::failed(format_args!("the database of the backup in {shown} cannot be read: {error}"))
+            .hint("nobody knows whose it is: name another folder, or remove its alknet.db")
+    })?;
+    match (before, copied.node_key()?) {
+        (Some(before), Some(this)) if before != this => {
+            Err(Failure::usage(format_args!("{shown} holds the backup of the node {before}; this one is {this}"))
+                .hint("name another folder"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Copies the database, then what is missing of its content, and then puts it in its place. `None`: some of it went meanwhile.
 async fn round(node: &NodeClient<'_>, connection: &Connection, folder: &DataFolder) -> Result<Option<Sum>, Failure> {
     let fresh = folder.root().join("alknet.db.new");
-    let ticket: ByteTicket = node.call("node/backup", &json!({})).await?;
+    // The copy is made before its ticket is given.
+    let ticket: ByteTicket = node.call_within("node/backup", &json!({}), LONG_TIMEOUT).await?;
     let fetched = fetch(connection, &ticket, &fresh).await?;
     let lost = |error: CallError| Failure::caused_by(Kind::Unavailable, &error).while_doing("cannot copy the database");
     let mut sum = Sum { database_bytes: fetched.map_err(lost)?, ..Sum::default() };
     let unreadable = |error| Failure::failed(format_args!("the copy of the database cannot be read: {error}"));
     let copied = CopiedDatabase::open(&fresh).map_err(unreadable)?;
+    if let Err(failure) = is_same_node(&copied, folder) {
+        fs::remove_file(&fresh)?;
+        return Err(failure);
+    }
     let mut after: Option<CopiedFile> = None;
     let mut is_complete = true;
     loop {

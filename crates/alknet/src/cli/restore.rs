@@ -17,8 +17,9 @@ const MAX_NAMED: usize = 5;
 
 /// Bring the data of a node back from a folder that `alknet backup` made
 ///
-/// It goes into a data folder without a database; each file is held against its hash on the way. The identity is no
-/// part of it: `alknet identity restore` makes that from the mnemonic, before or after.
+/// It goes into a data folder without a database, content into `fs.folder` where that is set; each file is held against
+/// its hash on the way. The identity is no part of it: `alknet identity restore` makes that from the mnemonic, before the
+/// node is first started there.
 ///
 /// Examples:
 ///   alknet identity restore --data ~/node < words.txt
@@ -38,6 +39,9 @@ impl Restore {
             let message = format!("{} holds no backup: there is no alknet.db", from.root().display());
             return Err(Failure::new(Kind::NotFound, message));
         }
+        // While a backup is made there, files go.
+        let _from_lock = from.lock_to_read()?;
+        let content = place.config(Vec::new())?.config().fs.folder().unwrap_or_else(|| place.data.root().to_owned());
         place.data.create()?;
         let _lock = place.data.lock()?;
         // A log without its database would be read into this one.
@@ -46,7 +50,9 @@ impl Restore {
             return Err(Failure::usage(message).hint("name an empty data folder with --data"));
         }
         let unreadable = |error| Failure::failed(format_args!("the database of the backup cannot be read: {error}"));
-        let copied = CopiedDatabase::open(&from.database()).map_err(unreadable)?;
+        // What is listed from is what is kept, whatever becomes of the folder meanwhile.
+        let database = copy(&from, &place.data)?;
+        let copied = CopiedDatabase::open(database.path()).map_err(unreadable)?;
         let (mut files, mut bytes, mut damaged) = (0_u64, 0_u64, Vec::new());
         let mut after: Option<CopiedFile> = None;
         loop {
@@ -54,22 +60,29 @@ impl Restore {
             let Some(last) = page.last() else { break };
             after = Some(last.clone());
             for file in &page {
-                match file.lay(from.root(), place.data.root()) {
+                match file.lay(from.root(), &content) {
                     Ok(()) => (files, bytes) = (files + 1, bytes + file.size),
                     Err(error @ LayError::Io { .. }) => return Err(Failure::caused_by(Kind::Failed, &error)),
                     Err(error @ (LayError::Missing(_) | LayError::Damaged(_))) => damaged.push(error.to_string()),
                 }
             }
         }
+        drop(copied);
+        if files > 0 {
+            sync_names(&content)?;
+        }
+        // The database comes last: with it the folder is a node's.
+        database.put_as(0o600)?;
         sync_names(place.data.root())?;
-        copy(&from, &place.data)?;
-        sync_names(place.data.root())?;
+        let folder = place.data.root();
         if place.json {
-            let folder = place.data.root();
-            output::json(&json!({ "folder": folder, "files": files, "bytes": bytes, "damaged": damaged }))?;
+            output::json(&json!({
+                "folder": folder, "content_folder": content, "files": files, "bytes": bytes, "damaged": damaged,
+            }))?;
         } else {
-            let shown = place.data.root().display();
-            output::line(format!("{shown}: the database and {files} files of content, {}", output::bytes(bytes)))?;
+            let elsewhere = if content == folder { String::new() } else { format!(", in {}", content.display()) };
+            let (shown, bytes) = (folder.display(), output::bytes(bytes));
+            output::line(format!("{shown}: the database and {files} files of content, {bytes}{elsewhere}"))?;
         }
         if damaged.is_empty() {
             return Ok(());
@@ -80,12 +93,12 @@ impl Restore {
     }
 }
 
-/// The database comes last: with it the folder is a node's.
-fn copy(from: &DataFolder, to: &DataFolder) -> Result<(), Failure> {
-    let copy = || -> io::Result<()> {
+/// A copy of the database beside the place where it is to be.
+fn copy(from: &DataFolder, to: &DataFolder) -> Result<Part, Failure> {
+    let copy = || -> io::Result<Part> {
         let mut part = Part::make(&to.database())?;
         io::copy(&mut fs::File::open(from.database())?, &mut part.file)?;
-        part.put_as(0o600)
+        Ok(part)
     };
     copy().map_err(|error| Failure::from(error).while_doing(format_args!("cannot copy {}", from.database().display())))
 }

@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf};
 
 use alknet_call::{ByteSource, CallError, Nothing, Operation, RegisterError, RegistryBuilder};
 use alknet_core::Maintenance;
-use alknet_fs::ContentHash;
+use alknet_fs::{ContentHash, limits::LONG_TIMEOUT};
 use data_encoding::HEXLOWER;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ pub fn register(registry: &mut RegistryBuilder, foundation: &Foundation) -> Resu
             .description("The bytes are an SQLite file with everything that was committed when the copy was made.")
             .access(scoped("node:backup"))
             .byte_output()
+            .timeout(LONG_TIMEOUT)
             .handler(move |context, _: Nothing| {
                 let (store, tickets, data) = (store.clone(), tickets.clone(), data.clone());
                 async move {
