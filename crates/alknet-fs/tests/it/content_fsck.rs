@@ -202,6 +202,7 @@ async fn content_that_comes_again_takes_the_place_of_what_was_found_damaged() {
     let reader = node.content.reader(damaged, "a").await.unwrap();
     assert!(reader.read_at(0, 5 * GROUP).await.unwrap() == bytes[..5 * GROUP]);
     assert!(reader.read_at(5 * GROUP_BYTES, 1).await.is_err());
+    drop(reader);
     let whole = node.stored(&bytes).await;
     assert_ne!(whole, damaged);
     for blob in [whole, damaged] {

@@ -110,23 +110,6 @@ async fn what_is_wrong_on_any_branch_is_named_with_it() {
 }
 
 #[tokio::test]
-async fn what_sqlite_finds_wrong_with_a_table_is_named_by_a_deep_check() {
-    // BLOB-46
-    let node = node().await;
-    damage(
-        &node,
-        "PRAGMA ignore_check_constraints = 1; UPDATE fs_ref SET count = 0; PRAGMA ignore_check_constraints = 0",
-    )
-    .await;
-    assert_eq!(check(&node, SHALLOW).await, []);
-    for how in [DEEP, REPAIR] {
-        let found = check(&node, how).await;
-        let is_it = |found: &FoundWrong| matches!(found, FoundWrong { wrong: Wrong::Table { table: "fs_ref", why }, repaired: false } if why.contains("fs_ref"));
-        assert!(!found.is_empty() && found.iter().all(is_it), "{found:?}");
-    }
-}
-
-#[tokio::test]
 async fn counts_are_put_right_while_others_write() {
     // BLOB-46
     let node = node().await;
