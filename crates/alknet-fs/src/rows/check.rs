@@ -1,6 +1,6 @@
 //! What a check counts anew, and what SQLite itself says of the tables.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use super::{bucket, inode::charges};
 use crate::ids::BucketId;
@@ -36,7 +36,8 @@ pub fn correct(sql: &Connection, id: BucketId, (bytes, files): (i64, i64)) -> ru
 }
 
 /// The tables of the file system.
-pub const TABLES: [&str; 11] = [
+pub const TABLES: [&str; 13] = [
+    "fs_meta",
     "fs_bucket",
     "fs_branch",
     "fs_snapshot",
@@ -48,11 +49,26 @@ pub const TABLES: [&str; 11] = [
     "fs_merge",
     "fs_conflict",
     "fs_session",
+    "fs_hook",
 ];
 
-/// What `quick_check` says of one of them, which it passes over at the start where it is large.
+/// What `quick_check` says of one of them, which it passes over at the start where it is large. Damage that it cannot go on after ends it.
 pub fn table(sql: &Connection, table: &'static str) -> rusqlite::Result<Vec<String>> {
     let mut statement = sql.prepare(&format!("PRAGMA quick_check({table})"))?;
-    let said = statement.query_map([], |row| row.get::<_, String>(0))?;
-    said.filter(|said| !matches!(said, Ok(said) if said == "ok")).collect()
+    let (mut rows, mut said) = (statement.query([])?, Vec::new());
+    loop {
+        match rows.next() {
+            Ok(Some(row)) => said.push(row.get::<_, String>(0)?),
+            Ok(None) => break,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                if said.is_empty() {
+                    said.push(error.to_string());
+                }
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    said.retain(|said| said != "ok");
+    Ok(said)
 }

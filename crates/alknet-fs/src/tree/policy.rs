@@ -74,8 +74,9 @@ pub enum BadPolicy {
 
 /// The reason quotes the text, which may be anything.
 fn shown(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    Escaped(&said.as_bytes()[..said.len().min(MAX_SHOWN_REASON_BYTES)]).to_string()
+    let mut said = Escaped(error.to_string().as_bytes()).to_string();
+    said.truncate(said.floor_char_boundary(MAX_SHOWN_REASON_BYTES));
+    said
 }
 
 impl Policy {
@@ -204,8 +205,10 @@ mod tests {
         for text in bad {
             assert!(matches!(Policy::parse(text), Err(BadPolicy::Malformed(_))), "{text}");
         }
-        let quoted = Policy::parse(&format!(r#"{{"\u0007{}":1}}"#, "x".repeat(1000))).unwrap_err().to_string();
-        assert!(quoted.len() < 300 && !quoted.contains(char::is_control), "{quoted}");
+        for unknown in ["x", "\u{7f}", "é"] {
+            let quoted = Policy::parse(&format!(r#"{{"\u0007{}":1}}"#, unknown.repeat(1000))).unwrap_err().to_string();
+            assert!(quoted.len() < 300 && !quoted.contains(char::is_control), "{quoted}");
+        }
         assert!(matches!(Policy::parse(&" ".repeat(MAX_POLICY_BYTES + 1)), Err(BadPolicy::TooLong)));
     }
 

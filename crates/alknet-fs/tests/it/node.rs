@@ -25,7 +25,7 @@ impl AuditLog for Unread {
 
 pub struct Node {
     _folder: TempDir,
-    path: PathBuf,
+    pub path: PathBuf,
     store: Store,
     pub tree: Tree,
     access: Access,

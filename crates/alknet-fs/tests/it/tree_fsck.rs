@@ -1,5 +1,7 @@
 //! What can be wrong with the rows of trees is named, and counts are put right.
 
+use std::os::unix::fs::FileExt;
+
 use alknet_core::Maintenance;
 use alknet_fs::{FoundWrong, FsError, Wrong, content::Check, rows::branch::Mode};
 use alknet_store::{Durability, Rights};
@@ -137,4 +139,23 @@ async fn a_check_that_nobody_hears_repairs_nothing() {
     drop(receiver);
     node.tree.check(REPAIR, &sender).await.unwrap();
     assert_eq!(check(&node, SHALLOW).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_pages_of_a_table_is_named() {
+    // BLOB-46
+    let mut node = node().await;
+    // All of it is in the file, and nobody has read it yet.
+    node.restart();
+    let place = node.tree.tables().read_here(|sql| -> Result<(u32, u32), FsError> {
+        let text =
+            "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_schema WHERE name = 'fs_conflict'";
+        Ok(sql.query_row(text, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    });
+    let (page, bytes) = place.unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&node.path).unwrap();
+    file.write_all_at(&vec![0; bytes as usize], u64::from(page - 1) * u64::from(bytes)).unwrap();
+    assert_eq!(check(&node, SHALLOW).await, []);
+    let found = check(&node, DEEP).await;
+    assert!(matches!(&found[..], [FoundWrong { wrong: Wrong::Table { table: "fs_conflict", .. }, .. }]), "{found:?}");
 }
