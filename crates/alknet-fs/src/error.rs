@@ -13,6 +13,9 @@ pub enum Errno {
     /// ENOENT.
     #[error("no such entry")]
     NoEnt,
+    /// ENOENT: it is said as of a time before there was a bucket.
+    #[error("there was no bucket then")]
+    NoBucketThen,
     /// EEXIST.
     #[error("it exists already")]
     Exist,

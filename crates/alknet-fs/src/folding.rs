@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
+use crate::path::FsPath;
+
 /// Which names are one and the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +38,25 @@ impl Names {
             (Self::Fold, Ok(text)) if is_folded(text) => Cow::Borrowed(name),
             (Self::Fold, Ok(text)) => Cow::Owned(text.nfd().flat_map(folded).nfc().collect::<String>().into_bytes()),
         }
+    }
+
+    /// What paths are compared by, in the order in which a tree is listed: each folder before what is in it.
+    pub fn path_key(self, path: &FsPath) -> Vec<u8> {
+        let mut key = Vec::new();
+        for name in path.names() {
+            key.extend_from_slice(&self.key(name.as_bytes()));
+            key.push(0);
+        }
+        key
+    }
+
+    /// A written path, or the beginning or end of one, as what its names are compared by.
+    pub(crate) fn written_key(self, path: &[u8]) -> Cow<'_, [u8]> {
+        if self == Self::Bytes {
+            return Cow::Borrowed(path);
+        }
+        let keys: Vec<_> = path.split(|byte| *byte == b'/').map(|name| self.key(name)).collect();
+        Cow::Owned(keys.join(b"/".as_slice()))
     }
 
     /// What names are compared by, and how this one is shown where that is not the same.
@@ -119,6 +140,23 @@ mod tests {
                 assert_eq!([".", ".."].contains(&once.as_str()), character == '.', "{character:?}");
             }
         }
+    }
+
+    #[test]
+    fn paths_are_compared_name_by_name() {
+        // TREE-71
+        let path = |text: &[u8]| FsPath::parse(text).unwrap();
+        let key = |names: Names, text: &str| names.path_key(&path(text.as_bytes()));
+        assert_eq!(key(Names::Fold, "/Docs/ReadMe"), key(Names::Fold, "/docs/README"));
+        assert_ne!(key(Names::Nfc, "/Docs"), key(Names::Nfc, "/docs"));
+        let beside = [b"/A\xff/B".as_slice(), b"/A\xff/b"];
+        assert_eq!(Names::Fold.path_key(&path(beside[0])), Names::Fold.path_key(&path(beside[1])));
+        for names in [Names::Bytes, Names::Fold] {
+            let order = ["/", "/a", "/a/b", "/a/b/c", "/a-b", "/b"].map(|text| key(names, text));
+            assert!(order.is_sorted(), "{order:?}");
+        }
+        assert_eq!(*Names::Fold.written_key(b"/In/.JPG"), *b"/in/.jpg");
+        assert_eq!(*Names::Bytes.written_key(b"/In/"), *b"/In/");
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! Which paths somebody wants to hear of.
 
+use crate::folding::Names;
+
 /// Paths that begin and end in a certain way. A path is written with a `/` before each name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PathFilter {
@@ -10,6 +12,10 @@ pub struct PathFilter {
 }
 
 impl PathFilter {
+    /// The same of paths by what their names are compared by, where a bucket takes several for one.
+    pub(super) fn compared_by(&self, names: Names) -> Self {
+        Self { prefix: names.written_key(&self.prefix).into(), suffix: names.written_key(&self.suffix).into() }
+    }
     /// Whether a path is meant.
     pub fn admits(&self, path: &[u8]) -> bool {
         path.starts_with(&self.prefix) && path.ends_with(&self.suffix)

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use super::{filter::PathFilter, paths::Paths};
 use crate::{
     chain::{Chain, Lineage},
+    folding::Names,
     ids::{BranchId, Ino, Seq},
     limits::MAX_LISTED_BYTES,
     rows::{Kind, commit::CommitRow, dent, dent::Dent, inode, inode::Inode},
@@ -95,7 +96,9 @@ pub fn tell(
     };
     let moved = telling.names(names)?;
     telling.inodes(inodes, &moved)?;
-    let mut changes: Vec<_> = telling.told.into_values().filter(|change| wanted(change, filter)).collect();
+    let names = after.names();
+    let filter = filter.compared_by(names);
+    let mut changes: Vec<_> = telling.told.into_values().filter(|change| wanted(change, &filter, names)).collect();
     let more = more || changes.len() > reach.changes;
     changes.truncate(reach.changes);
     let mut bytes = 0;
@@ -110,10 +113,10 @@ pub fn tell(
     Ok(Told { changes, more })
 }
 
-fn wanted(change: &ToldChange, filter: &PathFilter) -> bool {
-    let paths = || std::iter::once(&change.path).chain(&change.from);
+fn wanted(change: &ToldChange, filter: &PathFilter, names: Names) -> bool {
+    let paths = || std::iter::once(&change.path).chain(&change.from).map(|path| names.written_key(path));
     let whole = change.kind == Kind::Folder && change.ways.iter().any(|way| matches!(way, Way::Removed | Way::Renamed));
-    paths().any(|path| filter.admits(path)) || whole && paths().any(|path| filter.reaches_below(path))
+    paths().any(|path| filter.admits(&path)) || whole && paths().any(|path| filter.reaches_below(&path))
 }
 
 struct Telling<'a> {

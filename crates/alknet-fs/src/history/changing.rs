@@ -111,7 +111,8 @@ impl History {
     /// read or written.
     ///
     /// # Errors
-    /// Fails when nothing was at the path then, and as [`Self::merge`] does when too much changed since, or others see more.
+    /// Fails when nothing was at the path then, when there was no bucket then, and as [`Self::merge`] does when too much changed since, or
+    /// others see more.
     pub async fn restore(
         &self,
         permit: &Permit,
@@ -128,6 +129,10 @@ impl History {
                 what: "cannot restore from another branch than it is on:",
                 path,
             });
+        }
+        if then.bound() == Seq::ZERO {
+            // All that is there would go.
+            return Err(FsError::At { errno: Errno::NoBucketThen, what: "cannot restore", path: path.to_string() });
         }
         whole(then.sight().is_capped(), bucket, branch)?;
         let (view, path) = (then.clone(), path.clone());

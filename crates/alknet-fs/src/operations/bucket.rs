@@ -9,13 +9,12 @@ use super::{
     refusal::{declaring, refusal},
     service::{Service, committed_view, durability_view},
     views::{
-        BucketView, Buckets, ConflictPolicy, CreateBucket, DurabilityName, ListBuckets, NamePolicy, PolicyView,
-        RemoveBucket, SetBucket,
+        BucketView, Buckets, ConflictPolicy, CreateBucket, DurabilityName, ListBuckets, PolicyView, RemoveBucket,
+        SetBucket,
     },
 };
 use crate::{
     access::{Access, Right},
-    folding::Names,
     limits::LONG_TIMEOUT,
     tree::{Bucket, OnConflict, Policy, Retention, Terms},
 };
@@ -111,11 +110,7 @@ fn new_terms(policy: &Policy, input: &CreateBucket) -> Result<Terms, CallError> 
         policy.retention = retention(text)?;
     }
     if let Some(names) = input.names {
-        policy.names = match names {
-            NamePolicy::Bytes => Names::Bytes,
-            NamePolicy::Nfc => Names::Nfc,
-            NamePolicy::Fold => Names::Fold,
-        };
+        policy.names = names.into();
     }
     policy.events = input.events.unwrap_or(policy.events);
     Ok(Terms { quota_bytes: bound(input.quota_bytes), quota_files: bound(input.quota_files), policy })
@@ -184,11 +179,7 @@ fn policy_view(policy: &Policy) -> PolicyView {
             OnConflict::KeepBoth => ConflictPolicy::KeepBoth,
         },
         retention: policy.retention.map_or_else(|| FOREVER.to_owned(), |span| span.to_string()),
-        names: match policy.names {
-            Names::Bytes => NamePolicy::Bytes,
-            Names::Nfc => NamePolicy::Nfc,
-            Names::Fold => NamePolicy::Fold,
-        },
+        names: policy.names.into(),
         events: policy.events,
     }
 }

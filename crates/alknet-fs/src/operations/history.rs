@@ -69,10 +69,16 @@ async fn difference(fs: &Service, context: &OperationContext, input: DiffInput) 
     if old.bucket_id() != new.bucket_id() {
         return Err(CallError::invalid_input("/from/bucket", "the two must be branches of one bucket"));
     }
-    if !input.from.path.0.is_empty() {
-        return Err(CallError::invalid_input("/from/path", "the same path is meant on both sides; give it as `path`"));
-    }
     let within = path_at("/path", &input.path)?;
+    let names = new.chain().names();
+    if !input.from.path.0.is_empty()
+        && names.path_key(&path_at("/from/path", &input.from.path)?) != names.path_key(&within)
+    {
+        return Err(CallError::invalid_input(
+            "/from/path",
+            "a path is compared with itself in another version, and this is another",
+        ));
+    }
     let after = input.after.as_ref().map(|after| path_at("/after", after)).transpose()?;
     let (old_seq, new_seq, limit) = (old.bound(), new.bound(), input.limit as usize);
     let find = move |here: &Here<'_>, second: Option<Second>| {

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Octets,
+    BranchRef, Octets,
     entries::commit,
     refusal::{declaring, refusal},
     service::{FOLDER_MODE, Service, expected, path_at, xattrs},
@@ -16,10 +16,11 @@ use super::{
 use crate::{
     access::{Access, Pass, Place, Right},
     error::FsError,
+    folding::Names,
     hash::ContentHash,
     limits::{LEAST_ASKED_BYTES, LONG_TIMEOUT, MAX_OF_ONE_SIZE, MAX_WRITTEN_INPUT_BYTES},
     path::FsPath,
-    rows::{blob, bucket},
+    rows::{blob, branch, bucket},
     tree::{Body, Change, InPlace, Put, RemoveHow, Xattrs},
     visibility::visible_among,
 };
@@ -162,10 +163,11 @@ fn located(error: CallError, index: usize) -> CallError {
 
 async fn have(fs: &Service, context: &OperationContext, input: Have) -> Result<HaveOutput, CallError> {
     let pass = Pass::of(&context.permit, Right::Read, input.bucket.place())?;
-    let (identity, name, hashes) = (context.caller.identity.clone(), input.bucket.bucket, input.hashes);
-    let sizes = input.sizes;
+    let (identity, hashes, sizes) = (context.caller.identity.clone(), input.hashes, input.sizes);
+    let BranchRef { bucket: name, branch: on } = input.bucket;
     let look = move |sql: &Connection| -> Result<_, FsError> {
-        let Some(bucket) = bucket::find(sql, &name)? else { return Ok((Vec::new(), Vec::new())) };
+        let Some(bucket) = bucket::find(sql, &name)? else { return Ok(HaveOutput::default()) };
+        let names = branch::find(sql, bucket.id, &on)?.map_or(Names::Bytes, |row| row.names);
         let mut steps = 0;
         let mut is_there = |hash: &ContentHash| {
             let sees = |place: Place<'_>| Access::sees(identity.as_deref(), place);
@@ -185,8 +187,7 @@ async fn have(fs: &Service, context: &OperationContext, input: Have) -> Result<H
             }
         }
         pass.rights().check()?;
-        Ok((have, found))
+        Ok(HaveOutput { have, sizes: found, names: names.into() })
     };
-    let (have, sizes) = fs.tables().read(look).await.map_err(refusal)?;
-    Ok(HaveOutput { have, sizes })
+    fs.tables().read(look).await.map_err(refusal)
 }

@@ -47,7 +47,7 @@ pub(super) fn refusal(error: FsError) -> CallError {
 
 fn of_errno(errno: Errno, words: String) -> CallError {
     match errno {
-        Errno::NoEnt => CallError::not_found(words),
+        Errno::NoEnt | Errno::NoBucketThen => CallError::not_found(words),
         Errno::Exist => CallError::declared("EXISTS", words),
         Errno::NotEmpty => CallError::declared("NOT_EMPTY", words),
         Errno::NotDir => CallError::declared("NOT_A_FOLDER", words),

@@ -62,6 +62,9 @@ impl Tree {
             }
             let parent = branch::get(sql, from.branch_id())?.filter(|parent| !parent.hidden);
             let parent = parent.ok_or_else(|| no(Errno::Stale))?;
+            if from.bound() == Seq::ZERO {
+                return Err(no(Errno::NoBucketThen));
+            }
             // It would show what its maker does not see.
             if mode == Mode::Pinned && from.sight().is_capped() {
                 return Err(no(Errno::Perm));

@@ -57,6 +57,9 @@ impl Tree {
             let sight = Sight::of_identity(sql, &bucket, &of, Some(&who))?;
             let seq = when::bound(sql, &row, (&of, &sight), &when)
                 .map_err(|stop| stop.at_place(what, || format!("{bucket}:{branch}@{when}")))?;
+            if seq == Seq::ZERO {
+                return Err(no(Errno::NoBucketThen));
+            }
             snapshot::insert(sql, row.id, &SnapshotRow { name: name.clone(), branch: of.id, seq, time_ns })?;
             Ok(Snapshot { name, branch, seq, time_ns })
         };

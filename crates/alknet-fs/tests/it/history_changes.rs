@@ -347,6 +347,11 @@ async fn what_was_there_comes_back_without_its_content_being_moved() {
     two.restore("/", head).await.unwrap();
     assert_eq!(two.node.names("proj").await.unwrap(), ["d", "g"], "undone, and undone again");
     assert_eq!(errno(two.restore("/never", then).await), Errno::NoEnt);
+    // HIST-32
+    for at in ["/", "/d"] {
+        assert_eq!(errno(two.restore(at, 0).await), Errno::NoBucketThen, "{at}");
+    }
+    assert_eq!(two.node.names("proj").await.unwrap(), ["d", "g"], "nothing went");
 }
 
 #[tokio::test]

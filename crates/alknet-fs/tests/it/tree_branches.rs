@@ -158,6 +158,11 @@ async fn a_snapshot_is_a_name_for_a_version() {
     assert_eq!(node.names("proj@again/").await.unwrap(), ["a"]);
     assert_eq!(errno(node.snapshot("main", "one", When::Now).await), Errno::Exist);
     assert_eq!(errno(node.snapshot("main", "two", When::Seq(Seq::new(99).unwrap())).await), Errno::NoEnt);
+    // HIST-32
+    for before in [When::Seq(Seq::ZERO), When::Time(0)] {
+        assert_eq!(errno(node.snapshot("main", "two", before).await), Errno::NoBucketThen);
+    }
+    assert_eq!(errno(node.branch("early", "proj@1970-01-01T00:00:00Z", Mode::Pinned).await), Errno::NoBucketThen);
     node.branch("dev", "proj@one", Mode::Pinned).await.unwrap();
     assert_eq!(node.names("proj:dev/").await.unwrap(), ["a"], "a branch can begin at it");
     assert_eq!(errno(node.names("proj:dev@one/").await), Errno::NoEnt, "it is of its branch alone");

@@ -2,13 +2,14 @@
 
 use alknet_core::Maintenance;
 use alknet_fs::{
-    Change, Errno, Expect, FsError, Names, Policy, RemoveHow, RenameHow, Right, Terms,
+    Change, Errno, Expect, FsError, Names, Policy, RemoveHow, RenameHow, Right, Seq, Terms,
+    events::{PathFilter, Reach, ToldChange, tell},
     history::{
         History, How,
         diff::{self, Wanted},
     },
     limits::MAX_ENTRY_NAME_BYTES,
-    rows::branch::Mode,
+    rows::{branch::Mode, commit},
 };
 use alknet_store::Durability;
 
@@ -96,6 +97,45 @@ async fn spellings_survive_copies_branches_and_restarts() {
     assert_eq!(node.names("proj:dev/e").await.unwrap(), ["One", "TWO"]);
     node.change("dev", vec![rename("/e", "/d/e", RenameHow::Replace)]).await.unwrap();
     assert_eq!(node.names("proj:dev/D").await.unwrap(), ["e", "One", "TWO"]);
+}
+
+#[tokio::test]
+async fn who_watches_hears_of_a_path_in_any_spelling() {
+    // FS-61, TREE-74
+    let changes = || vec![mkdir("/Docs"), put("/Docs/Übersicht.JPG", "1")];
+    let heard = async |names, prefix: &str, suffix: &str| {
+        let node = node(names, changes()).await;
+        let (view, filter) =
+            (node.view("proj").await.unwrap(), PathFilter { prefix: prefix.into(), suffix: suffix.into() });
+        node.main(put("/docs/über.jpg", "1")).await.ok();
+        let told = node.tree.tables().read_here(|sql| -> Result<_, FsError> {
+            let mut told = Vec::new();
+            for commit in commit::after(sql, view.bucket_id(), Seq::ZERO, 9)? {
+                let reach = Reach { rows: 9, changes: 9 };
+                told.extend(tell(sql, (view.branch_id(), view.sight()), &commit, &filter, reach)?.changes);
+            }
+            Ok(told)
+        });
+        let path = |change: ToldChange| String::from_utf8(change.path).unwrap();
+        told.unwrap().into_iter().map(path).collect::<Vec<_>>()
+    };
+    let all = ["/Docs", "/Docs/Übersicht.JPG", "/Docs/über.jpg"];
+    assert_eq!(heard(Names::Fold, "/DOCS", "").await, all);
+    assert_eq!(heard(Names::Fold, "/docs/u\u{308}BER", ".Jpg").await, all[1..]);
+    assert_eq!(heard(Names::Nfc, "/Docs/U\u{308}", ".JPG").await, all[1..2]);
+    assert_eq!(heard(Names::Nfc, "/docs", "").await, [""; 0]);
+    assert_eq!(heard(Names::Bytes, "/Docs/U\u{308}", "").await, [""; 0]);
+    let node = node(Names::Fold, changes()).await;
+    node.main(rename("/docs", "/Old", RenameHow::Replace)).await.unwrap();
+    let view = node.view("proj").await.unwrap();
+    let told = node.tree.tables().read_here(|sql| -> Result<_, FsError> {
+        let (commit, filter) = (
+            commit::newest(sql, view.bucket_id())?.unwrap(),
+            PathFilter { prefix: b"/DOCS/a".to_vec(), suffix: Vec::new() },
+        );
+        Ok(tell(sql, (view.branch_id(), view.sight()), &commit, &filter, Reach { rows: 9, changes: 9 })?)
+    });
+    assert_eq!(told.unwrap().changes.len(), 1, "a folder speaks for what is below it");
 }
 
 #[tokio::test]

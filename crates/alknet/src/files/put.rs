@@ -10,7 +10,7 @@ use std::{
 };
 
 use alknet_fs::{
-    FsPath,
+    FsPath, Names,
     operations::{AttributesView, BranchRef, EntryKind, EntryView, Have, HaveOutput, InodeNumber, StatView},
 };
 use bytes::Bytes;
@@ -68,10 +68,11 @@ pub async fn file(how: Sending<'_, '_>, place: &Path) -> Result<Sent, Failure> {
 
 /// Puts what is at and below a folder at and below the path that is sent to.
 pub async fn tree(how: Sending<'_, '_>, root: &Path) -> Result<Sent, Failure> {
-    let mut known = Known::of(&how).await?;
+    let names = how.remote.names(&how.to.branch).await?;
+    let mut known = Known::of(&how, names).await?;
     let (entries, mut waiting) = mpsc::channel(WAITING_ENTRIES);
     let start = root.to_owned();
-    let walking = spawn_blocking(move || walk(&start, &entries));
+    let walking = spawn_blocking(move || walk(&start, names, &entries));
     let threads = thread::available_parallelism().map_or(2, NonZero::get);
     let waiting = stream::poll_fn(move |context| waiting.poll_recv(context));
     let reading = &Reading::of(&how);
@@ -108,13 +109,22 @@ pub async fn archive<S: Source>(
     how: Sending<'_, '_>,
     open: impl FnOnce() -> Result<S, ArchiveError> + Send + 'static,
 ) -> Result<Sent, Failure> {
+    let names = how.remote.names(&how.to.branch).await?;
     let (items, mut waiting) = mpsc::channel::<(Entry, Content)>(WAITING_PIECES);
     let (ended, end) = oneshot::channel();
     let reading = move || {
         let outcome = open().and_then(|mut source| {
-            let (mut left_out, mut misplaced, mut came) = (LeftOut::default(), LeftOut::default(), Came::default());
+            let (mut left_out, mut misplaced, mut came) = (LeftOut::default(), LeftOut::default(), Came::new(names));
             source.each(&mut left_out, &mut |entry, content| match came.note(&entry) {
-                Ok(()) => hand_over(entry, content, &items),
+                Ok(again) => {
+                    if again {
+                        misplaced.add(
+                            &relative(&entry.path),
+                            "the bucket takes its name for one that came: the last one counts",
+                        );
+                    }
+                    hand_over(entry, content, &items)
+                }
                 Err(why) => {
                     misplaced.add(&relative(&entry.path), why);
                     Ok(())
@@ -153,7 +163,7 @@ pub async fn archive<S: Source>(
 pub async fn count(root: &Path) -> (u64, u64) {
     let root = root.to_owned();
     let counting = spawn_blocking(move || {
-        let (mut walk, mut left_out) = (Walk::new(&root), LeftOut::default());
+        let (mut walk, mut left_out) = (Walk::new(&root, Names::Bytes), LeftOut::default());
         let (mut files, mut bytes) = (0, 0);
         while let Ok(Some(found)) = walk.next(&mut left_out) {
             if let What::File { size } = found.entry.what {
@@ -166,8 +176,8 @@ pub async fn count(root: &Path) -> (u64, u64) {
     counting.await.unwrap_or_default()
 }
 
-fn walk(root: &Path, entries: &mpsc::Sender<Walked>) -> Result<LeftOut, ArchiveError> {
-    let (mut walk, mut left_out) = (Walk::new(root), LeftOut::default());
+fn walk(root: &Path, names: Names, entries: &mpsc::Sender<Walked>) -> Result<LeftOut, ArchiveError> {
+    let (mut walk, mut left_out) = (Walk::new(root, names), LeftOut::default());
     while let Some(found) = walk.next(&mut left_out)? {
         // Whoever took them has failed, and says why.
         if entries.blocking_send(found).is_err() {
@@ -320,15 +330,18 @@ struct Known<'r, 'a> {
     /// Of files that have several names here: what they are there.
     linked: HashMap<FsPath, InodeNumber>,
     pages: Option<Pages<'r, 'a>>,
-    page: VecDeque<(FsPath, EntryView)>,
+    names: Names,
+    /// By what their paths are compared by.
+    page: VecDeque<(Vec<u8>, EntryView)>,
 }
 
 impl<'r, 'a> Known<'r, 'a> {
-    async fn of(how: &Sending<'r, 'a>) -> Result<Self, Failure> {
+    async fn of(how: &Sending<'r, 'a>, names: Names) -> Result<Self, Failure> {
         let mut known = Self {
             exists: true,
             linked: HashMap::new(),
             pages: Some(how.remote.pages(&how.to, true)),
+            names,
             page: VecDeque::new(),
         };
         match known.fill().await {
@@ -375,7 +388,7 @@ impl<'r, 'a> Known<'r, 'a> {
             None => self.pages = None,
             Some(entries) => {
                 for entry in entries {
-                    self.page.push_back((path_of(&entry)?, entry));
+                    self.page.push_back((self.names.path_key(&path_of(&entry)?), entry));
                 }
             }
         }
@@ -400,8 +413,9 @@ impl<'r, 'a> Known<'r, 'a> {
     }
 
     async fn listed(&mut self, path: &FsPath) -> Result<Option<EntryView>, Failure> {
+        let path = self.names.path_key(path);
         loop {
-            while self.page.front().is_some_and(|(there, _)| there < path) {
+            while self.page.front().is_some_and(|(there, _)| *there < path) {
                 self.page.pop_front();
             }
             if self.page.is_empty() && self.pages.is_some() {
@@ -409,7 +423,7 @@ impl<'r, 'a> Known<'r, 'a> {
                 continue;
             }
             return Ok(match self.page.front() {
-                Some((there, _)) if there == path => self.page.pop_front().map(|(_, entry)| entry),
+                Some((there, _)) if *there == path => self.page.pop_front().map(|(_, entry)| entry),
                 _ => None,
             });
         }

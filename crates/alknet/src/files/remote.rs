@@ -5,8 +5,8 @@ use std::{io, time::Duration};
 use alknet_call::{ByteTicket, CallError, ErrorCode, TransferError};
 use alknet_core::{Carrier, Connection};
 use alknet_fs::{
-    ContentHash, FsPath, Seq,
-    operations::{Entries, EntryView, ListFolder, Octets, StatEntry, StatView},
+    ContentHash, FsPath, Names, Seq,
+    operations::{BranchRef, Entries, EntryView, Have, HaveOutput, ListFolder, Octets, StatEntry, StatView},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -83,6 +83,17 @@ impl<'a> Remote<'a> {
     async fn shows_files(&self) -> bool {
         let asked = self.node.ask("fs/bucket.list", serde_json::json!({}), CALL_TIMEOUT).await;
         asked.err().is_none_or(|error| !is_unknown(&error))
+    }
+
+    /// Which names are one and the same in a bucket, as far as one may know.
+    pub async fn names(&self, branch: &BranchRef) -> Result<Names, Failure> {
+        let input = Have { bucket: branch.clone(), hashes: Vec::new(), sizes: Vec::new() };
+        match self.call::<HaveOutput>("fs/have", &input).await {
+            Ok(HaveOutput { names, .. }) => Ok(names.into()),
+            // Whoever may write alone writes as to any other.
+            Err(failure) if failure.kind() == Kind::Denied => Ok(Names::Bytes),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Looks at an entry; `None` where there is none.
@@ -242,11 +253,20 @@ pub fn explain(operation: &str, error: &CallError) -> Failure {
     }
     let failure = Failure::new(kind, &message);
     match error.code.as_str() {
+        "NOT_FOUND" if message.contains("no bucket then") => {
+            failure.hint("`alknet fs log BUCKET` shows the commits, with their times")
+        }
         "NOT_FOUND" if message.contains("the bucket") => {
             failure.hint("`alknet fs ls` lists the buckets; `alknet fs bucket create NAME` makes one")
         }
         "NOT_FOUND" if message.contains("the branch") => {
             failure.hint("`alknet fs branch list BUCKET` lists the branches")
+        }
+        "NOT_EMPTY" if message.starts_with("cannot remove the bucket ") => {
+            failure.hint("`--force` removes it with its history")
+        }
+        "NOT_EMPTY" if message.starts_with("cannot remove the branch ") => {
+            failure.hint("it has snapshots: `alknet fs snapshot list BUCKET`, then `alknet fs snapshot remove`")
         }
         "NOT_EMPTY" => failure.hint("with -r it goes with all that is in it"),
         "QUOTA" => failure.hint("`alknet fs usage BUCKET` shows what is used; `alknet fs bucket set` allows more"),

@@ -16,6 +16,7 @@ mod life_cycle;
 mod roaming;
 mod roles;
 mod socks;
+mod spellings;
 mod ssh_client;
 mod ssh_forward;
 mod ssh_sessions;

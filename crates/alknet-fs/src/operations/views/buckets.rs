@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::Seq, limits::MAX_LISTED, name::BucketName};
+use crate::{folding::Names, ids::Seq, limits::MAX_LISTED, name::BucketName};
 
 /// How long an acknowledgement may wait, and what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,33 @@ pub enum NamePolicy {
     Nfc,
     /// Those with the same letters too, whatever their case; they are shown as they were written first.
     Fold,
+}
+
+impl NamePolicy {
+    /// Whether it is what is meant where nothing is said.
+    pub(super) fn is_bytes(&self) -> bool {
+        *self == Self::Bytes
+    }
+}
+
+impl From<NamePolicy> for Names {
+    fn from(policy: NamePolicy) -> Self {
+        match policy {
+            NamePolicy::Bytes => Self::Bytes,
+            NamePolicy::Nfc => Self::Nfc,
+            NamePolicy::Fold => Self::Fold,
+        }
+    }
+}
+
+impl From<Names> for NamePolicy {
+    fn from(names: Names) -> Self {
+        match names {
+            Names::Bytes => Self::Bytes,
+            Names::Nfc => Self::Nfc,
+            Names::Fold => Self::Fold,
+        }
+    }
 }
 
 /// How a bucket behaves.

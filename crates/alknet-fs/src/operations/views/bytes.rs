@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{buckets::DurabilityName, entries::Xattr};
+use super::{
+    buckets::{DurabilityName, NamePolicy},
+    entries::Xattr,
+};
 use crate::{
     hash::ContentHash,
     ids::Seq,
@@ -79,13 +82,16 @@ pub struct Have {
 }
 
 /// Output of `fs/have`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct HaveOutput {
     /// Of the hashes that were asked about, those whose content is in this bucket where the caller may read it; in their order.
     pub have: Vec<ContentHash>,
     /// Of the lengths that were asked about, those of such content; a large file of another length is nowhere there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<u64>,
+    /// Which names are the same in this bucket; absent: those with the same bytes.
+    #[serde(default, skip_serializing_if = "NamePolicy::is_bytes")]
+    pub names: NamePolicy,
 }
 
 /// What must be at a path for a write to happen.

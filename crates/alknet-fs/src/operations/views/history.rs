@@ -24,7 +24,8 @@ pub struct DiffInput {
     /// As of when the new side is; absent: now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// The old side: a branch of the same bucket, at a version. The right to read it is needed. Its path must be empty.
+    /// The old side: a branch of the same bucket, at a version. The right to read it is needed. Its path is
+    /// empty, or that of the new side as the bucket compares names.
     pub from: Source,
     /// Only what is at this path or below it.
     #[serde(default)]

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{DiffEntry, DiffInput, DiffKind, DiffOutput, Octets, Source};
+use alknet_fs::operations::{DiffEntry, DiffInput, DiffKind, DiffOutput, Source};
 use clap::Args;
 
 use super::{Files, listing, same_node};
 use crate::{
     cli::output,
-    failure::Failure,
+    failure::{Failure, Kind},
     files::{
         address::Spot,
         remote::{LONG_TIMEOUT, Remote},
@@ -46,10 +46,6 @@ impl Diff {
             None => Spot { when: None, ..old.clone() },
         };
         same_node(&old, &new)?;
-        if old.path != new.path {
-            return Err(Failure::usage(format_args!("{old} and {new} are different paths"))
-                .hint("a path is compared with itself in another version"));
-        }
         let remote = files.reach(&new).await?;
         let outcome = self.print(files, &remote, &old, &new).await;
         remote.finish().await;
@@ -57,7 +53,7 @@ impl Diff {
     }
 
     async fn print(&self, files: &Files<'_>, remote: &Remote<'_>, old: &Spot, new: &Spot) -> Result<(), Failure> {
-        let source = Source { bucket: Some(old.branch.clone()), path: Octets::default(), when: old.when.clone() };
+        let source = Source { bucket: Some(old.branch.clone()), path: old.octets(), when: old.when.clone() };
         let mut input = DiffInput {
             bucket: new.branch.clone(),
             when: new.when.clone(),
@@ -68,7 +64,14 @@ impl Diff {
         };
         let mut stat = Stat::default();
         loop {
-            let page: DiffOutput = remote.call_within("fs/diff", &input, LONG_TIMEOUT).await?;
+            let page = remote.call_within("fs/diff", &input, LONG_TIMEOUT).await;
+            let page: DiffOutput = page.map_err(|failure| match failure.kind() {
+                Kind::Usage if old.path != new.path => {
+                    Failure::usage(format_args!("{old} and {new} are different paths"))
+                        .hint("a path is compared with itself in another version")
+                }
+                _ => failure,
+            })?;
             for change in &page.changes {
                 stat.add(change);
                 match (self.stat, files.json()) {

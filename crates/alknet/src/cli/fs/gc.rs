@@ -12,7 +12,8 @@ use crate::{
 
 /// Throw away what nothing refers to any more
 ///
-/// The node does this by itself in time; here it is done now.
+/// The node does this by itself in time; here it is done now. Content goes that no kept version has named for longer than
+/// `fs.gc_grace` (10 minutes).
 ///
 /// Examples:
 ///   alknet fs gc --dry-run

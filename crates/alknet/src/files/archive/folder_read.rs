@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, Metadata},
     io,
+    iter::Peekable,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::{FileTypeExt, MetadataExt},
@@ -13,7 +14,7 @@ use std::{
     vec,
 };
 
-use alknet_fs::{EntryName, FsPath};
+use alknet_fs::{EntryName, FsPath, Names};
 use rustix::{
     fs::{getxattr, listxattr},
     io::Errno,
@@ -22,11 +23,13 @@ use rustix::{
 use super::{ArchiveError, LeftOut};
 use crate::files::entry::{Entry, What, Xattrs, xattrs_fit};
 
-/// Goes through a folder: first itself, then what is in it, folders before their contents.
+/// Goes through a folder: first itself, then what is in it, folders before their contents, in the order of what a bucket compares names
+/// by. Of what it takes for one, folders are gone through as one, and else the first counts.
 ///
 /// Memory grows with the folders on the way down, and with the files that have several names.
 pub struct Walk {
     root: Option<PathBuf>,
+    names: Names,
     open: Vec<Open>,
     linked: HashMap<(u64, u64), FsPath>,
 }
@@ -42,15 +45,41 @@ pub struct Walked {
 }
 
 struct Open {
-    folder: PathBuf,
+    /// Several where the bucket takes their names for one.
+    folders: Vec<PathBuf>,
     path: FsPath,
-    names: vec::IntoIter<OsString>,
+    found: Peekable<vec::IntoIter<Found>>,
+}
+
+/// A name in one of the folders.
+struct Found {
+    folder: usize,
+    name: OsString,
+}
+
+/// Folders that are gone through as one, with what is in them.
+#[derive(Default)]
+struct Folders {
+    folders: Vec<PathBuf>,
+    found: Vec<Found>,
+}
+
+impl Folders {
+    /// Adds what is in this folder, all of it or nothing.
+    fn add(&mut self, folder: PathBuf) -> io::Result<()> {
+        let names: io::Result<Vec<_>> =
+            fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.file_name())).collect();
+        let at = self.folders.len();
+        self.found.extend(names?.into_iter().map(|name| Found { folder: at, name }));
+        self.folders.push(folder);
+        Ok(())
+    }
 }
 
 impl Walk {
-    /// Begins at this folder.
-    pub fn new(root: &Path) -> Self {
-        Self { root: Some(root.to_owned()), open: Vec::new(), linked: HashMap::new() }
+    /// Begins at this folder, for a bucket that compares names so.
+    pub fn new(root: &Path, names: Names) -> Self {
+        Self { root: Some(root.to_owned()), names, open: Vec::new(), linked: HashMap::new() }
     }
 
     /// The next entry.
@@ -58,16 +87,18 @@ impl Walk {
         if let Some(root) = self.root.take() {
             let metadata = fs::metadata(&root).map_err(ArchiveError::disk(&root))?;
             let entry = described(FsPath::ROOT, What::Folder, &metadata, &root, left_out)?;
-            self.enter(&root, FsPath::ROOT)?;
+            let mut folders = Folders::default();
+            folders.add(root.clone()).map_err(ArchiveError::disk(&root))?;
+            self.enter(folders, FsPath::ROOT);
             return Ok(Some(Walked { entry, place: root, names: 1 }));
         }
         loop {
             let Some(open) = self.open.last_mut() else { return Ok(None) };
-            let Some(name) = open.names.next() else {
+            let Some(Found { folder, name }) = open.found.next() else {
                 self.open.pop();
                 continue;
             };
-            let place = open.folder.join(&name);
+            let place = open.folders[folder].join(&name);
             let path = EntryName::parse(name.as_bytes()).and_then(|name| open.path.join(name));
             let Ok(path) = path else {
                 left_out.add(place.as_os_str().as_bytes(), "its path is too long");
@@ -117,19 +148,45 @@ impl Walk {
             }
         };
         let entry = described(path, what, metadata, &place, left_out)?;
-        if entry.what == What::Folder {
-            self.enter(&place, entry.path.clone())?;
+        let is_folder = entry.what == What::Folder;
+        let mut folders = Folders::default();
+        if is_folder {
+            folders.add(place.clone()).map_err(ArchiveError::disk(&place))?;
+        }
+        while let Some(alike) = self.alike(&entry.path) {
+            if !is_folder || !fs::symlink_metadata(&alike).is_ok_and(|metadata| metadata.is_dir()) {
+                let why = "the bucket takes its name for one that came: the first one counts";
+                left_out.add(alike.as_os_str().as_bytes(), why);
+            } else if let Err(error) = folders.add(alike.clone())
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                left_out.fail(alike.as_os_str().as_bytes(), error.to_string());
+            }
+        }
+        if is_folder {
+            self.enter(folders, entry.path.clone());
         }
         Ok(Some(Walked { entry, place, names: metadata.nlink() }))
     }
 
-    fn enter(&mut self, folder: &Path, path: FsPath) -> Result<(), ArchiveError> {
-        let entries = fs::read_dir(folder).map_err(ArchiveError::disk(folder))?;
-        let names: io::Result<Vec<_>> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
-        let mut names = names.map_err(ArchiveError::disk(folder))?;
-        names.sort_unstable();
-        self.open.push(Open { folder: folder.to_owned(), path, names: names.into_iter() });
-        Ok(())
+    /// The next that the bucket takes for the same as this one.
+    fn alike(&mut self, path: &FsPath) -> Option<PathBuf> {
+        let (_, name) = path.split_last()?;
+        let open = self.open.last_mut()?;
+        let key = self.names.key(name.as_bytes());
+        let found = open.found.next_if(|found| self.names.key(found.name.as_bytes()) == key)?;
+        Some(open.folders[found.folder].join(found.name))
+    }
+
+    fn enter(&mut self, folders: Folders, path: FsPath) {
+        let Folders { folders, mut found } = folders;
+        match self.names {
+            Names::Bytes => found.sort_unstable_by(|one, other| one.name.cmp(&other.name)),
+            names => found.sort_by_cached_key(|found| {
+                (names.key(found.name.as_bytes()).into_owned(), found.name.clone(), found.folder)
+            }),
+        }
+        self.open.push(Open { folders, path, found: found.into_iter().peekable() });
     }
 
     fn what(

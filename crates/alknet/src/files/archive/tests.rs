@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use alknet_fs::FsPath;
+use alknet_fs::{FsPath, Names};
 use proptest::prelude::*;
 
 use super::{folder_write::Keep, *};
@@ -32,7 +32,7 @@ impl FolderSource {
 
 impl Source for FolderSource {
     fn each(&mut self, left_out: &mut LeftOut, take: Take<'_>) -> Result<(), ArchiveError> {
-        let mut walk = Walk::new(&self.root);
+        let mut walk = Walk::new(&self.root, Names::Bytes);
         while let Some(Walked { entry, place: path, .. }) = walk.next(left_out)? {
             match entry.what {
                 What::File { .. } | What::HardLink { .. } => take(entry, &mut File::open(&path).unwrap())?,
@@ -172,6 +172,38 @@ fn everything_rare_comes_back_through_each_archive() {
     assert_eq!(sorted(through_tar(&rare(), true)), tree);
     assert_eq!(sorted(through_zip(&rare())), tree);
     assert_eq!(sorted(through_git(&rare())), tree);
+}
+
+#[test]
+fn of_names_that_a_bucket_takes_for_one_the_first_comes_and_folders_come_as_one() {
+    // ARCH-17
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for at in ["sub", "SUB", "Sub2", "both"] {
+        fs::create_dir(root.join(at)).unwrap();
+    }
+    for at in ["readme", "README", "b", "A", "sub/x", "sub/Y", "SUB/X", "SUB/z", "BOTH", "é", "e\u{301}"] {
+        fs::write(root.join(at), at).unwrap();
+    }
+    let walked = |names| {
+        let (mut walk, mut left_out, mut found) = (Walk::new(root, names), LeftOut::default(), Vec::new());
+        while let Some(Walked { entry, .. }) = walk.next(&mut left_out).unwrap() {
+            found.push(entry.path);
+        }
+        let keys: Vec<_> = found.iter().map(|path| names.path_key(path)).collect();
+        assert!(keys.is_sorted_by(|one, other| one < other), "as the bucket lists them, each once");
+        let text = |path: &FsPath| String::from_utf8(path.to_bytes()).unwrap();
+        let left_out = left_out.shown.iter().map(|(at, _)| at.rsplit_once('/').unwrap().1.to_owned());
+        (found.iter().map(text).collect::<Vec<_>>(), left_out.collect::<Vec<_>>())
+    };
+    let (found, left_out) = walked(Names::Fold);
+    let wanted = ["/", "/A", "/b", "/BOTH", "/README", "/SUB", "/SUB/X", "/SUB/Y", "/SUB/z", "/Sub2", "/e\u{301}"];
+    assert_eq!(found, wanted);
+    assert_eq!(left_out, ["both", "readme", "x", "é"]);
+    let (found, left_out) = walked(Names::Nfc);
+    assert_eq!((found.len(), left_out), (15, vec!["é".to_owned()]));
+    let (found, left_out) = walked(Names::Bytes);
+    assert_eq!((found.len(), left_out), (16, Vec::new()));
 }
 
 #[test]
