@@ -15,10 +15,11 @@ pub(crate) const STEPS: &[Step] = &[
     (6, include_str!("migrations/v6.sql")),
     (7, include_str!("migrations/v7.sql")),
     (8, include_str!("migrations/v8.sql")),
+    (9, include_str!("migrations/v9.sql")),
 ];
 
 /// The version this program writes.
-pub(crate) const NEWEST: u32 = 8;
+pub(crate) const NEWEST: u32 = 9;
 
 /// The tables of the newest version; any other table makes a database foreign.
 pub(crate) const TABLES: &[&str] = &[
@@ -128,6 +129,22 @@ mod tests {
             assert_eq!(version(&sql).unwrap(), NEWEST);
             assert_eq!(schema(&sql), schema(&straight));
         }
+    }
+
+    #[test]
+    fn what_buckets_hold_is_counted_anew_with_the_attributes() {
+        // STORE-20
+        let mut sql = Connection::open_in_memory().unwrap();
+        migrate(&mut sql, &STEPS[..8]).unwrap();
+        let rows = "INSERT INTO fs_bucket (id, name, policy, used_bytes) VALUES (1, 'empty', '{}', 0), (2, 'proj', '{}', 10);
+            INSERT INTO fs_branch (id, bucket, name, mode, made_seq) VALUES (3, 2, 'main', 'pinned', 0);
+            INSERT INTO fs_inode (branch, ino, seq, kind, size, mode, mtime_ns, xattrs, changed)
+            VALUES (3, 2, 1, 1, 10, 420, 0, x'00112233', 3), (3, 2, 2, 1, 10, 420, 0, x'0011', 2), (3, 4, 2, 2, 0, 493, 0, NULL, 3);";
+        sql.execute_batch(rows).unwrap();
+        migrate(&mut sql, STEPS).unwrap();
+        let mut held = sql.prepare("SELECT used_bytes FROM fs_bucket ORDER BY id").unwrap();
+        let held: Vec<i64> = held.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(held, [0, 16]);
     }
 
     #[test]

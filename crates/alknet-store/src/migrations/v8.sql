@@ -40,7 +40,3 @@ CREATE INDEX fs_merge_by_origin ON fs_merge (from_branch, into_branch);
 
 -- Large content by its length: whoever sends a file hashes it first only where some content is as long.
 CREATE INDEX fs_blob_large ON fs_blob (size) WHERE size >= 16777216;
-
--- Extended attributes are charged.
-UPDATE fs_bucket SET used_bytes = used_bytes + coalesce((SELECT sum(length(xattrs)) FROM fs_branch
-    JOIN fs_inode ON fs_inode.branch = fs_branch.id WHERE fs_branch.bucket = fs_bucket.id), 0);

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::fixture::{NOW, key, name, new_peer, node, owner, ssh};
 
 /// The version of the schema that this program writes.
-const NEWEST: u32 = 8;
+const NEWEST: u32 = 9;
 
 fn open(path: &Path) -> Result<Store, OpenError> {
     Store::open(path, Roles::default(), Sessions::default())
