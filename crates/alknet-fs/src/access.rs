@@ -157,7 +157,7 @@ impl Pass {
 mod tests {
     use std::sync::{Mutex, PoisonError, atomic::AtomicU64};
 
-    use alknet_core::{AuditEvent, AuditLog, AuditOutcome, PeerAddr, ResourceGrants, ScopeSet, Standing};
+    use alknet_core::{AuditEvent, AuditKind, AuditLog, AuditOutcome, PeerAddr, ResourceGrants, ScopeSet, Standing};
 
     use super::*;
 
@@ -226,9 +226,16 @@ mod tests {
         let writer = caller(Some(identity(&["fs:write"], &[("bucket:proj/main", "fs:write")])));
         access.permit(&writer, "fs/mkdir", Right::Write, place).unwrap();
         access.permit(&writer, "fs/list", Right::Read, place).unwrap_err();
+        let reader = caller(Some(identity(&["fs:read"], &[("bucket:proj/main", "fs:read")])));
+        access.permit(&reader, "fs/stat", Right::Read, place).unwrap();
         let events = kept.0.lock().unwrap();
-        let told: Vec<_> = events.iter().map(|event| (event.action.as_str(), event.outcome)).collect();
-        assert_eq!(told, [("fs/mkdir", AuditOutcome::Allowed), ("fs/list", AuditOutcome::Denied)]);
+        let told: Vec<_> = events.iter().map(|event| (event.action.as_str(), event.outcome, event.kind)).collect();
+        let wanted = [
+            ("fs/mkdir", AuditOutcome::Allowed, AuditKind::Mutation),
+            ("fs/list", AuditOutcome::Denied, AuditKind::Query),
+            ("fs/stat", AuditOutcome::Allowed, AuditKind::Query),
+        ];
+        assert_eq!(told, wanted);
         assert!(events.iter().all(|event| event.resource.as_deref() == Some("bucket:proj/main")));
     }
 
@@ -256,8 +263,14 @@ mod tests {
         assert!(refused(&whole, Right::Read, Place { bucket: &other, branch: None }));
         let rule = AccessRule::scoped(["fs:write".parse().unwrap()]);
         let demand = Demand { action: "x/y", rule: &rule, resource: None, effect: Effect::Mutation };
-        let unplaced = Authorizer::new(Arc::new(Kept::default())).authorize(&caller(Some(owner)), &demand).unwrap();
+        let authorizer = Authorizer::new(Arc::new(Kept::default()));
+        let unplaced = authorizer.authorize(&caller(Some(owner.clone())), &demand).unwrap();
         assert!(refused(&unplaced, Right::Write, place(None)), "a scope alone opens no place");
+        let elsewhere = ResourceDemand { kind: "queue".into(), id_pointer: "/queue".into(), action: "fs:write".into() };
+        let (rule, queue) = (rule.on(elsewhere), ResourceId::new("queue", "proj").unwrap());
+        let demand = Demand { action: "x/y", rule: &rule, resource: Some(&queue), effect: Effect::Mutation };
+        let queue = authorizer.authorize(&caller(Some(owner)), &demand).unwrap();
+        assert!(refused(&queue, Right::Write, place(None)), "what is called the same is another thing");
     }
 
     #[test]

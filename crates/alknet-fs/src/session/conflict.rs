@@ -170,7 +170,9 @@ mod tests {
         ] {
             assert_eq!(beside(&name(from.as_bytes()), seq, 1), name(to.as_bytes()));
         }
-        assert_eq!(beside(&name(b"a.b"), seq, 3), name(b"a.conflict-12-3.b"));
+        for (attempt, to) in [(1, "a.conflict-12.b"), (2, "a.conflict-12-2.b"), (3, "a.conflict-12-3.b")] {
+            assert_eq!(beside(&name(b"a.b"), seq, attempt), name(to.as_bytes()));
+        }
         let long = beside(&name("é".repeat(127).as_bytes()), Seq::MAX, u32::MAX);
         assert!(std::str::from_utf8(long.as_bytes()).is_ok() && long.as_bytes().len() <= MAX_ENTRY_NAME_BYTES);
         let bytes = beside(&name(&[0xff; MAX_ENTRY_NAME_BYTES]), seq, 1);
