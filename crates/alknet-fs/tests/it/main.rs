@@ -28,6 +28,8 @@ mod log;
 mod merge;
 mod merge_names;
 mod model;
+mod model_history;
+mod model_sessions;
 mod node;
 mod operations;
 mod random_tree;

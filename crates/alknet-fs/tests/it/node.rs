@@ -11,8 +11,8 @@ use std::{
 
 use alknet_core::{AuditEvent, AuditLog, Authorizer, Caller, Identity, PeerAddr, Permit, Sessions};
 use alknet_fs::{
-    Access, Address, Attributes, Body, BranchName, BucketName, Change, Committed, EntryName, Errno, Expect, FsError,
-    FsPath, Handles, Place, Placed, Put, RemoveHow, Right, Terms, Tree, View,
+    Access, Address, Attributes, Body, BranchName, BucketName, Change, Committed, EntryName, Errno, Expect, FileSystem,
+    FileSystemConfig, FsError, FsPath, Handles, Place, Placed, Put, RemoveHow, Right, Terms, Tree, View,
 };
 use alknet_store::{Clock, Roles, Store};
 use tempfile::TempDir;
@@ -30,6 +30,8 @@ pub struct Node {
     pub tree: Tree,
     access: Access,
     clock_ns: Arc<AtomicU64>,
+    /// The files, where somebody writes them by sessions.
+    pub files: Option<FileSystem>,
 }
 
 /// The clock at the start: an hour that no test comes back to.
@@ -48,7 +50,33 @@ impl Node {
         let clock_ns = Arc::new(AtomicU64::new(BEGIN_NS));
         let store = open(&path, &clock_ns);
         let tree = Tree::new(store.tables(), 0, Handles::default());
-        Self { _folder: folder, path, store, tree, access: Access::new(Authorizer::new(Arc::new(Unread))), clock_ns }
+        let access = Access::new(Authorizer::new(Arc::new(Unread)));
+        Self { _folder: folder, path, store, tree, access, clock_ns, files: None }
+    }
+    /// With files that can be written by sessions.
+    pub async fn with_files() -> Self {
+        let mut node = Self::new();
+        node.open_files().await;
+        node
+    }
+    async fn open_files(&mut self) {
+        let folder = self.path.parent().unwrap().to_owned();
+        // Nothing becomes a version because a test is slow.
+        let config = FileSystemConfig { shared_idle: Duration::from_secs(3600), ..FileSystemConfig::new(folder) };
+        let authorizer = Authorizer::new(Arc::new(Unread));
+        let files = FileSystem::open(&self.store, authorizer, None, config).await.unwrap();
+        self.tree = files.tree().clone();
+        self.files = Some(files);
+    }
+    /// As [`Self::restart`], with the files.
+    pub async fn restart_with_files(&mut self) {
+        self.close_files().await;
+        self.open_files().await;
+    }
+    /// As [`Self::restart`]: from now on nobody works in the background.
+    pub async fn close_files(&mut self) {
+        self.files.take().unwrap().close().await;
+        self.restart();
     }
     /// With a bucket `proj`.
     pub async fn with_bucket() -> Self {
@@ -64,6 +92,9 @@ impl Node {
     }
     pub fn set_clock(&self, ns: u64) {
         self.clock_ns.store(ns, Ordering::Relaxed);
+    }
+    pub fn now(&self) -> i64 {
+        i64::try_from(self.clock_ns.load(Ordering::Relaxed)).unwrap()
     }
     /// Lets a second pass.
     pub fn tick(&self) -> i64 {
