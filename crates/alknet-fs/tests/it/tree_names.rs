@@ -218,3 +218,16 @@ async fn spellings_come_along_in_merges_and_are_shown_in_histories() {
     history.restore(&permit, (&place.0, &place.1), &path("/DOCS/readme"), &before).await.unwrap();
     assert_eq!(node.names("proj/docs").await.unwrap(), ["New File", "Older", "ReadMe"]);
 }
+
+#[tokio::test]
+async fn a_merge_spells_the_names_of_what_was_written_anew() {
+    // TREE-71
+    let node = node(Names::Fold, vec![put("/Note", "1")]).await;
+    node.branch("dev", "proj", Mode::Pinned).await.unwrap();
+    let anew = vec![put("/ReadMe", "2"), remove("/note", RemoveHow::File), hard_link("/ReadMe", "/Note")];
+    node.change("dev", anew).await.unwrap();
+    let (main, dev) = (node.view("proj").await.unwrap(), node.view("proj:dev").await.unwrap());
+    let permit = node.permit(Right::Write, Some("main"));
+    History::new(node.tree.clone()).merge(&permit, &main, &dev, How::default()).await.unwrap();
+    assert_eq!(node.names("proj/").await.unwrap(), ["Note", "ReadMe"]);
+}

@@ -315,11 +315,11 @@ impl Merge<'_> {
             examined: self.examined,
             looked: self.identity.looked,
             names,
+            shown: self.shown,
             inodes,
             aside: self.aside,
             copies,
             conflicts,
-            ..Plan::default()
         })
     }
 }

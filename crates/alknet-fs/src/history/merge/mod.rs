@@ -139,6 +139,8 @@ struct Merge<'a> {
     homes: HashMap<Ino, Option<Ino>>,
     /// Names that theirs gave.
     additions: Vec<placing::Addition>,
+    /// How theirs writes names that it gave, where no row of ours says it.
+    shown: BTreeMap<Place, Option<Box<[u8]>>>,
     /// Folders of ours that theirs removed.
     removals: Vec<Ino>,
     /// Where what is moved was in ours.
@@ -161,6 +163,7 @@ impl<'a> Merge<'a> {
             conflicts: Vec::new(),
             homes: HashMap::new(),
             additions: Vec::new(),
+            shown: BTreeMap::new(),
             removals: Vec::new(),
             detached: HashMap::new(),
             unwound: HashSet::new(),

@@ -83,6 +83,16 @@ impl Merge<'_> {
             Some(there) if there.ino == entry.ino => {}
             Some(there) => self.collide((home, name), addition, there)?,
         }
+        self.spell(home, addition)
+    }
+
+    /// Notes how theirs writes a name that it gave to what is another entry there: none of ours says it.
+    fn spell(&mut self, home: Ino, addition: &Addition) -> Result<(), FsError> {
+        let Addition { place: (dir, name), entry, theirs, .. } = addition;
+        let is_given = entry.ino != *theirs && self.overlay.entry(home, name)?.is_some_and(|now| now.ino == entry.ino);
+        if is_given && let Some(dent) = self.identity.theirs.dent(*dir, name)? {
+            self.shown.insert((home, name.clone()), dent.shown);
+        }
         Ok(())
     }
 
