@@ -150,7 +150,7 @@ async fn send(
         next.clear();
         next.reserve(at_once);
         let read = async { (&mut *reader).take(at_once as u64).read_buf(&mut next).await.map_err(SendError::Reader) };
-        let write = async { within(stream.send.write_all(&leaving), TAKEN).await.map_err(SendError::Stream) };
+        let write = async { leave(&mut stream.send, &leaving).await.map_err(SendError::Stream) };
         tokio::try_join!(write, read)?;
         if next.is_empty() {
             break;
@@ -162,12 +162,23 @@ async fn send(
     }
     let made = hasher.map(|hasher| *hasher.finalize().as_bytes());
     let hash = hash.or(made).unwrap_or_default();
-    within(stream.send.write_all(&hash), TAKEN).await.map_err(SendError::Stream)?;
+    leave(&mut stream.send, &hash).await.map_err(SendError::Stream)?;
     within(stream.send.shutdown(), TAKEN).await.map_err(SendError::Stream)
 }
 
 /// What is said of a callee that takes nothing.
 const TAKEN: &str = "nothing was taken";
+
+/// Writes all of it, to a peer that may take it slowly.
+async fn leave(to: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match within(to.write(bytes), TAKEN).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            taken => bytes = &bytes[taken..],
+        }
+    }
+    Ok(())
+}
 
 /// Waits for a stream only so long; `what` says what did not happen.
 async fn within<T>(io: impl Future<Output = io::Result<T>>, what: &str) -> io::Result<T> {

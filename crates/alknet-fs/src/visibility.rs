@@ -41,7 +41,9 @@ pub fn visible(
     within: Option<BucketId>,
     may_read: impl Fn(Place<'_>) -> bool,
 ) -> rusqlite::Result<Option<Visible>> {
-    Search { sql, may_read, blob: BlobId(0), steps: 0, most: MAX_VISIBILITY_STEPS }.find(hash, within)
+    // What of damaged content is whole can be read.
+    let blob = blob::kept(sql, hash, 1)?.pop();
+    Search { sql, may_read, blob: BlobId(0), steps: 0, most: MAX_VISIBILITY_STEPS }.find(blob, within)
 }
 
 /// As [`visible`] in one bucket, for one of many hashes that are asked for together: `steps` counts those of all of them, and beyond
@@ -54,7 +56,7 @@ pub(crate) fn visible_among(
     steps: &mut usize,
 ) -> rusqlite::Result<Option<Visible>> {
     let mut search = Search { sql, may_read, blob: BlobId(0), steps: *steps, most: MAX_ASKED_STEPS };
-    let found = search.find(hash, Some(within));
+    let found = search.find(blob::live(sql, hash)?, Some(within));
     *steps = search.steps;
     found
 }
@@ -68,8 +70,7 @@ struct Search<'a, F> {
 }
 
 impl<F: Fn(Place<'_>) -> bool> Search<'_, F> {
-    fn find(&mut self, hash: &ContentHash, within: Option<BucketId>) -> rusqlite::Result<Option<Visible>> {
-        let blob = blob::live(self.sql, hash)?;
+    fn find(&mut self, blob: Option<BlobRow>, within: Option<BucketId>) -> rusqlite::Result<Option<Visible>> {
         // The answer is the same for what nobody stored and for what others did; how long it takes is not.
         self.blob = blob.as_ref().map_or(BlobId(0), |blob| blob.id);
         for (_, bucket, holder) in blob::holders(self.sql, self.blob, within)? {

@@ -135,6 +135,9 @@ impl Content {
         findings: &Findings,
     ) -> Result<(), FsError> {
         for Miscount { blob, branch, stored, counted } in miscounts {
+            if findings.is_closed() {
+                return Ok(());
+            }
             if how.repair {
                 let now_ms = self.0.tables.clock().now_ms();
                 let recount = move |sql: &Connection, _: &mut alknet_store::Noted<'_>| {
@@ -236,6 +239,9 @@ impl Content {
                     tell(findings, Finding::Strange { file: file(name.as_ref()) }, false).await;
                 }
                 for name in self.orphans(first, some.to_vec()).await? {
+                    if findings.is_closed() {
+                        return Ok(());
+                    }
                     let (inner, orphan) = (self.0.clone(), name.clone());
                     // The collector may have been first.
                     let there = blocking(move || {

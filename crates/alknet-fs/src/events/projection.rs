@@ -97,8 +97,8 @@ pub fn tell(
     let moved = telling.names(names)?;
     telling.inodes(inodes, &moved)?;
     let names = after.names();
-    let filter = filter.compared_by(names);
-    let mut changes: Vec<_> = telling.told.into_values().filter(|change| wanted(change, &filter, names)).collect();
+    let filters = (filter, &filter.compared_by(names));
+    let mut changes: Vec<_> = telling.told.into_values().filter(|change| wanted(change, filters, names)).collect();
     let more = more || changes.len() > reach.changes;
     changes.truncate(reach.changes);
     let mut bytes = 0;
@@ -113,10 +113,12 @@ pub fn tell(
     Ok(Told { changes, more })
 }
 
-fn wanted(change: &ToldChange, filter: &PathFilter, names: Names) -> bool {
-    let paths = || std::iter::once(&change.path).chain(&change.from).map(|path| names.written_key(path));
+/// Whether a change is asked for, by its path as it is written or as its names are compared: a part of a name that is no UTF-8 may be text.
+fn wanted(change: &ToldChange, (written, compared): (&PathFilter, &PathFilter), names: Names) -> bool {
+    let paths = || std::iter::once(&change.path).chain(&change.from).map(|path| (path, names.written_key(path)));
     let whole = change.kind == Kind::Folder && change.ways.iter().any(|way| matches!(way, Way::Removed | Way::Renamed));
-    paths().any(|path| filter.admits(&path)) || whole && paths().any(|path| filter.reaches_below(&path))
+    paths().any(|(path, key)| written.admits(path) || compared.admits(&key))
+        || whole && paths().any(|(path, key)| written.reaches_below(path) || compared.reaches_below(&key))
 }
 
 struct Telling<'a> {

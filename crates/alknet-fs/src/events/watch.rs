@@ -51,7 +51,7 @@ pub enum WatchError {
     },
     /// The position is one of another branch, which had this name before.
     #[error(
-        "the branch was made after commit {made}, and does not show commit {position}: another branch had its name then; begin anew"
+        "the branch was made after commit {made}, and commit {position} may be from another one that had its name before: begin anew, with --after 0 from the first that is kept"
     )]
     Another {
         /// What was asked for.
@@ -146,15 +146,19 @@ pub(crate) fn position(sql: &Connection, branch: BranchId, after: Option<Seq>) -
         return Err(WatchError::Ahead { position, newest });
     }
     not_trimmed(sql, bucket, position, newest)?;
-    not_anothers(sql, branch, position)?;
+    not_anothers(sql, (bucket, branch), position)?;
     Ok(position)
 }
 
 /// Refuses a position that somebody can have from another branch only, which had this one's name before it was made: it would go on with
 /// what it was not told of. A branch begins as its parent, whose commits up to then are its own; what one that follows showed of its parent
-/// it showed beside its own.
-fn not_anothers(sql: &Connection, branch: BranchId, position: Seq) -> Result<(), WatchError> {
+/// it showed beside its own. Where what is kept begins anybody may begin: there whoever is told that the rest is trimmed goes on.
+fn not_anothers(sql: &Connection, (bucket, branch): (BucketId, BranchId), position: Seq) -> Result<(), WatchError> {
     let row = branch::get(sql, branch)?.ok_or(WatchError::Removed)?;
+    let floor = retention::floor(sql, bucket)?;
+    if floor > Seq::ZERO && [floor, floor.after()].contains(&position) {
+        return Ok(());
+    }
     let Some(fork) = row.fork.filter(|_| Seq::ZERO < position && position <= row.made) else { return Ok(()) };
     let lineage = Lineage::of(sql, branch, Seq::MAX)?.ok_or(WatchError::Removed)?;
     let commit = commit::get(sql, row.bucket, position)?;

@@ -258,7 +258,7 @@ fn merge_in(txn: &mut Txn<'_>, from: &View, plan: Plan, strategy: Strategy) -> R
 /// Whole trees are changed by those who see all of them.
 fn whole(is_capped: bool, bucket: &BucketName, branch: &BranchName) -> Result<(), FsError> {
     let path = format!("{bucket}:{branch}");
-    let what = "cannot merge, settle or restore without the right to read what is followed by";
+    let what = "the right to read what it follows is needed for merges, conflicts and restores of";
     if is_capped { Err(FsError::At { errno: Errno::Perm, what, path }) } else { Ok(()) }
 }
 

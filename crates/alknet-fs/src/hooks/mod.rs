@@ -96,7 +96,10 @@ impl Hooks {
             let after = match position(sql, of.id, wanted.after) {
                 Ok(after) => after,
                 Err(WatchError::Store(error)) => return Err(error.into()),
-                Err(_) => return Err(no(Errno::Inval)),
+                Err(WatchError::Another { .. }) => return Err(no(Errno::Stale)),
+                Err(WatchError::Ahead { .. } | WatchError::Trimmed { .. } | WatchError::Removed) => {
+                    return Err(no(Errno::Inval));
+                }
             };
             let PathFilter { prefix, suffix } = wanted.filter;
             let (name, target) = (wanted.name, wanted.target);

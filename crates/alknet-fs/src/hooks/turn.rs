@@ -87,6 +87,7 @@ pub(super) async fn turn(post: Arc<Post>, row: HookRow, from: Seq) -> Seq {
     let outcome = AssertUnwindSafe(tell(&post, &row, &mut at)).catch_unwind().await;
     match outcome.unwrap_or(Err(Failed::Panicked)) {
         Ok(()) | Err(Failed::Gone) => {}
+        Err(Failed::Store(StoreError::Panicked)) => note(&post.tables, &row, &Failed::Panicked).await,
         Err(Failed::Store(error)) => {
             tracing::warn!(hook = %row.hook.name, %error, "a hook could not be told; it is tried again");
             sleep(HOOK_BACKOFF.0).await;

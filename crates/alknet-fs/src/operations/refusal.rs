@@ -17,7 +17,10 @@ const DECLARED: [(&str, &str); 12] = [
     ("IS_A_FOLDER", "what stands where a file is needed is a folder"),
     ("QUOTA", "the bucket's quota is used up"),
     ("TOO_MUCH", "it is more than is done at once; less of it can be done"),
-    ("TOO_MANY", "there are as many of its kind as there can be, until one is removed"),
+    (
+        "TOO_MANY",
+        "there are as many of its kind as there can be, until one is removed, or as many that it would read through, until one is flattened",
+    ),
     ("CONFLICT", "somebody else changed it meanwhile, or it is not what was expected"),
     ("DAMAGED", "stored content is damaged; `details` has its path and hash"),
     ("LOOP", "too many symbolic links on the way"),

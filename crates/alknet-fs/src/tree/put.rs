@@ -171,9 +171,15 @@ impl Txn<'_> {
         self.write(inode)
     }
 
-    /// Whether a file gets other content with this. The same again is none, if the branch has it of its own.
+    /// Whether a file gets other content with this. The same again is none, if the branch has it of its own: on one that follows, attributes
+    /// that it has set leave the content to its parent.
     pub(super) fn is_other_content(&self, ino: Ino, (blob, size): (Option<BlobId>, u64)) -> Result<bool, Stop> {
-        let own = inode::newest(self.sql(), self.branch().id, ino, Seq::MAX)?;
+        let branch = self.branch().id;
+        let follows = self.chain().levels().get(1).is_some_and(|parent| parent.fork.is_some());
+        if follows && !inode::changed(self.sql(), branch, ino, Seq::MAX)?.content {
+            return Ok(true);
+        }
+        let own = inode::newest(self.sql(), branch, ino, Seq::MAX)?;
         Ok(own.is_none_or(|own| own.blob != blob || own.size != size))
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, str::FromStr};
 
 use alknet_core::{Identity, Maintenance, ResourceGrants};
 use alknet_fs::{
-    Address, BranchName, Errno, FsError, RemoveHow, Right, Seq, Terms, When, history::History,
+    Address, BranchName, Change, Errno, FsError, RemoveHow, Right, Seq, Terms, When, history::History,
     limits::MAX_CHAIN_LEVELS, rows::branch::Mode,
 };
 
@@ -280,4 +280,22 @@ async fn who_may_not_read_a_followed_parent_sees_nothing_of_what_came_to_it_late
     let make = node.permit(Right::Branch, Some("kept"));
     let made = node.tree.create_branch(&make, &"kept".parse().unwrap(), &view, Mode::Pinned).await;
     assert_eq!(errno(made), Errno::Perm, "it would show what its maker does not see");
+}
+
+#[tokio::test]
+async fn what_is_put_on_a_follower_counts_also_where_it_had_only_attributes_of_its_own() {
+    // TREE-30
+    let node = Node::with_bucket().await;
+    node.main(put("/f", "1")).await.unwrap();
+    node.branch("live", "proj", Mode::Follow).await.unwrap();
+    let mode =
+        |mode| Change::SetAttributes { at: path("/f"), mode: Some(mode), mtime_ns: None, xattrs: None, follow: true };
+    node.change("live", vec![mode(0o600)]).await.unwrap();
+    node.main(put("/f", "22")).await.unwrap();
+    assert_eq!(node.stat("proj:live/f").await.unwrap().size, 2, "content comes from the parent still");
+    node.change("live", vec![put("/f", "1")]).await.unwrap();
+    let (live, main) = (node.stat("proj:live/f").await.unwrap(), node.stat("proj/f").await.unwrap());
+    assert_eq!((live.size, live.mode, main.size), (1, 0o600, 2));
+    node.main(put("/f", "333")).await.unwrap();
+    assert_eq!(node.stat("proj:live/f").await.unwrap().size, 1);
 }

@@ -14,7 +14,10 @@ use alknet_fs::{
     operations::{BranchRef, Octets},
 };
 
-use crate::failure::{Failure, Kind};
+use crate::{
+    cli::printable,
+    failure::{Failure, Kind},
+};
 
 /// An argument of a command that takes both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +62,12 @@ pub struct Spot {
 }
 
 impl Spot {
+    /// Its bucket as commands take it, with the node that it is on.
+    pub fn bucket_address(&self) -> String {
+        let node = self.node.as_ref().map_or_else(String::new, |node| format!("{node}//"));
+        printable(&format!("{node}{}", self.branch.bucket))
+    }
+
     /// Reads an address; a branch that is not written is the one that was switched to, or `main`.
     pub fn read(text: &OsStr, switched: &Switched) -> Result<Self, Failure> {
         let bytes = text.as_bytes();

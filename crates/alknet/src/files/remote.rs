@@ -234,7 +234,7 @@ fn is_unknown(error: &CallError) -> bool {
 fn beyond_role(operation: &str, node: Option<&str>) -> Failure {
     let node = printable(node.unwrap_or("that node"));
     Failure::new(Kind::Denied, format_args!("the role of this node at {node} does not allow {operation}"))
-        .hint("the owner there gives another: `alknet peer add NAME --role writer` for files, or maintainer for branches, snapshots and buckets too")
+        .hint("the owner there gives another: `alknet peer remove NAME`, then `alknet peer add NAME --ticket TICKET --role writer`, or maintainer for branches, snapshots, hooks and buckets too")
 }
 
 /// What a failed operation on files means to the person who asked for it.

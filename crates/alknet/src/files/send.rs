@@ -202,8 +202,8 @@ impl<'r, 'a> Sender<'r, 'a> {
 
     /// Leaves a file out that could not be read.
     pub fn lost(&mut self, lost: Lost) {
-        // One that went away is as one that went before anybody looked.
-        if !lost.is_gone {
+        // One that went away is as one that went before anybody looked, unless it alone was meant.
+        if !lost.is_gone || lost.path == FsPath::ROOT {
             self.left_out.fail(lost.place.as_os_str().as_bytes(), lost.why);
         }
         self.missing.insert(lost.path);
@@ -221,9 +221,13 @@ impl<'r, 'a> Sender<'r, 'a> {
             return Ok(());
         };
         if let What::HardLink { to, .. } = &entry.what
-            && (self.is_missing(&entry) || below(&self.how.to.path, to).is_err())
+            && below(&self.how.to.path, to).is_err()
         {
             self.left_out.add(&relative(&entry.path), OTHER_NAME);
+            return Ok(());
+        }
+        if self.is_missing(&entry) {
+            self.left_out.fail(&relative(&entry.path), OTHER_NAME);
             return Ok(());
         }
         self.changes_folders_of(&entry.path);
@@ -342,7 +346,7 @@ impl<'r, 'a> Sender<'r, 'a> {
         }
         let (missing, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| self.is_missing(entry));
         for (_, entry) in missing {
-            self.left_out.add(&relative(&entry.path), OTHER_NAME);
+            self.left_out.fail(&relative(&entry.path), OTHER_NAME);
         }
         self.write_many(entries.into_iter().map(|(one, _)| one).collect()).await?;
         for (path, outcome, size, moved) in told {

@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 
-use alknet_fs::operations::{
-    BranchMode, BranchRef, BranchView, Branches, CreateBranch, FlattenedBranch, ListBranches, OneBranch,
+use alknet_fs::{
+    BranchName,
+    operations::{BranchMode, BranchRef, BranchView, Branches, CreateBranch, FlattenedBranch, ListBranches, OneBranch},
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -180,9 +181,11 @@ async fn remove(files: &Files<'_>, branch: &Spot) -> Result<(), Failure> {
     let _: Value = remote.call_within("fs/branch.remove", &input, LONG_TIMEOUT).await?;
     remote.finish().await;
     let is_meant = meant(files, branch).branch == branch.branch;
+    let address = branch.bucket_address();
     let BranchRef { bucket, branch } = &branch.branch;
     if is_meant {
-        output::note(format!("`{bucket}` meant this branch; `alknet fs switch {bucket} main` goes back to main"));
+        let other = if *branch == BranchName::main() { "BRANCH` chooses another" } else { "main` goes back to main" };
+        output::note(format!("`{address}` meant this branch; `alknet fs switch {address} {other}"));
     }
     if files.json() {
         return output::json(&json!({ "bucket": bucket, "branch": branch }));

@@ -55,8 +55,8 @@ async fn candidates(files: &Files<'_>, word: &OsStr) -> Result<Vec<String>, Fail
     let before = &text[..text.len() - rest.len()];
     let all: Vec<_> = match rest.split_once(':') {
         _ if rest.contains('@') => {
-            let named = text.split_once('@').map_or(text, |(named, _)| named);
-            let spot = files.spot(OsStr::new(named))?;
+            let named = format!("{before}{}", rest.split_once('@').map_or(rest, |(named, _)| named));
+            let spot = files.spot(OsStr::new(&named))?;
             let input = ListSnapshots { bucket: spot.branch.bucket.clone() };
             let Snapshots { snapshots } = remote.call("fs/snapshot.list", &input).await?;
             let of_branch = snapshots.into_iter().filter(|snapshot| snapshot.branch == spot.branch.branch);

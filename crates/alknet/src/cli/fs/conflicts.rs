@@ -109,8 +109,7 @@ const fn about(about: ConflictAbout) -> &'static str {
 
 /// A conflict of a branch as a line: its number, what both changed, the path, and the addresses at which each side can be read.
 pub(super) fn line(spot: &Spot, conflict: &ConflictView) -> String {
-    let node = spot.node.as_ref().map_or_else(String::new, |node| format!("{node}//"));
-    let bucket = output::printable(&format!("{node}{}", spot.branch.bucket));
+    let bucket = spot.bucket_address();
     let side = |side: &Option<ConflictSide>| match side {
         None => "removed".to_owned(),
         Some(side) if side.gone => format!("{bucket}:{}@{}{} (the branch is gone)", side.branch, side.at, side.path),

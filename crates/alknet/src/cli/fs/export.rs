@@ -184,11 +184,20 @@ fn named_as_folder(place: &Path, address: &OsStr) -> Result<Format, Failure> {
     let path = PathBuf::from(&place);
     match foreign(&path) {
         None => Ok(Format::Dir),
-        Some(true) => Err(failure("a tar is compressed with gzip here, or not at all").hint(format_args!(
-            "compress it yourself: `alknet fs export {address} - | zstd > {place}`, or xz, or bzip2"
-        ))),
+        Some(true) => Err(failure("a tar is compressed with gzip here, or not at all")
+            .hint(format_args!("compress it yourself: `alknet fs export {address} - | {} > {place}`", packer(&path)))),
         Some(false) => Err(failure("such an archive is not made here")
             .hint("a tar, a zip or a Git repository is; --as dir makes a folder of that name")),
+    }
+}
+
+/// The program that packs what has such a name.
+fn packer(place: &Path) -> &'static str {
+    match place.extension().map(OsStr::as_bytes) {
+        Some(b"zst" | b"tzst") => "zstd",
+        Some(b"xz" | b"txz") => "xz",
+        Some(b"bz2" | b"tbz" | b"tbz2" | b"tb2") => "bzip2",
+        _ => "PROGRAM",
     }
 }
 

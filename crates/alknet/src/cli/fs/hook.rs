@@ -4,16 +4,16 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt};
 
 use alknet_fs::{
     HookName, Seq,
-    operations::{CreateHook, EntryKind, HookState, HookTo, HookView, Hooks, ListHooks, Octets, OneHook, WebhookTo},
+    operations::{CreateHook, HookState, HookTo, HookView, Hooks, ListHooks, Octets, OneHook, WebhookTo},
 };
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::Value;
 
-use super::{Files, listing};
+use super::{Files, listing, prefix};
 use crate::{
     cli::output,
     failure::{Failure, Kind},
-    files::{address::Spot, remote::Remote},
+    files::address::Spot,
 };
 
 /// Who is told of the commits of a branch: web servers and queues
@@ -129,20 +129,6 @@ impl Add {
         let place = format!("{}:{}", spot.branch.bucket, made.branch);
         output::line(format!("{} is told of {place} after commit {}", target(&made.to), made.told))
     }
-}
-
-/// What is meant by an address with a path: a folder with what is below it, not with what only begins like it. What is not there yet
-/// may become a folder.
-async fn prefix(remote: &Remote<'_>, spot: &Spot) -> Result<Octets, Failure> {
-    if spot.path.names().is_empty() {
-        return Ok(Octets::default());
-    }
-    let mut prefix = spot.octets();
-    let found = remote.look(spot, true).await?;
-    if found.is_none_or(|found| found.kind == EntryKind::Folder) {
-        prefix.0.push(b'/');
-    }
-    Ok(prefix)
 }
 
 fn way_out(failure: Failure) -> Failure {

@@ -111,7 +111,7 @@ impl Import {
             Format::Zip => put::archive(how, move || ZipSource::open(&place)).await,
             Format::Git => put::archive(how, move || GitSource::open(&place, reference.as_deref(), metadata)).await,
         };
-        let put = put.map_err(|failure| if standard { failure } else { transfer::again(failure) })?;
+        let put = put.map_err(|failure| if format == Format::Dir { transfer::again(failure) } else { failure })?;
         let done = progress.done.clone();
         drop(progress);
         remote.finish().await;

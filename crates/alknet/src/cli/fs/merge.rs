@@ -11,7 +11,7 @@ use crate::{cli::output, failure::Failure, files::remote::LONG_TIMEOUT};
 /// Bring the changes of one branch into another
 ///
 /// Where both changed the same thing, what is there stays, both versions are kept, and the conflict is listed;
-/// `alknet fs conflicts` settles it. It exits with 1 while there is a conflict to settle, also with --dry-run.
+/// `alknet fs conflicts` settles it. It exits with 1 if it leaves a conflict to settle, with --dry-run if it would.
 ///
 /// Examples:
 ///   alknet fs merge --dry-run web:trial web
@@ -37,7 +37,7 @@ impl Merge {
     pub(super) async fn run(self, files: &Files<'_>) -> Result<(), Failure> {
         let (from, into) = (files.spot(&self.from)?, files.spot_now(&self.into)?);
         if let Some(when) = &from.when {
-            let bucket = &from.branch.bucket;
+            let bucket = from.bucket_address();
             return Err(Failure::usage(format_args!("{from} is of the past, and branches are merged as they are now"))
                 .hint(format_args!("`alknet fs branch create {bucket}:NAME --from {bucket}:{}@{when}` makes a branch of it, which can be merged", from.branch.branch)));
         }

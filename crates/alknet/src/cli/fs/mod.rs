@@ -37,6 +37,7 @@ mod watch;
 
 use std::ffi::OsStr;
 
+use alknet_fs::operations::{EntryKind, Octets};
 use clap::{Args, Subcommand};
 
 use super::{Place, xdg};
@@ -175,6 +176,20 @@ impl<'a> Files<'a> {
     async fn reach(&self, spot: &Spot) -> Result<Remote<'a>, Failure> {
         Remote::reach(self.place, spot.node.as_deref()).await
     }
+}
+
+/// What is meant by an address with a path: a folder with what is below it, not with what only begins like it. What is not there yet
+/// may become a folder.
+async fn prefix(remote: &Remote<'_>, spot: &Spot) -> Result<Octets, Failure> {
+    if spot.path.names().is_empty() {
+        return Ok(Octets::default());
+    }
+    let mut prefix = spot.octets();
+    let found = remote.look(spot, true).await?;
+    if found.is_none_or(|found| found.kind == EntryKind::Folder) {
+        prefix.0.push(b'/');
+    }
+    Ok(prefix)
 }
 
 /// Refuses two addresses that are not at the same node.

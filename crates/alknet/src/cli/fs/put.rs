@@ -74,7 +74,10 @@ impl Put {
         let (mut left_out, mut newest, mut turns) = (LeftOut::default(), None, Turns::of(locals.len()));
         for local in locals {
             let put = self.one(files, &remote, &progress, local, &to, locals.len() > 1).await;
-            if let Some(put) = turns.took(put.map_err(transfer::again))? {
+            // What came from a pipe is gone.
+            let is_kept = !matches!(Argument::of(local), Argument::Standard);
+            let put = put.map_err(|failure| if is_kept { transfer::again(failure) } else { failure });
+            if let Some(put) = turns.took(put)? {
                 newest = put.newest.or(newest);
                 left_out.extend(put.left_out);
             }

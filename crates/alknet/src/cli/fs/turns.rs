@@ -1,4 +1,4 @@
-//! The arguments of a verb that takes several: one that fails does not keep the others from their turn.
+//! The arguments of a verb that takes several: one that fails does not keep the others from their turn, unless it is that a node is gone.
 
 use crate::{
     cli::output,
@@ -22,8 +22,10 @@ impl Turns {
         match outcome {
             Ok(done) => Ok(Some(done)),
             Err(failure) if !self.several || failure.is_silent() || failure.kind() == Kind::Unavailable => {
+                let code = self.failures.first().map(Failure::code);
                 self.tell();
-                Err(failure)
+                // Whoever reads no more has not made what failed before succeed.
+                Err(code.filter(|_| failure.is_silent()).map_or(failure, Failure::status))
             }
             Err(failure) => {
                 self.failures.push(failure);
@@ -70,5 +72,8 @@ mod tests {
         assert_eq!(Turns::of(2).took::<()>(Err(gone)).unwrap_err().code(), 5);
         // Whoever read has seen enough.
         assert_eq!(Turns::of(2).took::<()>(Err(Failure::status(0))).unwrap_err().code(), 0);
+        let mut turns = Turns::of(3);
+        assert!(turns.took(none()).unwrap().is_none());
+        assert_eq!(turns.took::<()>(Err(Failure::status(0))).unwrap_err().code(), 4);
     }
 }

@@ -9,13 +9,13 @@ use std::{
 use alknet_call::{CallError, Item, SubscribeOptions};
 use alknet_fs::{
     Seq,
-    operations::{EntryKind, Octets, WatchInput, WatchedChange, WatchedCommit},
+    operations::{Octets, WatchInput, WatchedChange, WatchedCommit},
 };
 use clap::Args;
 use futures_util::StreamExt;
 use tokio::task::spawn_blocking;
 
-use super::{Files, diff, listing};
+use super::{Files, diff, listing, prefix};
 use crate::{
     cli::output,
     failure::{Failure, Kind},
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Watch {
-    /// The branch; with a path, only what is below it
+    /// The branch; with the path of a folder, which may be still to come, only what is below it
     #[arg(value_name = "ADDR")]
     address: OsString,
     /// Only paths that end so
@@ -62,12 +62,7 @@ impl Watch {
             self.after.map(|after| Seq::new(after).ok_or_else(|| Failure::usage("so large is no commit's number")));
         let suffix = self.suffix.as_deref().map(|suffix| Octets::from(suffix.as_bytes())).unwrap_or_default();
         let remote = files.reach(&spot).await?;
-        let mut prefix = if spot.path.names().is_empty() { Octets::default() } else { spot.octets() };
-        // A folder is meant with what is below it, not with what only begins like it.
-        if !prefix.0.is_empty() && remote.look(&spot, true).await?.is_some_and(|found| found.kind == EntryKind::Folder)
-        {
-            prefix.0.push(b'/');
-        }
+        let prefix = prefix(&remote, &spot).await?;
         let input = WatchInput { bucket: spot.branch.clone(), prefix, suffix, after: after.transpose()? };
         let mut commits = remote.client().subscribe("fs/watch", &input, SubscribeOptions::default()).await?;
         let mut last = None;
